@@ -6,17 +6,17 @@ use crate::verify::{drain, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::SyncState;
 use millpond_sqlx::backend_api::{
-    Backend, Effect, ErrorImpact, LARGE, MayEnd, Memory, TransactionState, Unfinished, Verified,
-    argument_size, effect_of, mentions,
+    Backend, CacheValidity, ErrorImpact, LARGE, MayEnd, StatementEffect, TransactionState,
+    Unfinished, Verified, argument_size, effect_of, mentions,
 };
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Connection, Error, MySql, MySqlConnection, Row, raw_sql};
 
 /// The error of an operation on a connection on which an earlier one of the same borrower was cut
 /// off.
-const CUT: &str = "an operation on this connection was dropped before it ended, and with MySQL \
-    nothing can be done with the connection after that: drop it and acquire another one; what was \
-    open on it is rolled back";
+const INTERRUPTED: &str = "an operation on this connection was dropped before it ended, and with \
+    MySQL nothing can be done with the connection after that: drop it and acquire another one; \
+    what was open on it is rolled back";
 
 /// MySQL's answers to what a tracked connection has to know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,18 +24,18 @@ pub struct MySqlBackend;
 
 #[async_trait]
 impl Backend<MySql> for MySqlBackend {
-    fn effect(&self, sql: &str) -> Effect {
+    fn effect(&self, sql: &str) -> StatementEffect {
         match effect_of(sql) {
-            Effect::None => Effect::None,
+            StatementEffect::None => StatementEffect::None,
             // The proof turns autocommit on again, so doubt ends with it.
-            _ => Effect::Doubt,
+            _ => StatementEffect::Doubt,
         }
     }
 
     /// A trigger or a function can have set `completion_type`, which no text of the borrower shows;
     /// COMMIT and ROLLBACK then begin another transaction.
     fn transaction_end(&self) -> SyncState {
-        SyncState::Raw
+        SyncState::InDoubt
     }
 
     fn error_impact(&self, error: &Error) -> ErrorImpact {
@@ -46,8 +46,8 @@ impl Backend<MySql> for MySqlBackend {
         error_class::is_suspicious(error)
     }
 
-    fn memory(&self, error: &Error) -> Memory {
-        error_class::memory(error)
+    fn cache_validity(&self, error: &Error) -> CacheValidity {
+        error_class::cache_validity(error)
     }
 
     fn has_large_arguments(&self, arguments: &mut MySqlArguments) -> bool {
@@ -73,7 +73,7 @@ impl Backend<MySql> for MySqlBackend {
         sql.split(|letter: char| !letter.is_ascii_alphanumeric()).any(is_one)
     }
 
-    async fn forget(&self, conn: &mut MySqlConnection) -> Result<(), Error> {
+    async fn clear_caches(&self, conn: &mut MySqlConnection) -> Result<(), Error> {
         conn.clear_cached_statements().await
     }
 
@@ -83,10 +83,10 @@ impl Backend<MySql> for MySqlBackend {
     async fn resume(
         &self,
         conn: &mut MySqlConnection,
-        left: Unfinished,
+        unfinished: Unfinished,
     ) -> Result<Option<Error>, Error> {
-        if left == Unfinished::Operation {
-            return Err(Error::Protocol(CUT.to_owned()));
+        if unfinished == Unfinished::Operation {
+            return Err(Error::Protocol(INTERRUPTED.to_owned()));
         }
         drain(conn).await
     }

@@ -6,7 +6,7 @@ use crate::server_info::own_port;
 use millpond_core::async_trait;
 use millpond_sqlx::Credentials;
 use millpond_sqlx::backend_api::{
-    CancelTransport, Rotation, Target, TcpOptions, WeakPoolHandle, bridged,
+    CancelTransport, Rotation, Target, TcpOptions, WeakPoolHandle, connect_through_socket,
 };
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::{ConnectOptions, Error, MySql, MySqlConnection};
@@ -23,12 +23,12 @@ pub(crate) struct Dialer {
     options: MySqlConnectOptions,
     rotation: Option<Arc<Rotation>>,
     tcp: TcpOptions,
-    link: WeakPoolHandle<MySql>,
+    pool_handle: WeakPoolHandle<MySql>,
 }
 
 impl Dialer {
-    pub(crate) fn new(options: MySqlConnectOptions, link: WeakPoolHandle<MySql>) -> Self {
-        Self { options, rotation: None, tcp: TcpOptions::default(), link }
+    pub(crate) fn new(options: MySqlConnectOptions, pool_handle: WeakPoolHandle<MySql>) -> Self {
+        Self { options, rotation: None, tcp: TcpOptions::default(), pool_handle }
     }
 
     pub(crate) fn with_credentials(self, credentials: Credentials) -> Self {
@@ -52,7 +52,7 @@ impl Dialer {
         }
         let conn = self.dial(&options, limit).await?;
         if rotation.opened(&current) {
-            self.link.retire_older();
+            self.pool_handle.retire_older();
         }
         Ok(conn)
     }
@@ -67,7 +67,7 @@ impl Dialer {
         if options.get_socket().is_some() {
             return dialled.await;
         }
-        let warn = |text| self.link.warn("tcp_keepalive", text);
+        let warn = |text| self.pool_handle.warn("tcp_keepalive", text);
         self.tcp.connect(options.get_port(), dialled, |conn| Box::pin(own_port(conn)), warn).await
     }
 }
@@ -81,7 +81,7 @@ async fn dial(options: &MySqlConnectOptions, limit: Duration) -> Result<MySqlCon
             Box::pin(to_address(options.clone(), address))
         })
         .await;
-    conn.map_err(|error| error_class::explained(error, options.get_socket().is_some()))
+    conn.map_err(|error| error_class::with_hint(error, options.get_socket().is_some()))
 }
 
 /// Connects to one address. Where TLS asks for the host by its name, it goes on doing so.
@@ -92,7 +92,10 @@ async fn to_address(
     match options.get_ssl_mode() {
         #[cfg(unix)]
         MySqlSslMode::Required | MySqlSslMode::VerifyCa | MySqlSslMode::VerifyIdentity => {
-            bridged(address, "mysql", |dir| connect(options.socket(dir.join("mysql")))).await
+            connect_through_socket(address, "mysql", |dir| {
+                connect(options.socket(dir.join("mysql")))
+            })
+            .await
         }
         _ => connect(options.host(&address.ip().to_string())).await,
     }

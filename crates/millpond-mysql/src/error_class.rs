@@ -5,7 +5,7 @@
 //! of them.
 
 use millpond_core::ErrorClass;
-use millpond_sqlx::backend_api::{ErrorImpact, Memory, is_failover};
+use millpond_sqlx::backend_api::{CacheValidity, ErrorImpact, is_failover};
 use sqlx::Error;
 use sqlx::mysql::MySqlDatabaseError;
 use std::io::ErrorKind;
@@ -24,9 +24,9 @@ pub(crate) fn classify(error: &Error) -> ErrorClass {
         Error::Io(error) if error.kind() == ErrorKind::InvalidData => ErrorClass::Permanent,
         Error::Io(_) => ErrorClass::Transient,
         Error::Protocol(_) | Error::WorkerCrashed => ErrorClass::Connection,
-        _ => match refusal(error).map(MySqlDatabaseError::number) {
+        _ => match server_error(error).map(MySqlDatabaseError::number) {
             Some(number) if is_permanent(number) => ErrorClass::Permanent,
-            Some(number) if is_fatal(number) && !is_passing(number) => ErrorClass::Connection,
+            Some(number) if is_fatal(number) && !is_transient(number) => ErrorClass::Connection,
             _ => ErrorClass::Transient,
         },
     }
@@ -34,8 +34,8 @@ pub(crate) fn classify(error: &Error) -> ErrorClass {
 
 /// What failed while a connection was opened, with a way out where the driver's own words have
 /// none.
-pub(crate) fn explained(error: Error, over_a_socket: bool) -> Error {
-    let number = refusal(&error).map(MySqlDatabaseError::number);
+pub(crate) fn with_hint(error: Error, over_a_socket: bool) -> Error {
+    let number = server_error(&error).map(MySqlDatabaseError::number);
     if over_a_socket && number == Some(ACCESS_DENIED) {
         let hint = "if the password is right, the account may be one of caching_sha2_password, \
                     whose password the driver sends over a unix socket only with TLS: give the \
@@ -61,8 +61,8 @@ pub(crate) fn explained(error: Error, over_a_socket: bool) -> Error {
 /// What an error says about the connection on which a statement ended with it.
 pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
     match error {
-        Error::Database(_) => match refusal(error) {
-            Some(refusal) if !is_fatal(refusal.number()) => ErrorImpact::InStep,
+        Error::Database(_) => match server_error(error) {
+            Some(server_error) if !is_fatal(server_error.number()) => ErrorImpact::InSync,
             _ => ErrorImpact::Broken,
         },
         Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => {
@@ -74,20 +74,20 @@ pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
 
 /// Whether an error may mean that the server has been demoted or is going to be.
 pub(crate) fn is_suspicious(error: &Error) -> bool {
-    refusal(error).is_some_and(|refusal| may_be_a_demotion(refusal.number()))
+    server_error(error).is_some_and(|server_error| may_indicate_failover(server_error.number()))
 }
 
 /// What an error says about the statements that the driver has prepared.
-pub(crate) fn memory(error: &Error) -> Memory {
-    match refusal(error).map(MySqlDatabaseError::number) {
+pub(crate) fn cache_validity(error: &Error) -> CacheValidity {
+    match server_error(error).map(MySqlDatabaseError::number) {
         // There is no such statement; one has to be prepared anew; there are too many.
-        Some(1243 | 1461 | 1615) => Memory::Outdated,
-        _ => Memory::Valid,
+        Some(1243 | 1461 | 1615) => CacheValidity::Outdated,
+        _ => CacheValidity::Valid,
     }
 }
 
 /// The server's own words.
-pub(crate) fn refusal(error: &Error) -> Option<&MySqlDatabaseError> {
+pub(crate) fn server_error(error: &Error) -> Option<&MySqlDatabaseError> {
     error.as_database_error()?.try_downcast_ref()
 }
 
@@ -106,7 +106,7 @@ pub(crate) fn is_fatal(number: u16) -> bool {
 
 /// The server refuses writes (1290, but `--secure-file-priv` and others cause that as well; 1836),
 /// or shuts down.
-fn may_be_a_demotion(number: u16) -> bool {
+fn may_indicate_failover(number: u16) -> bool {
     matches!(number, 1290 | 1836 | 1053)
 }
 
@@ -133,7 +133,7 @@ fn is_permanent(number: u16) -> bool {
 
 /// The server is full, or going down and perhaps coming up again: at a connect it says no more than
 /// "not now".
-fn is_passing(number: u16) -> bool {
+fn is_transient(number: u16) -> bool {
     matches!(number, 1040 | 1053 | 1203 | 1226)
 }
 
@@ -145,10 +145,10 @@ mod tests {
     #[test]
     fn what_a_server_says_about_itself_passes_and_what_it_says_about_the_caller_does_not() {
         for number in [1044, 1045, 1049, 1102, 1698, 1130, 3159] {
-            assert!(is_permanent(number) && !is_passing(number), "{number}");
+            assert!(is_permanent(number) && !is_transient(number), "{number}");
         }
         for number in [1040, 1203, 1226, 1053] {
-            assert!(is_passing(number) && !is_permanent(number), "{number}");
+            assert!(is_transient(number) && !is_permanent(number), "{number}");
         }
         for number in [1053, 1927, 4031, 2006, 2013, 1153] {
             assert!(is_fatal(number), "{number}");
@@ -156,17 +156,20 @@ mod tests {
         // A syntax error, a duplicate, a deadlock, a lock that was not had, an interrupted query, a
         // limit of time: the statement is over and the session is not.
         for number in [1064, 1062, 1213, 1205, 1317, 1969, 3024] {
-            assert!(!is_fatal(number) && !is_permanent(number) && !is_passing(number), "{number}");
+            assert!(
+                !is_fatal(number) && !is_permanent(number) && !is_transient(number),
+                "{number}"
+            );
         }
     }
 
     #[test]
     fn a_server_that_refuses_writes_or_shuts_down_is_suspected_and_no_other() {
         for number in [1290, 1836, 1053] {
-            assert!(may_be_a_demotion(number), "{number}");
+            assert!(may_indicate_failover(number), "{number}");
         }
         for number in [1064, 1062, 1213, 1792, 1927, 2013] {
-            assert!(!may_be_a_demotion(number), "{number}");
+            assert!(!may_indicate_failover(number), "{number}");
         }
     }
 

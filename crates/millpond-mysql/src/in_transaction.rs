@@ -5,7 +5,7 @@
 //! transaction it is gone at once. Where autocommit is off it is not, but there what belongs to the
 //! next transaction cannot be changed while one is open.
 
-use crate::error_class::{is_fatal, refusal};
+use crate::error_class::{is_fatal, server_error};
 use crate::verify::drain;
 use millpond_sqlx::backend_api::{MayEnd, TransactionState};
 use sqlx::{AssertSqlSafe, Error, MySqlConnection, Row, SqlSafeStr, raw_sql};
@@ -20,20 +20,20 @@ const NO_VARIABLE: u16 = 1193;
 const TRANSACTION_OPEN: u16 = 1568;
 
 /// Statements that end no transaction by themselves.
-const HARMLESS: [&str; 14] = [
+const NO_TRANSACTION_EFFECT: [&str; 14] = [
     "SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "VALUES", "WITH", "SHOW", "EXPLAIN",
     "DESCRIBE", "DESC", "USE", "DO", "TABLE",
 ];
 
 /// Statements of which the text does not say what they do.
-const OPAQUE: [&str; 5] = ["", "CALL", "EXECUTE", "XA", "SET"];
+const UNKNOWN_EFFECT: [&str; 5] = ["", "CALL", "EXECUTE", "XA", "SET"];
 
 /// Whether a statement may end the transaction in which it is executed, by its first keyword.
 pub(crate) fn ends_transaction(keyword: &str) -> MayEnd {
     let is_one_of = |words: &[&str]| words.iter().any(|word| keyword.eq_ignore_ascii_case(word));
-    if is_one_of(&HARMLESS) {
+    if is_one_of(&NO_TRANSACTION_EFFECT) {
         MayEnd::Never
-    } else if is_one_of(&OPAQUE) {
+    } else if is_one_of(&UNKNOWN_EFFECT) {
         MayEnd::Perhaps
     } else {
         MayEnd::Commits
@@ -44,7 +44,7 @@ pub(crate) fn ends_transaction(keyword: &str) -> MayEnd {
 pub(crate) async fn transaction_state(
     conn: &mut MySqlConnection,
 ) -> Result<TransactionState, Error> {
-    at_rest(conn).await?;
+    drain_driver_queue(conn).await?;
     let is_open = match ask(conn, "SELECT CAST(@@in_transaction AS SIGNED)").await? {
         Answer::Value(value) => value == 1,
         Answer::Error(NO_VARIABLE) => {
@@ -84,14 +84,14 @@ pub(crate) async fn is_marked(
     conn: &mut MySqlConnection,
     mark: &str,
 ) -> Result<TransactionState, Error> {
-    at_rest(conn).await?;
+    drain_driver_queue(conn).await?;
     let is_open = release(conn, mark).await?;
     Ok(if is_open { TransactionState::Open } else { TransactionState::None })
 }
 
 /// Reads over the answers to what the driver has sent on its own account: a savepoint that was
 /// dropped is rolled back so.
-async fn at_rest(conn: &mut MySqlConnection) -> Result<(), Error> {
+async fn drain_driver_queue(conn: &mut MySqlConnection) -> Result<(), Error> {
     drain(conn).await.map(drop)
 }
 
@@ -110,7 +110,7 @@ async fn ask(conn: &mut MySqlConnection, sql: impl Into<String>) -> Result<Answe
     let sql = AssertSqlSafe(sql.into()).into_sql_str();
     match raw_sql(sql).fetch_all(conn).await {
         Ok(rows) => Ok(Answer::Value(rows.first().map_or(Ok(0), |row| row.try_get(0))?)),
-        Err(error) => match refusal(&error).map(|refusal| refusal.number()) {
+        Err(error) => match server_error(&error).map(|server_error| server_error.number()) {
             Some(number) if !is_fatal(number) => Ok(Answer::Error(number)),
             _ => Err(error),
         },

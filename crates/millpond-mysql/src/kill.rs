@@ -3,7 +3,7 @@
 //! The whole session, not its query alone: its connection is closed already. KILL QUERY could come
 //! before the query has begun, and then nothing, or on MariaDB whatever comes next, would be hit.
 
-use crate::error_class::refusal;
+use crate::error_class::server_error;
 use crate::verify::SESSION;
 use sqlx::{AssertSqlSafe, Error, MySqlConnection, Row, raw_sql};
 
@@ -27,7 +27,8 @@ pub(crate) async fn kill(
     let sql = format!("KILL CONNECTION {}", session & u64::from(u32::MAX));
     match raw_sql(AssertSqlSafe(sql)).execute(conn).await {
         Err(error)
-            if refusal(&error).is_some_and(|refusal| refusal.number() == UNKNOWN_SESSION) =>
+            if server_error(&error)
+                .is_some_and(|server_error| server_error.number() == UNKNOWN_SESSION) =>
         {
             Ok(())
         }

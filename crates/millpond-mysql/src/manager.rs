@@ -4,7 +4,7 @@ use crate::backend::MYSQL;
 use crate::dialer::Dialer;
 use crate::error_class;
 use crate::server_info::{limits, takes_writes};
-use crate::verify::{greet, lead_home, release_locks, verify};
+use crate::verify::{query_session, release_locks, restore_database, verify};
 use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage};
 use millpond_sqlx::backend_api::{
     Canceller, FailoverDetector, SchemaChanges, TcpOptions, WeakPoolHandle,
@@ -26,8 +26,8 @@ pub struct MySqlManager {
     reset: ResetLevel,
     /// The database in which connections begin, as the server spells it. Known from the first one
     /// on.
-    home: OnceLock<Option<String>>,
-    link: WeakPoolHandle<MySql>,
+    initial_database: OnceLock<Option<String>>,
+    pool_handle: WeakPoolHandle<MySql>,
     failover: FailoverDetector,
     changes: SchemaChanges,
     /// Whether the server was asked what it allows.
@@ -38,13 +38,13 @@ pub struct MySqlManager {
 impl MySqlManager {
     /// A manager of connections that are opened with these options.
     pub fn new(options: MySqlConnectOptions) -> Self {
-        let link = WeakPoolHandle::new();
+        let pool_handle = WeakPoolHandle::new();
         Self {
-            dialer: Arc::new(Dialer::new(options, link.clone())),
+            dialer: Arc::new(Dialer::new(options, pool_handle.clone())),
             reset: ResetLevel::default(),
-            home: OnceLock::new(),
-            changes: link.schema_changes(),
-            link,
+            initial_database: OnceLock::new(),
+            changes: pool_handle.schema_changes(),
+            pool_handle,
             failover: FailoverDetector::new(),
             compared: AtomicBool::new(false),
             canceller: None,
@@ -66,8 +66,8 @@ impl MySqlManager {
         Self { reset: level, ..self }
     }
 
-    /// Asks for the password, and the user, at every connect. A [link](Self::link) to the pool
-    /// retires what was opened with older ones.
+    /// Asks for the password, and the user, at every connect. A [link](Self::pool_handle) to the
+    /// pool retires what was opened with older ones.
     #[must_use]
     pub fn with_credentials(self, credentials: Credentials) -> Self {
         let dialer = Arc::unwrap_or_clone(self.dialer).with_credentials(credentials);
@@ -78,7 +78,7 @@ impl MySqlManager {
     /// `ping_timeout`.
     #[must_use]
     pub fn with_cancel(self, limit: Duration) -> Self {
-        Self { canceller: Some(Arc::new(Canceller::new(self.link.clone(), limit))), ..self }
+        Self { canceller: Some(Arc::new(Canceller::new(self.pool_handle.clone(), limit))), ..self }
     }
 
     /// Sets these options of the sockets of all connections. By default they are the kernel's.
@@ -89,21 +89,21 @@ impl MySqlManager {
     }
 
     /// The manager's way to its pool, to be joined when the pool is built.
-    pub fn link(&self) -> WeakPoolHandle<MySql> {
-        self.link.clone()
+    pub fn pool_handle(&self) -> WeakPoolHandle<MySql> {
+        self.pool_handle.clone()
     }
 
     /// Asks the first server of the pool what it allows.
     async fn compare(&self, conn: &mut MySqlConnection) -> Result<(), Error> {
         if !self.compared.load(Ordering::Relaxed) {
-            self.link.compare(&limits(conn).await?);
+            self.pool_handle.compare(&limits(conn).await?);
             self.compared.store(true, Ordering::Relaxed);
         }
         Ok(())
     }
 
     /// Asks the server whether it takes writes, if that is in doubt.
-    async fn look_into_suspicion(&self, conn: &mut Tracked<MySql>) -> Result<bool, Error> {
+    async fn check_failover(&self, conn: &mut Tracked<MySql>) -> Result<bool, Error> {
         let due = self.failover.is_due();
         if due {
             self.failover.check(takes_writes(conn.driver_mut())).await?;
@@ -112,14 +112,14 @@ impl MySqlManager {
     }
 
     /// Verifies a connection and leads it back to its database.
-    async fn verify_at_home(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
-        let here = verify(conn.driver_mut()).await?;
-        let home = self.home.get().and_then(Option::as_deref);
-        if here.as_deref() != home {
+    async fn verify_and_restore_database(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
+        let current = verify(conn.driver_mut()).await?;
+        let initial_database = self.initial_database.get().and_then(Option::as_deref);
+        if current.as_deref() != initial_database {
             // A hook may have led it elsewhere when it was opened.
             conn.note_hooks_undone();
         }
-        lead_home(conn.driver_mut(), here.as_deref(), home).await
+        restore_database(conn.driver_mut(), current.as_deref(), initial_database).await
     }
 }
 
@@ -129,40 +129,40 @@ impl Manager for MySqlManager {
 
     async fn connect(&self, info: &ConnectInfo) -> Result<Tracked<MySql>, Error> {
         let mut conn = self.dialer.open(info.limit).await?;
-        let here = greet(&mut conn).await?;
+        let session_info = query_session(&mut conn).await?;
         self.compare(&mut conn).await?;
-        self.failover.connected(here.takes_writes);
+        self.failover.connected(session_info.takes_writes);
         // They all begin in the same one.
-        let _ = self.home.set(here.database);
+        let _ = self.initial_database.set(session_info.database);
         let mut conn = Tracked::new(conn, &MYSQL);
         conn.share_schema_changes(&self.changes);
-        conn.set_session(here.session);
+        conn.set_session(session_info.session);
         if let Some(canceller) = &self.canceller {
             let dialer = Arc::clone(&self.dialer);
-            canceller.stop_left_behind(&mut conn, dialer);
+            canceller.enable_auto_cancel(&mut conn, dialer);
         }
         Ok(conn)
     }
 
     async fn ping(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
         conn.refresh().await?;
-        if self.look_into_suspicion(conn).await? { Ok(()) } else { conn.driver_mut().ping().await }
+        if self.check_failover(conn).await? { Ok(()) } else { conn.driver_mut().ping().await }
     }
 
     fn triage(&self, conn: &mut Tracked<MySql>) -> Triage {
-        conn.end_loan();
+        conn.end_lease();
         if conn.is_suspect() {
-            self.failover.raise();
+            self.failover.suspect();
         }
         match (self.reset, conn.sync_state()) {
             (_, SyncState::Broken) => Triage::Broken,
             // What was cut off cannot be verified: sqlx-mysql may have lost its place in the
             // stream.
-            (_, SyncState::Cut) => Triage::Discard,
+            (_, SyncState::Interrupted) => Triage::Discard,
             (ResetLevel::Session | ResetLevel::Replace, _) => Triage::Discard,
-            (ResetLevel::Transaction, _) if conn.is_spent() => Triage::Discard,
-            _ if conn.is_outdated() || conn.is_bulky() => Triage::Reset,
-            (ResetLevel::Transaction, _) if conn.has_escaped() => Triage::Reset,
+            (ResetLevel::Transaction, _) if conn.needs_new_session() => Triage::Discard,
+            _ if conn.is_outdated() || conn.has_large_buffers() => Triage::Reset,
+            (ResetLevel::Transaction, _) if conn.may_hold_locks() => Triage::Reset,
             (ResetLevel::None, _) if conn.has_lost_transaction() => Triage::Discard,
             (ResetLevel::None, _) => Triage::Keep,
             (_, SyncState::Clean) if !conn.is_suspect() => Triage::Keep,
@@ -172,31 +172,31 @@ impl Manager for MySqlManager {
 
     async fn reset(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
         conn.shrink();
-        let escaped = conn.take_escaped();
+        let may_hold_locks = conn.take_may_hold_locks();
         if self.reset == ResetLevel::None {
             // Outdated, or large: nothing else is done at this level.
             return conn.refresh().await;
         }
         // A stream without end would be read for as long as the core lets us.
-        let patience = self
+        let grace_period = self
             .canceller
             .as_ref()
             .filter(|_| conn.sync_state() == SyncState::Undrained)
-            .map(|canceller| canceller.patience());
+            .map(|canceller| canceller.grace_period());
         // Until it has been verified: whatever happens here, nobody goes on with it then.
-        conn.degrade(SyncState::Cut);
-        match patience {
-            Some(limit) => {
-                timeout(limit, self.verify_at_home(conn)).await.unwrap_or_else(|_| Err(restless()))
-            }
-            None => self.verify_at_home(conn).await,
+        conn.degrade(SyncState::Interrupted);
+        match grace_period {
+            Some(limit) => timeout(limit, self.verify_and_restore_database(conn))
+                .await
+                .unwrap_or_else(|_| Err(drain_timed_out())),
+            None => self.verify_and_restore_database(conn).await,
         }?;
-        if escaped {
+        if may_hold_locks {
             release_locks(conn.driver_mut()).await?;
         }
         conn.mark_in_sync();
         conn.refresh().await?;
-        self.look_into_suspicion(conn).await.map(drop)
+        self.check_failover(conn).await.map(drop)
     }
 
     fn undoes_on_connect(&self, conn: &mut Tracked<MySql>) -> bool {
@@ -209,12 +209,12 @@ impl Manager for MySqlManager {
             (SyncState::Broken, _) => Ok(()),
             // What is said would be taken for the rest of something else, or not be heard before
             // the end of it.
-            (SyncState::Cut | SyncState::Undrained, Some(canceller)) => {
-                canceller.drop_and_stop(conn, &*self.dialer).await;
+            (SyncState::Interrupted | SyncState::Undrained, Some(canceller)) => {
+                canceller.drop_and_end_session(conn, &*self.dialer).await;
                 Ok(())
             }
-            (SyncState::Cut | SyncState::Undrained, None) => Ok(()),
-            (SyncState::Clean | SyncState::Raw, _) => conn.into_driver().close().await,
+            (SyncState::Interrupted | SyncState::Undrained, None) => Ok(()),
+            (SyncState::Clean | SyncState::InDoubt, _) => conn.into_driver().close().await,
         }
     }
 
@@ -223,7 +223,7 @@ impl Manager for MySqlManager {
     }
 }
 
-fn restless() -> Error {
+fn drain_timed_out() -> Error {
     let text = "the connection did not come to rest within an eighth of `ping_timeout`";
     Error::Io(std::io::Error::new(ErrorKind::TimedOut, text))
 }

@@ -169,18 +169,18 @@ impl MySqlPoolOptions {
         if let Some(credentials) = credentials {
             manager = manager.with_credentials(credentials);
         }
-        let link = manager.link();
+        let pool_handle = manager.pool_handle();
         match kind {
             PoolKind::Queue => {
                 let pool: QueuePool<_> =
                     settings.build(manager, &settings.name, settings.config.clone())?;
-                link.join(&pool);
+                pool_handle.attach(&pool);
                 Ok(SqlPool::from_queue(pool))
             }
             PoolKind::Null => {
                 let pool: NullPool<_> =
                     settings.build(manager, &settings.name, settings.config.clone())?;
-                link.join(&pool);
+                pool_handle.attach(&pool);
                 Ok(SqlPool::from_null(pool))
             }
             other => Err(unsupported_pool(other, "MySQL")),

@@ -1,6 +1,6 @@
 //! What is asked of a server about itself: whether it takes writes, and what it allows.
 
-use crate::error_class::{is_fatal, refusal};
+use crate::error_class::{is_fatal, server_error};
 use millpond_sqlx::backend_api::ServerLimits;
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Error, MySqlConnection, Row, raw_sql};
@@ -45,7 +45,10 @@ pub(crate) async fn limits(conn: &mut MySqlConnection) -> Result<ServerLimits, E
 /// `None` from something that only speaks MySQL's protocol, and does not know what is asked.
 async fn ask(conn: &mut MySqlConnection, sql: &'static str) -> Result<Option<MySqlRow>, Error> {
     match raw_sql(sql).fetch_optional(conn).await {
-        Err(error) if refusal(&error).is_some_and(|refusal| !is_fatal(refusal.number())) => {
+        Err(error)
+            if server_error(&error)
+                .is_some_and(|server_error| !is_fatal(server_error.number())) =>
+        {
             Ok(None)
         }
         row => row,

@@ -15,20 +15,20 @@ static FORM: UrlForm = UrlForm {
         ("ssl", "for TLS write sslmode=required, or better sslmode=verify-identity"),
         ("tls", "for TLS write sslmode=required, or better sslmode=verify-identity"),
         ("connect_timeout", "the pool has a setting of this name"),
-        ("user", BEFORE),
-        ("password", BEFORE),
-        ("host", BEFORE),
-        ("port", BEFORE),
-        ("database", BEFORE),
+        ("user", BELONGS_BEFORE_QUERY),
+        ("password", BELONGS_BEFORE_QUERY),
+        ("host", BELONGS_BEFORE_QUERY),
+        ("port", BELONGS_BEFORE_QUERY),
+        ("database", BELONGS_BEFORE_QUERY),
     ],
 };
 
-const BEFORE: &str = "it has its place before the ?";
+const BELONGS_BEFORE_QUERY: &str = "it has its place before the ?";
 
 /// Reads a URL.
 pub(crate) fn parse(url: &str) -> Result<MySqlConnectOptions, UrlError> {
     let url = ServerUrl::read(url, &FORM)?;
-    Parts::gather(url).and_then(|parts| parts.options()).map_err(|problem| problem.of(&FORM))
+    Parts::gather(url).and_then(|parts| parts.options()).map_err(|problem| problem.with_form(&FORM))
 }
 
 /// What a URL says, each thing once, by one name.
@@ -42,7 +42,7 @@ impl Parts {
     fn gather(mut server: ServerUrl) -> Result<Self, UrlProblem> {
         let pairs = std::mem::take(&mut server.parameters);
         if server.host.as_ref().is_some_and(|host| host.contains(['/', '['])) {
-            return clash("host", "a name or an address; the path of a socket is unix_socket");
+            return conflict("host", "a name or an address; the path of a socket is unix_socket");
         }
         let mut parts = Self { server, parameters: BTreeMap::new() };
         for (name, value) in pairs {
@@ -52,7 +52,7 @@ impl Parts {
     }
 
     fn set(&mut self, name: &str, value: String) -> Result<(), UrlProblem> {
-        let wrong = |wanted| Err(UrlProblem::Value { name: name.to_owned(), wanted });
+        let wrong = |expected| Err(UrlProblem::Value { name: name.to_owned(), expected });
         match name.replace('_', "-").as_str() {
             "sslmode" | "ssl-mode" => match mode(&value) {
                 Some(mode) => self.put("sslmode", mode.to_owned()),
@@ -107,13 +107,13 @@ impl Parts {
     fn ssl_mode(&self) -> Result<MySqlSslMode, UrlProblem> {
         let has = |name| self.get(name).is_some();
         if has("ssl_cert") != has("ssl_key") {
-            return clash("ssl_cert", "together with ssl_key");
+            return conflict("ssl_cert", "together with ssl_key");
         }
         match (self.get("sslmode"), has("ssl_ca"), self.get("ssl_check_hostname")) {
             (Some(_), _, Some(_)) => {
-                clash("ssl_check_hostname", "left out where there is an sslmode")
+                conflict("ssl_check_hostname", "left out where there is an sslmode")
             }
-            (None, false, Some(_)) => clash("ssl_check_hostname", "together with ssl_ca"),
+            (None, false, Some(_)) => conflict("ssl_check_hostname", "together with ssl_ca"),
             (None, true, Some("false")) | (Some("verify-ca"), ..) => Ok(MySqlSslMode::VerifyCa),
             // As SQLAlchemy's usual driver has it: a URL that names an authority wants the server
             // verified.
@@ -122,9 +122,9 @@ impl Parts {
             (Some("required"), true, _) => Ok(MySqlSslMode::VerifyCa),
             (Some("required"), false, _) => Ok(MySqlSslMode::Required),
             (Some(_), true, _) => {
-                clash("ssl_ca", "together with sslmode=required, verify-ca or verify-identity")
+                conflict("ssl_ca", "together with sslmode=required, verify-ca or verify-identity")
             }
-            (Some("disabled"), ..) if has("ssl_cert") => clash(
+            (Some("disabled"), ..) if has("ssl_cert") => conflict(
                 "sslmode",
                 "required, verify-ca or verify-identity where there is an ssl_cert",
             ),
@@ -147,7 +147,7 @@ impl Parts {
                 "unix_socket" => options.socket(value),
                 "statement_cache_capacity" => match value.parse() {
                     Ok(statements) => options.statement_cache_capacity(statements),
-                    Err(_) => return clash(name, "a number of statements"),
+                    Err(_) => return conflict(name, "a number of statements"),
                 },
                 _ => options,
             };
@@ -159,7 +159,7 @@ impl Parts {
         let ServerUrl { user, password, host, port, database, .. } = &self.server;
         let is_local = host.as_ref().is_none_or(|host| host == "localhost") && port.is_none();
         if self.get("unix_socket").is_some() && !is_local {
-            return clash("unix_socket", "left out where there is a host or a port");
+            return conflict("unix_socket", "left out where there is a host or a port");
         }
         let mut options = MySqlConnectOptions::new();
         if let Some(user) = user {
@@ -182,8 +182,8 @@ impl Parts {
     }
 }
 
-fn clash<T>(name: &str, wanted: &'static str) -> Result<T, UrlProblem> {
-    Err(UrlProblem::Value { name: name.to_owned(), wanted })
+fn conflict<T>(name: &str, expected: &'static str) -> Result<T, UrlProblem> {
+    Err(UrlProblem::Value { name: name.to_owned(), expected })
 }
 
 /// The one name of a mode, whether it is written as for MySQL or as for PostgreSQL.

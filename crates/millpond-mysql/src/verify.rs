@@ -13,10 +13,10 @@
 //! connection: BEGIN, SELECT and COMMIT take 198 us, and 80 us where nothing is reset; 16 users of
 //! 10 connections get half as many done.
 
-use crate::error_class::{is_fatal, refusal};
+use crate::error_class::{is_fatal, server_error};
 use crate::server_info::TAKES_WRITES;
 use millpond_sqlx::backend_api::{
-    ROUNDS_MAX, forget_transactions, nonce, out_of_rounds, out_of_step, read_late_errors,
+    DRAIN_ROUNDS_MAX, forget_transactions, nonce, not_drained, out_of_sync, read_late_errors,
 };
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Connection, Error, MySql, MySqlConnection, Row, raw_sql};
@@ -31,7 +31,7 @@ const TOO_MANY_ROWS: &str = "the rows of a statement were dropped before the las
     open on it is rolled back";
 
 /// The first statement on a new connection.
-pub(crate) struct Greeting {
+pub(crate) struct SessionInfo {
     /// The database in which it begins, as the server spells it.
     pub(crate) database: Option<String>,
     /// See [`SESSION`].
@@ -45,9 +45,9 @@ pub(crate) const SESSION: &str = "CRC32(CONCAT(@@hostname, ':', @@port)) << 32 |
 
 /// Verifies a new connection, since a server can be configured to open sessions without autocommit,
 /// and asks where it leads.
-pub(crate) async fn greet(conn: &mut MySqlConnection) -> Result<Greeting, Error> {
+pub(crate) async fn query_session(conn: &mut MySqlConnection) -> Result<SessionInfo, Error> {
     let row = ask(conn, &format!(", {SESSION}, {TAKES_WRITES}")).await?;
-    Ok(Greeting {
+    Ok(SessionInfo {
         database: row.try_get(1)?,
         session: row.try_get(2)?,
         takes_writes: row.try_get(3)?,
@@ -58,7 +58,7 @@ pub(crate) async fn greet(conn: &mut MySqlConnection) -> Result<Greeting, Error>
 /// that it could not be done.
 pub(crate) async fn verify(conn: &mut MySqlConnection) -> Result<Option<String>, Error> {
     forget_transactions::<MySql>(conn);
-    for _ in 0..ROUNDS_MAX {
+    for _ in 0..DRAIN_ROUNDS_MAX {
         match ask(conn, "").await {
             // The answer to something older, of which nobody waits for the answer. A proof that was
             // refused itself is refused again.
@@ -66,7 +66,7 @@ pub(crate) async fn verify(conn: &mut MySqlConnection) -> Result<Option<String>,
             result => return result?.try_get(1),
         }
     }
-    Err(out_of_rounds())
+    Err(not_drained())
 }
 
 /// Reads over the rest of what was dropped between two rows, for a limited time. The first error
@@ -80,17 +80,17 @@ pub(crate) async fn drain(conn: &mut MySqlConnection) -> Result<Option<Error>, E
 
 /// Leads a connection back to the database of its pool. Statements that were prepared elsewhere
 /// mean the tables there, and sqlx would go on using them, so it has to forget them.
-pub(crate) async fn lead_home(
+pub(crate) async fn restore_database(
     conn: &mut MySqlConnection,
-    here: Option<&str>,
-    home: Option<&str>,
+    current: Option<&str>,
+    initial: Option<&str>,
 ) -> Result<(), Error> {
-    if here == home {
+    if current == initial {
         return Ok(());
     }
     conn.clear_cached_statements().await?;
-    let Some(home) = home else { return Ok(()) };
-    let sql = format!("USE `{}`", home.replace('`', "``"));
+    let Some(initial) = initial else { return Ok(()) };
+    let sql = format!("USE `{}`", initial.replace('`', "``"));
     raw_sql(AssertSqlSafe(sql)).execute(conn).await.map(drop)
 }
 
@@ -108,12 +108,12 @@ async fn ask(conn: &mut MySqlConnection, more: &str) -> Result<MySqlRow, Error> 
          SELECT '{nonce}', DATABASE(){more}"
     );
     let rows = raw_sql(AssertSqlSafe(sql)).fetch_all(conn).await?;
-    let [row] = <[MySqlRow; 1]>::try_from(rows).map_err(|_| out_of_step())?;
+    let [row] = <[MySqlRow; 1]>::try_from(rows).map_err(|_| out_of_sync())?;
     let echo: String = row.try_get(0)?;
-    if echo == nonce { Ok(row) } else { Err(out_of_step()) }
+    if echo == nonce { Ok(row) } else { Err(out_of_sync()) }
 }
 
 /// Whether it ended a statement and nothing more.
 fn is_late(error: &Error) -> bool {
-    refusal(error).is_some_and(|refusal| !is_fatal(refusal.number()))
+    server_error(error).is_some_and(|server_error| !is_fatal(server_error.number()))
 }

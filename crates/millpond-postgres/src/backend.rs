@@ -1,11 +1,11 @@
 //! What PostgreSQL brings along to be pooled, apart from opening connections.
 
 use crate::error_class;
-use crate::verify::{in_step, is_late, mark, transaction_state, verify};
+use crate::verify::{check_sync, is_late, mark, transaction_state, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::backend_api::{
-    Backend, Effect, ErrorImpact, LARGE, MayEnd, Memory, TransactionState, Unfinished, Verified,
-    argument_size, effect_of, mentions, read_late_errors,
+    Backend, CacheValidity, ErrorImpact, LARGE, MayEnd, StatementEffect, TransactionState,
+    Unfinished, Verified, argument_size, effect_of, mentions, read_late_errors,
 };
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Connection, Error, PgConnection, Postgres, Row};
@@ -16,11 +16,11 @@ pub struct PgBackend;
 
 #[async_trait]
 impl Backend<Postgres> for PgBackend {
-    fn effect(&self, sql: &str) -> Effect {
+    fn effect(&self, sql: &str) -> StatementEffect {
         match effect_of(sql) {
-            Effect::None => Effect::None,
+            StatementEffect::None => StatementEffect::None,
             // PostgreSQL has no setting that turns autocommit off, so doubt ends with the proof.
-            _ => Effect::Doubt,
+            _ => StatementEffect::Doubt,
         }
     }
 
@@ -37,8 +37,8 @@ impl Backend<Postgres> for PgBackend {
         error_class::is_suspicious(error)
     }
 
-    fn memory(&self, error: &Error) -> Memory {
-        error_class::memory(error)
+    fn cache_validity(&self, error: &Error) -> CacheValidity {
+        error_class::cache_validity(error)
     }
 
     fn has_large_arguments(&self, arguments: &mut PgArguments) -> bool {
@@ -68,20 +68,20 @@ impl Backend<Postgres> for PgBackend {
         has(sql, "discard") || has(sql, "deallocate")
     }
 
-    async fn forget(&self, conn: &mut PgConnection) -> Result<(), Error> {
+    async fn clear_caches(&self, conn: &mut PgConnection) -> Result<(), Error> {
         conn.clear_cached_statements().await
     }
 
     async fn resume(
         &self,
         conn: &mut PgConnection,
-        _left: Unfinished,
+        _unfinished: Unfinished,
     ) -> Result<Option<Error>, Error> {
         read_late_errors::<Postgres>(conn, is_late).await
     }
 
-    async fn in_step(&self, conn: &mut PgConnection) -> Result<(), Error> {
-        in_step(conn).await
+    async fn check_sync(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        check_sync(conn).await
     }
 
     async fn transaction_state(

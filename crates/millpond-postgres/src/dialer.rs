@@ -1,12 +1,12 @@
 //! Opens the driver's connections: to which address, as whom, and for what stands in between.
 
 use crate::error_class;
-use crate::pooler_detection::REFUSES;
+use crate::pooler_detection::STARTUP_REFUSED;
 use crate::server_info::own_port;
 use crate::session::{cancel, end};
 use millpond_core::async_trait;
 use millpond_sqlx::backend_api::{
-    CancelTransport, Rotation, Target, TcpOptions, WeakPoolHandle, bridged,
+    CancelTransport, Rotation, Target, TcpOptions, WeakPoolHandle, connect_through_socket,
 };
 use millpond_sqlx::{Credentials, Login};
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
@@ -24,12 +24,12 @@ pub(crate) struct Dialer {
     options: PgConnectOptions,
     rotation: Option<Arc<Rotation>>,
     tcp: TcpOptions,
-    link: WeakPoolHandle<Postgres>,
+    pool_handle: WeakPoolHandle<Postgres>,
 }
 
 impl Dialer {
-    pub(crate) fn new(options: PgConnectOptions, link: WeakPoolHandle<Postgres>) -> Self {
-        Self { options, rotation: None, tcp: TcpOptions::default(), link }
+    pub(crate) fn new(options: PgConnectOptions, pool_handle: WeakPoolHandle<Postgres>) -> Self {
+        Self { options, rotation: None, tcp: TcpOptions::default(), pool_handle }
     }
 
     pub(crate) fn with_credentials(self, credentials: Credentials) -> Self {
@@ -54,7 +54,7 @@ impl Dialer {
         let current = rotation.current().await?;
         let conn = self.dial(&with_login(self.options.clone(), &current.login), limit).await?;
         if rotation.opened(&current) {
-            self.link.retire_older();
+            self.pool_handle.retire_older();
         }
         Ok(conn)
     }
@@ -69,7 +69,7 @@ impl Dialer {
         if options.get_socket().is_some() {
             return dialled.await;
         }
-        let warn = |text| self.link.warn("tcp_keepalive", text);
+        let warn = |text| self.pool_handle.warn("tcp_keepalive", text);
         self.tcp.connect(options.get_port(), dialled, |conn| Box::pin(own_port(conn)), warn).await
     }
 }
@@ -83,7 +83,7 @@ async fn dial(options: &PgConnectOptions, limit: Duration) -> Result<PgConnectio
             Box::pin(to_address(options.clone(), address))
         })
         .await;
-    conn.map_err(explained)
+    conn.map_err(with_hint)
 }
 
 /// Connects to one address. Where TLS asks for the host by its name, it goes on doing so.
@@ -92,7 +92,7 @@ async fn to_address(options: PgConnectOptions, address: SocketAddr) -> Result<Pg
         #[cfg(unix)]
         PgSslMode::Require | PgSslMode::VerifyCa | PgSslMode::VerifyFull => {
             let name = format!(".s.PGSQL.{}", options.get_port());
-            bridged(address, &name, |dir| connect(options.socket(dir))).await
+            connect_through_socket(address, &name, |dir| connect(options.socket(dir))).await
         }
         _ => connect(options.host(&address.ip().to_string())).await,
     }
@@ -103,11 +103,11 @@ async fn connect(options: PgConnectOptions) -> Result<PgConnection, Error> {
 }
 
 /// An error of a connect, with the way out where it needs one.
-fn explained(error: Error) -> Error {
+fn with_hint(error: Error) -> Error {
     if error_class::refuses_startup(&error) {
-        Error::Configuration(format!("{REFUSES} ({error})").into())
+        Error::Configuration(format!("{STARTUP_REFUSED} ({error})").into())
     } else {
-        error_class::explained(error)
+        error_class::with_hint(error)
     }
 }
 

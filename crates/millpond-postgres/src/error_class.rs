@@ -1,7 +1,7 @@
 //! What SQLSTATEs mean for a connection and for the pool.
 
 use millpond_core::ErrorClass;
-use millpond_sqlx::backend_api::{ErrorImpact, Memory, is_failover};
+use millpond_sqlx::backend_api::{CacheValidity, ErrorImpact, is_failover};
 use sqlx::Error;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use std::io::ErrorKind;
@@ -11,7 +11,7 @@ use std::io::ErrorKind;
 const READ_ONLY: &str = "25006";
 
 /// A violation of the protocol, says PostgreSQL; PgBouncer says everything with it.
-const POOLERS_OWN: &str = "08P01";
+const PROTOCOL_VIOLATION: &str = "08P01";
 
 /// The server shuts down, or somebody has ended this one session.
 const ADMIN_SHUTDOWN: &str = "57P01";
@@ -27,11 +27,13 @@ pub(crate) fn classify(error: &Error) -> ErrorClass {
         Error::Io(error) if error.kind() == ErrorKind::InvalidData => ErrorClass::Permanent,
         Error::Io(_) => ErrorClass::Transient,
         Error::Protocol(_) | Error::WorkerCrashed => ErrorClass::Connection,
-        _ => match refusal(error) {
-            Some(refusal) if is_permanent(refusal.code()) => ErrorClass::Permanent,
-            Some(refusal) if refusal.code() == POOLERS_OWN => poolers_own(refusal.message()),
-            Some(refusal) if is_passing(refusal.code()) => ErrorClass::Transient,
-            Some(refusal) if is_fatal(refusal) || refusal.code() == READ_ONLY => {
+        _ => match server_error(error) {
+            Some(server_error) if is_permanent(server_error.code()) => ErrorClass::Permanent,
+            Some(server_error) if server_error.code() == PROTOCOL_VIOLATION => {
+                classify_pooler_error(server_error.message())
+            }
+            Some(server_error) if is_transient(server_error.code()) => ErrorClass::Transient,
+            Some(server_error) if is_fatal(server_error) || server_error.code() == READ_ONLY => {
                 ErrorClass::Connection
             }
             _ => ErrorClass::Transient,
@@ -41,7 +43,7 @@ pub(crate) fn classify(error: &Error) -> ErrorClass {
 
 /// What failed while a connection was opened, with a way out where the driver's own words have
 /// none.
-pub(crate) fn explained(error: Error) -> Error {
+pub(crate) fn with_hint(error: Error) -> Error {
     let Error::Protocol(text) = &error else { return error };
     let hint = if text.contains("authentication method")
         || text.contains("SASL authentication mechanisms")
@@ -62,8 +64,8 @@ pub(crate) fn explained(error: Error) -> Error {
 /// What an error says about the connection on which a statement ended with it.
 pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
     match error {
-        Error::Database(_) => match refusal(error) {
-            Some(refusal) if !is_fatal(refusal) => ErrorImpact::InStep,
+        Error::Database(_) => match server_error(error) {
+            Some(server_error) if !is_fatal(server_error) => ErrorImpact::InSync,
             _ => ErrorImpact::Broken,
         },
         Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => {
@@ -90,41 +92,44 @@ pub(crate) fn without_password(error: Error) -> Error {
 
 /// Whether an error may mean that the server has become a standby or is going to.
 pub(crate) fn is_suspicious(error: &Error) -> bool {
-    refusal(error).is_some_and(|refusal| matches!(refusal.code(), READ_ONLY | ADMIN_SHUTDOWN))
+    server_error(error)
+        .is_some_and(|server_error| matches!(server_error.code(), READ_ONLY | ADMIN_SHUTDOWN))
 }
 
 /// What an error says about what the driver remembers of statements and types.
-pub(crate) fn memory(error: &Error) -> Memory {
-    match refusal(error) {
-        Some(refusal) => memory_of(refusal.code(), refusal.routine(), refusal.message()),
-        None => Memory::Valid,
+pub(crate) fn cache_validity(error: &Error) -> CacheValidity {
+    match server_error(error) {
+        Some(server_error) => {
+            cache_validity_of(server_error.code(), server_error.routine(), server_error.message())
+        }
+        None => CacheValidity::Valid,
     }
 }
 
 /// By the server's routine where the code has other meanings too: messages are translated.
-fn memory_of(code: &str, routine: Option<&str>, message: &str) -> Memory {
+fn cache_validity_of(code: &str, routine: Option<&str>, message: &str) -> CacheValidity {
     match code {
         // There is no such prepared statement, or there is one of that name already.
-        "26000" | "42P05" => Memory::Outdated,
+        "26000" | "42P05" => CacheValidity::Outdated,
         // "cached plan must not change result type"
-        "0A000" if routine == Some("RevalidateCachedQuery") => Memory::Outdated,
+        "0A000" if routine == Some("RevalidateCachedQuery") => CacheValidity::Outdated,
         // This one is never translated.
-        "XX000" if message.starts_with("cache lookup failed for") => Memory::Outdated,
+        "XX000" if message.starts_with("cache lookup failed for") => CacheValidity::Outdated,
         // The wrong type: it may be one of the same name that was there before.
-        "42804" | "42809" | "42883" | "42704" => Memory::Doubtful,
-        _ => Memory::Valid,
+        "42804" | "42809" | "42883" | "42704" => CacheValidity::Doubtful,
+        _ => CacheValidity::Valid,
     }
 }
 
 /// The server's own words.
-pub(crate) fn refusal(error: &Error) -> Option<&PgDatabaseError> {
+pub(crate) fn server_error(error: &Error) -> Option<&PgDatabaseError> {
     error.as_database_error()?.try_downcast_ref()
 }
 
 /// Whether the server ends the session with such an error.
-pub(crate) fn is_fatal(refusal: &PgDatabaseError) -> bool {
-    matches!(refusal.severity(), PgSeverity::Fatal | PgSeverity::Panic)
-        || ends_the_session(refusal.code())
+pub(crate) fn is_fatal(server_error: &PgDatabaseError) -> bool {
+    matches!(server_error.severity(), PgSeverity::Fatal | PgSeverity::Panic)
+        || ends_the_session(server_error.code())
 }
 
 /// Shutdown, crash, idle timeouts, a lost connection: see
@@ -145,7 +150,7 @@ fn is_permanent(code: &str) -> bool {
 
 /// What PgBouncer says with the code that means everything to it; as it is written, it is never
 /// translated. What comes from its server is passed on in the same way.
-fn poolers_own(message: &str) -> ErrorClass {
+fn classify_pooler_error(message: &str) -> ErrorClass {
     const PERMANENT: [&str; 14] = [
         "no such database",
         "no such user",
@@ -162,20 +167,21 @@ fn poolers_own(message: &str) -> ErrorClass {
         "TLS required",
         "bouncer config error",
     ];
-    let is_passing = message.contains("no more connections allowed");
-    let permanent = !is_passing && PERMANENT.iter().any(|text| message.contains(text));
+    let is_transient = message.contains("no more connections allowed");
+    let permanent = !is_transient && PERMANENT.iter().any(|text| message.contains(text));
     if permanent { ErrorClass::Permanent } else { ErrorClass::Transient }
 }
 
 /// Whether a pooler has refused what the driver asks every server for.
 pub(crate) fn refuses_startup(error: &Error) -> bool {
-    refusal(error).is_some_and(|refusal| {
-        refusal.code() == POOLERS_OWN && refusal.message().contains("unsupported startup parameter")
+    server_error(error).is_some_and(|server_error| {
+        server_error.code() == PROTOCOL_VIOLATION
+            && server_error.message().contains("unsupported startup parameter")
     })
 }
 
 /// The server is starting up, or full.
-fn is_passing(code: &str) -> bool {
+fn is_transient(code: &str) -> bool {
     code.starts_with("53") || code == "57P03"
 }
 
@@ -187,13 +193,13 @@ mod tests {
     #[test]
     fn what_a_server_says_about_itself_passes_and_what_it_says_about_the_caller_does_not() {
         for code in ["28P01", "28000", "3D000"] {
-            assert!(is_permanent(code) && !is_passing(code), "{code}");
+            assert!(is_permanent(code) && !is_transient(code), "{code}");
         }
         for code in ["57P03", "53300"] {
-            assert!(is_passing(code) && !is_permanent(code), "{code}");
+            assert!(is_transient(code) && !is_permanent(code), "{code}");
         }
         // A timeout of a statement is neither, and leaves its connection alone.
-        assert!(!ends_the_session("57014") && !is_permanent("57014") && !is_passing("57014"));
+        assert!(!ends_the_session("57014") && !is_permanent("57014") && !is_transient("57014"));
         for code in ["57P01", "57P05", "25P03", "08006"] {
             assert!(ends_the_session(code), "{code}");
         }
@@ -201,8 +207,9 @@ mod tests {
 
     #[test]
     fn a_changed_schema_is_known_by_code_and_routine_in_every_language() {
-        let outdated =
-            |code, routine, message| memory_of(code, routine, message) == Memory::Outdated;
+        let outdated = |code, routine, message| {
+            cache_validity_of(code, routine, message) == CacheValidity::Outdated
+        };
         assert!(outdated(
             "0A000",
             Some("RevalidateCachedQuery"),
@@ -214,7 +221,7 @@ mod tests {
                 && outdated("XX000", None, "cache lookup failed for type 16391")
         );
         assert!(!outdated("XX000", None, "unexpected") && !outdated("42804", None, ""));
-        assert_eq!(memory_of("23505", None, ""), Memory::Valid);
+        assert_eq!(cache_validity_of("23505", None, ""), CacheValidity::Valid);
     }
 
     #[test]
@@ -244,7 +251,7 @@ mod tests {
             "unsupported startup parameter: options",
             "SSL required",
         ] {
-            assert_eq!(poolers_own(message), ErrorClass::Permanent, "{message}");
+            assert_eq!(classify_pooler_error(message), ErrorClass::Permanent, "{message}");
         }
         for message in [
             "no more connections allowed (max_client_conn)",
@@ -253,7 +260,7 @@ mod tests {
             "pgbouncer cannot connect to server",
             "database \"x\" is disabled",
         ] {
-            assert_eq!(poolers_own(message), ErrorClass::Transient, "{message}");
+            assert_eq!(classify_pooler_error(message), ErrorClass::Transient, "{message}");
         }
     }
 

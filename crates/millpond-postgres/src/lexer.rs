@@ -90,8 +90,10 @@ impl<'a> Parts<'a> {
     /// `$1`, or `$tag$ .. $tag$`, at whose first `$` the text stands.
     fn dollar(&mut self) -> Part<'a> {
         let after = self.rest.get(1..).unwrap_or_default();
-        let tag =
-            after.bytes().position(|byte| !goes_on(byte) || byte == b'$').unwrap_or(after.len());
+        let tag = after
+            .bytes()
+            .position(|byte| !is_name_byte(byte) || byte == b'$')
+            .unwrap_or(after.len());
         let begins_well = !after.as_bytes().first().is_some_and(u8::is_ascii_digit);
         if begins_well && after.as_bytes().get(tag) == Some(&b'$') {
             let mark = self.skip(tag.saturating_add(2));
@@ -114,7 +116,7 @@ impl<'a> Parts<'a> {
                 self.skip(2);
                 Some(self.string(true))
             }
-            _ if begins_word(byte) => Some(Part::Word(self.skip_while(goes_on))),
+            _ if is_name_start(byte) => Some(Part::Word(self.skip_while(is_name_byte))),
             _ if byte.is_ascii_digit() => {
                 self.skip_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'));
                 Some(Part::Other)
@@ -162,12 +164,12 @@ impl<'a> Iterator for Parts<'a> {
     }
 }
 
-fn begins_word(byte: u8) -> bool {
+fn is_name_start(byte: u8) -> bool {
     byte.is_ascii_alphabetic() || byte == b'_' || !byte.is_ascii()
 }
 
-fn goes_on(byte: u8) -> bool {
-    begins_word(byte) || byte.is_ascii_digit() || byte == b'$'
+fn is_name_byte(byte: u8) -> bool {
+    is_name_start(byte) || byte.is_ascii_digit() || byte == b'$'
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@ use crate::backend::POSTGRES;
 use crate::dialer::Dialer;
 use crate::error_class;
 use crate::pooler::POOLED;
-use crate::pooler_detection::{CERTAIN, PERHAPS, share_a_server};
-use crate::server_info::{greet, limits, takes_writes};
-use crate::verify::{clear_session, release};
+use crate::pooler_detection::{POOLER_FOUND, POOLER_SUSPECTED, share_backend_process};
+use crate::server_info::{limits, query_session, takes_writes};
+use crate::verify::{clear_session, release_locks};
 use millpond_core::{ConnectInfo, ErrorClass, Manager, Pooler, ResetLevel, Triage};
 use millpond_sqlx::backend_api::{
     Canceller, FailoverDetector, SchemaChanges, TcpOptions, WeakPoolHandle,
@@ -25,7 +25,7 @@ pub struct PgManager {
     dialer: Arc<Dialer>,
     reset: ResetLevel,
     pooler: Pooler,
-    link: WeakPoolHandle<Postgres>,
+    pool_handle: WeakPoolHandle<Postgres>,
     failover: FailoverDetector,
     changes: SchemaChanges,
     /// Whether the server was asked what it allows.
@@ -36,13 +36,13 @@ pub struct PgManager {
 impl PgManager {
     /// A manager of connections that are opened with these options.
     pub fn new(options: PgConnectOptions) -> Self {
-        let link = WeakPoolHandle::new();
+        let pool_handle = WeakPoolHandle::new();
         Self {
-            dialer: Arc::new(Dialer::new(options, link.clone())),
+            dialer: Arc::new(Dialer::new(options, pool_handle.clone())),
             reset: ResetLevel::default(),
             pooler: Pooler::default(),
-            changes: link.schema_changes(),
-            link,
+            changes: pool_handle.schema_changes(),
+            pool_handle,
             failover: FailoverDetector::new(),
             compared: AtomicBool::new(false),
             canceller: None,
@@ -79,8 +79,8 @@ impl PgManager {
         Self { dialer, pooler, ..self }
     }
 
-    /// Asks for the password, and the user, at every connect. A [link](Self::link) to the pool
-    /// retires what was opened with older ones.
+    /// Asks for the password, and the user, at every connect. A [link](Self::pool_handle) to the
+    /// pool retires what was opened with older ones.
     #[must_use]
     pub fn with_credentials(self, credentials: Credentials) -> Self {
         let dialer = Arc::unwrap_or_clone(self.dialer).with_credentials(credentials);
@@ -88,11 +88,11 @@ impl PgManager {
     }
 
     /// Cancels at the server what was abandoned and goes on there, `limit` being the pool's
-    /// `ping_timeout`. Needs a [link](Self::link) to the pool. Where a pooler seems to lend the
-    /// session, nothing is cancelled: it may be somebody else's by then.
+    /// `ping_timeout`. Needs a [link](Self::pool_handle) to the pool. Where a pooler seems to lend
+    /// the session, nothing is cancelled: it may be somebody else's by then.
     #[must_use]
     pub fn with_cancel(self, limit: Duration) -> Self {
-        Self { canceller: Some(Arc::new(Canceller::new(self.link.clone(), limit))), ..self }
+        Self { canceller: Some(Arc::new(Canceller::new(self.pool_handle.clone(), limit))), ..self }
     }
 
     /// Sets these options of the sockets of all connections. By default they are the kernel's.
@@ -103,22 +103,22 @@ impl PgManager {
     }
 
     /// The manager's way to its pool, to be joined when the pool is built.
-    pub fn link(&self) -> WeakPoolHandle<Postgres> {
-        self.link.clone()
+    pub fn pool_handle(&self) -> WeakPoolHandle<Postgres> {
+        self.pool_handle.clone()
     }
 
     /// Asks the first server of the pool what it allows.
     async fn compare(
         &self,
         conn: &mut PgConnection,
-        seems_lent: bool,
+        may_be_pooled: bool,
         limit: Duration,
     ) -> Result<(), Error> {
         if !self.compared.load(Ordering::Relaxed) {
-            if seems_lent && self.pooler != Pooler::Unchecked {
-                self.look_between(conn, limit).await?;
+            if may_be_pooled && self.pooler != Pooler::Unchecked {
+                self.detect_pooler(conn, limit).await?;
             }
-            self.link.compare(&limits(conn).await?);
+            self.pool_handle.compare(&limits(conn).await?);
             self.compared.store(true, Ordering::Relaxed);
         }
         Ok(())
@@ -126,24 +126,25 @@ impl PgManager {
 
     /// Finds out whether a pooler lends a server for each transaction, by another connection under
     /// the pool's cap.
-    async fn look_between(&self, conn: &mut PgConnection, limit: Duration) -> Result<(), Error> {
-        let place = self.link.try_reserve();
-        let certain = match &place {
+    async fn detect_pooler(&self, conn: &mut PgConnection, limit: Duration) -> Result<(), Error> {
+        let slot = self.pool_handle.try_reserve();
+        let certain = match &slot {
             Some(_) => {
                 let mut other = self.dialer.open(limit).await?;
-                let shared = share_a_server(conn, &mut other).await;
+                let shared = share_backend_process(conn, &mut other).await;
                 // Its server is its own again whatever it says.
                 let _ = other.close().await;
                 shared?
             }
             None => false,
         };
-        self.link.warn("behind", if certain { CERTAIN } else { PERHAPS }.to_owned());
-        if certain { Err(Error::Configuration(CERTAIN.into())) } else { Ok(()) }
+        self.pool_handle
+            .warn("behind", if certain { POOLER_FOUND } else { POOLER_SUSPECTED }.to_owned());
+        if certain { Err(Error::Configuration(POOLER_FOUND.into())) } else { Ok(()) }
     }
 
     /// Asks the server whether it takes writes, if that is in doubt.
-    async fn look_into_suspicion(&self, conn: &mut Tracked<Postgres>) -> Result<bool, Error> {
+    async fn check_failover(&self, conn: &mut Tracked<Postgres>) -> Result<bool, Error> {
         let due = self.failover.is_due();
         if due {
             self.failover.check(takes_writes(conn.driver_mut())).await?;
@@ -168,20 +169,21 @@ impl Manager for PgManager {
         // A round trip, so only for who has a use for the answer: a canceller, or who does not know
         // what to suspect.
         let asked = self.canceller.is_some() || !self.failover.has_written();
-        let greeting = if asked { greet(&mut conn).await? } else { None };
-        let seems_lent =
-            greeting.as_ref().is_some_and(|greeting| greeting.seems_lent(began.elapsed()));
-        self.compare(&mut conn, seems_lent, info.limit).await?;
+        let session_info = if asked { query_session(&mut conn).await? } else { None };
+        let may_be_pooled = session_info
+            .as_ref()
+            .is_some_and(|session_info| session_info.may_be_pooled(began.elapsed()));
+        self.compare(&mut conn, may_be_pooled, info.limit).await?;
         let mut conn = Tracked::new(conn, &POSTGRES);
         conn.share_schema_changes(&self.changes);
-        if let Some(greeting) = greeting {
-            self.failover.connected(greeting.takes_writes);
+        if let Some(session_info) = session_info {
+            self.failover.connected(session_info.takes_writes);
             // A pooler may lend the session to somebody else, whom a cancel would hit.
-            let session = greeting.session.filter(|_| !seems_lent);
+            let session = session_info.session.filter(|_| !may_be_pooled);
             if let (Some(session), Some(canceller)) = (session, &self.canceller) {
                 conn.set_session(session);
                 let dialer = Arc::clone(&self.dialer);
-                canceller.stop_left_behind(&mut conn, dialer);
+                canceller.enable_auto_cancel(&mut conn, dialer);
             }
         }
         Ok(conn)
@@ -189,24 +191,24 @@ impl Manager for PgManager {
 
     async fn ping(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
         conn.refresh().await?;
-        if self.look_into_suspicion(conn).await? { Ok(()) } else { conn.driver_mut().ping().await }
+        if self.check_failover(conn).await? { Ok(()) } else { conn.driver_mut().ping().await }
     }
 
     fn triage(&self, conn: &mut Tracked<Postgres>) -> Triage {
-        conn.end_loan();
+        conn.end_lease();
         if conn.is_suspect() {
-            self.failover.raise();
+            self.failover.suspect();
         }
         match (self.reset, conn.sync_state()) {
             (_, SyncState::Broken) => Triage::Broken,
             _ if conn.is_given_up() => Triage::Discard,
             (ResetLevel::Replace, _) => Triage::Discard,
             (ResetLevel::Session, _) => Triage::Reset,
-            _ if conn.is_outdated() || conn.is_bulky() => Triage::Reset,
-            (ResetLevel::Transaction, _) if conn.has_escaped() => Triage::Reset,
+            _ if conn.is_outdated() || conn.has_large_buffers() => Triage::Reset,
+            (ResetLevel::Transaction, _) if conn.may_hold_locks() => Triage::Reset,
             (ResetLevel::None, _) if conn.has_lost_transaction() => Triage::Discard,
             // Nothing waits for it at this level.
-            (ResetLevel::None, _) if !conn.call_off_cancel() => Triage::Discard,
+            (ResetLevel::None, _) if !conn.revoke_cancel() => Triage::Discard,
             (ResetLevel::None, _) => Triage::Keep,
             (_, SyncState::Clean) if !conn.is_suspect() => Triage::Keep,
             _ => Triage::Reset,
@@ -215,7 +217,7 @@ impl Manager for PgManager {
 
     async fn reset(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
         conn.shrink();
-        let escaped = conn.take_escaped();
+        let may_hold_locks = conn.take_may_hold_locks();
         match &self.canceller {
             // Outdated, or large: nothing else is done at this level.
             _ if self.reset == ResetLevel::None => return conn.refresh().await,
@@ -223,13 +225,13 @@ impl Manager for PgManager {
             None => conn.verify().await?,
         }
         conn.refresh().await?;
-        if escaped && self.reset == ResetLevel::Transaction {
-            release(conn.driver_mut()).await?;
+        if may_hold_locks && self.reset == ResetLevel::Transaction {
+            release_locks(conn.driver_mut()).await?;
         }
         if self.reset == ResetLevel::Session {
             clear_session(conn.driver_mut()).await?;
         }
-        self.look_into_suspicion(conn).await.map(drop)
+        self.check_failover(conn).await.map(drop)
     }
 
     fn undoes_on_connect(&self, _conn: &mut Tracked<Postgres>) -> bool {
@@ -241,8 +243,8 @@ impl Manager for PgManager {
             // Nobody is left to say goodbye to.
             (SyncState::Broken, _) => Ok(()),
             // The server would go on with it for nobody.
-            (SyncState::Cut | SyncState::Undrained, Some(canceller)) => {
-                canceller.drop_and_stop(conn, &*self.dialer).await;
+            (SyncState::Interrupted | SyncState::Undrained, Some(canceller)) => {
+                canceller.drop_and_end_session(conn, &*self.dialer).await;
                 Ok(())
             }
             _ => conn.into_driver().close().await,

@@ -146,18 +146,18 @@ impl PgPoolOptions {
         if let Some(credentials) = credentials {
             manager = manager.with_credentials(credentials);
         }
-        let link = manager.link();
+        let pool_handle = manager.pool_handle();
         let pool = match kind {
             PoolKind::Queue => {
                 let pool: QueuePool<_> =
                     settings.build(manager, &settings.name, settings.config.clone())?;
-                link.join(&pool);
+                pool_handle.attach(&pool);
                 SqlPool::from_queue(pool)
             }
             PoolKind::Null => {
                 let pool: NullPool<_> =
                     settings.build(manager, &settings.name, settings.config.clone())?;
-                link.join(&pool);
+                pool_handle.attach(&pool);
                 SqlPool::from_null(pool)
             }
             other => return Err(unsupported_pool(other, "PostgreSQL")),

@@ -6,8 +6,8 @@ use crate::lexer::{Part, Parts};
 use crate::verify::{end_transactions, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::backend_api::{
-    Backend, Effect, ErrorImpact, MayEnd, Memory, TransactionState, TransactionWrapper, Unfinished,
-    Verified,
+    Backend, CacheValidity, ErrorImpact, MayEnd, StatementEffect, TransactionState,
+    TransactionWrapper, Unfinished, Verified,
 };
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Connection, Error, PgConnection, Postgres, raw_sql};
@@ -46,7 +46,7 @@ pub(crate) static POOLED: Pooled = Pooled;
 
 #[async_trait]
 impl Backend<Postgres> for Pooled {
-    fn effect(&self, sql: &str) -> Effect {
+    fn effect(&self, sql: &str) -> StatementEffect {
         POSTGRES.effect(sql)
     }
 
@@ -55,16 +55,16 @@ impl Backend<Postgres> for Pooled {
             begin: BEGIN,
             commit: COMMIT,
             rollback: ROLLBACK,
-            forget: "DEALLOCATE ALL",
+            deallocate: "DEALLOCATE ALL",
         })
     }
 
-    fn runs_alone(&self, sql: &str) -> bool {
-        judge(sql) == Ok(Place::Alone)
+    fn runs_outside_transaction(&self, sql: &str) -> bool {
+        classify(sql) == Ok(ExecutionMode::OutsideTransaction)
     }
 
     fn admit(&self, sql: &str) -> Result<(), Error> {
-        judge(sql).map(drop).map_err(|what| {
+        classify(sql).map(drop).map_err(|what| {
             Error::InvalidArgument(format!(
                 "{what}, and behind a transaction pooler there is no session: begin and end \
                  transactions with `pool.begin()`, set what is needed in one of them with SET \
@@ -86,8 +86,8 @@ impl Backend<Postgres> for Pooled {
         POSTGRES.is_suspicious(error)
     }
 
-    fn memory(&self, error: &Error) -> Memory {
-        POSTGRES.memory(error)
+    fn cache_validity(&self, error: &Error) -> CacheValidity {
+        POSTGRES.cache_validity(error)
     }
 
     fn has_large_arguments(&self, arguments: &mut PgArguments) -> bool {
@@ -98,16 +98,16 @@ impl Backend<Postgres> for Pooled {
         POSTGRES.is_large(row)
     }
 
-    async fn forget(&self, conn: &mut PgConnection) -> Result<(), Error> {
-        POSTGRES.forget(conn).await
+    async fn clear_caches(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        POSTGRES.clear_caches(conn).await
     }
 
     async fn resume(
         &self,
         conn: &mut PgConnection,
-        left: Unfinished,
+        unfinished: Unfinished,
     ) -> Result<Option<Error>, Error> {
-        POSTGRES.resume(conn, left).await
+        POSTGRES.resume(conn, unfinished).await
     }
 
     async fn transaction_state(
@@ -134,8 +134,8 @@ impl Backend<Postgres> for Pooled {
         POSTGRES.ends_transaction(keyword)
     }
 
-    async fn in_step(&self, conn: &mut PgConnection) -> Result<(), Error> {
-        POSTGRES.in_step(conn).await
+    async fn check_sync(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        POSTGRES.check_sync(conn).await
     }
 
     async fn verify(&self, conn: &mut PgConnection) -> Result<Verified, Error> {
@@ -149,16 +149,16 @@ impl Backend<Postgres> for Pooled {
 
 /// Where a text can be executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum ExecutionMode {
     /// In a transaction.
-    Enclosed,
+    InTransaction,
     /// Only outside of one. Nothing of the session is changed by it.
-    Alone,
+    OutsideTransaction,
 }
 
 /// What begins a statement that can be executed in a transaction and does not end it. What it
 /// leaves in the session is cleared in the end.
-const ENCLOSED: [&str; 38] = [
+const IN_TRANSACTION: [&str; 38] = [
     "SELECT",
     "INSERT",
     "UPDATE",
@@ -208,14 +208,14 @@ const SESSION_LOCKS: [&str; 4] = [
 ];
 
 /// Where a text can be executed, or why it cannot be. What is not known is refused.
-fn judge(sql: &str) -> Result<Place, String> {
-    let (mut place, mut statements, mut start) = (Place::Enclosed, 0_u32, Vec::new());
+fn classify(sql: &str) -> Result<ExecutionMode, String> {
+    let (mut mode, mut statements, mut start) = (ExecutionMode::InTransaction, 0_u32, Vec::new());
     let end = std::iter::once(Part::End);
     for part in Parts::of(sql).chain(end) {
         match part {
             Part::End if start.is_empty() => {}
             Part::End => {
-                place = judge_statement(&start)?;
+                mode = classify_statement(&start)?;
                 start.clear();
                 statements = statements.saturating_add(1);
             }
@@ -231,18 +231,18 @@ fn judge(sql: &str) -> Result<Place, String> {
             {
                 return Err(format!("{word} locks for a session (pg_advisory_xact_lock does not)"));
             }
-            part if start.len() < BEGINNING => start.push(part),
+            part if start.len() < START_MAX => start.push(part),
             _ => {}
         }
     }
     // Among others it would be executed in a transaction.
-    Ok(if statements == 1 { place } else { Place::Enclosed })
+    Ok(if statements == 1 { mode } else { ExecutionMode::InTransaction })
 }
 
 /// How many parts of a statement decide.
-const BEGINNING: usize = 4;
+const START_MAX: usize = 4;
 
-fn judge_statement(start: &[Part<'_>]) -> Result<Place, String> {
+fn classify_statement(start: &[Part<'_>]) -> Result<ExecutionMode, String> {
     let word = |n: usize| match start.get(n) {
         Some(Part::Word(word)) => *word,
         _ => "",
@@ -251,21 +251,21 @@ fn judge_statement(start: &[Part<'_>]) -> Result<Place, String> {
         |n: usize, words: &[&str]| words.iter().any(|wanted| word(n).eq_ignore_ascii_case(wanted));
     let concurrent = |n: usize| is(n, &["INDEX"]) && is(n.saturating_add(1), &["CONCURRENTLY"]);
     let databases = ["DATABASE", "TABLESPACE", "SUBSCRIPTION", "SYSTEM"];
-    let admitted = match start.first() {
+    let is_admitted = match start.first() {
         // Only queries can stand in parentheses.
         Some(Part::Other) => true,
         _ if is(0, &["SET"]) => is(1, &["LOCAL", "TRANSACTION", "CONSTRAINTS"]),
         _ if is(0, &["ROLLBACK"]) => {
             is(1, &["TO"]) || (is(1, &["WORK", "TRANSACTION"]) && is(2, &["TO"]))
         }
-        _ => is(0, &ENCLOSED),
+        _ => is(0, &IN_TRANSACTION),
     };
-    let alone = is(0, &["VACUUM", "CHECKPOINT", "CLUSTER", "REINDEX"])
+    let is_outside = is(0, &["VACUUM", "CHECKPOINT", "CLUSTER", "REINDEX"])
         || (is(0, &["CREATE", "DROP", "ALTER"]) && is(1, &databases))
         || (is(0, &["CREATE", "DROP"]) && (concurrent(1) || (is(1, &["UNIQUE"]) && concurrent(2))));
-    match (admitted, alone) {
-        (true, true) => Ok(Place::Alone),
-        (true, false) => Ok(Place::Enclosed),
+    match (is_admitted, is_outside) {
+        (true, true) => Ok(ExecutionMode::OutsideTransaction),
+        (true, false) => Ok(ExecutionMode::InTransaction),
         (false, _) if word(0).is_empty() => {
             Err("the statement is not known, so it might need a session".to_owned())
         }
@@ -303,7 +303,7 @@ mod tests {
             "SELECT pg_catalog.\"pg_try_advisory_lock\"(1)",
             "FROBNICATE",
         ] {
-            assert!(judge(sql).is_err(), "{sql}");
+            assert!(classify(sql).is_err(), "{sql}");
         }
     }
 
@@ -323,7 +323,7 @@ mod tests {
             "SELECT pg_advisory_xact_lock(1)",
             "CREATE INDEX i ON t (a); VACUUM",
         ] {
-            assert_eq!(judge(sql), Ok(Place::Enclosed), "{sql}");
+            assert_eq!(classify(sql), Ok(ExecutionMode::InTransaction), "{sql}");
         }
     }
 
@@ -335,7 +335,7 @@ mod tests {
             "create unique index concurrently i ON t (a)",
             "REINDEX TABLE t;",
         ] {
-            assert_eq!(judge(sql), Ok(Place::Alone), "{sql}");
+            assert_eq!(classify(sql), Ok(ExecutionMode::OutsideTransaction), "{sql}");
         }
     }
 }

@@ -14,25 +14,26 @@ use sqlx::{Error, PgConnection, Row, raw_sql};
 const ROUNDS: usize = 6;
 
 /// What is said when it is certain.
-pub(crate) const CERTAIN: &str = "what answers is a pooler that lends a server for each \
+pub(crate) const POOLER_FOUND: &str = "what answers is a pooler that lends a server for each \
     transaction (PgBouncer with pool_mode = transaction): two connections that are open have the \
     same server process, so answers and sessions would be other people's; write behind \
     = \"pgbouncer\" (PgPoolOptions::behind), or connect to the server itself; behind \
     = \"unchecked\" connects without this look";
 
 /// What is said when it may be so.
-pub(crate) const PERHAPS: &str = "what answers seems to be a pooler: if it lends a server for each \
-    transaction (pool_mode = transaction), write behind = \"pgbouncer\" (PgPoolOptions::behind), \
-    or answers and sessions are other people's; if it lends one for a whole session, all is well";
+pub(crate) const POOLER_SUSPECTED: &str = "what answers seems to be a pooler: if it lends a server \
+    for each transaction (pool_mode = transaction), write behind = \"pgbouncer\" \
+    (PgPoolOptions::behind), or answers and sessions are other people's; if it lends one for a \
+    whole session, all is well";
 
 /// What is said when it refuses what the driver asks every server for.
-pub(crate) const REFUSES: &str = "what answers is a pooler that refuses a parameter of the \
+pub(crate) const STARTUP_REFUSED: &str = "what answers is a pooler that refuses a parameter of the \
     start-up: if it lends a server for each transaction (PgBouncer with pool_mode = transaction), \
     write behind = \"pgbouncer\" (PgPoolOptions::behind); if it lends one for a whole session, add \
     the parameter to its ignore_startup_parameters";
 
 /// Whether two open connections are seen on one server.
-pub(crate) async fn share_a_server(
+pub(crate) async fn share_backend_process(
     one: &mut PgConnection,
     other: &mut PgConnection,
 ) -> Result<bool, Error> {

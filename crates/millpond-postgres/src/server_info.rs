@@ -1,7 +1,7 @@
 //! What is asked of a server about itself: who serves a new connection, whether it takes writes,
 //! and what it allows.
 
-use crate::error_class::{is_fatal, refusal};
+use crate::error_class::{is_fatal, server_error};
 use crate::session::NUMBER;
 use millpond_sqlx::backend_api::ServerLimits;
 use sqlx::postgres::PgRow;
@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, Error, PgConnection, Row, SqlSafeStr, raw_sql};
 use std::time::Duration;
 
 /// What a new connection asks its server, in one round trip.
-pub(crate) struct Greeting {
+pub(crate) struct SessionInfo {
     /// The number by which [`session`](crate::session) finds it; none if the role that is set may
     /// not see it.
     pub(crate) session: Option<u64>,
@@ -17,22 +17,22 @@ pub(crate) struct Greeting {
     /// How long it has been open, if the role that is set may see it.
     pub(crate) age: Option<Duration>,
     /// Whether it has what the driver asks for when it opens a session.
-    pub(crate) is_as_asked: bool,
+    pub(crate) has_driver_settings: bool,
 }
 
-impl Greeting {
+impl SessionInfo {
     /// Whether the session may be one that somebody else has had before, `opened` being how long
     /// the connection took.
-    pub(crate) fn seems_lent(&self, opened: Duration) -> bool {
+    pub(crate) fn may_be_pooled(&self, opened: Duration) -> bool {
         // The server's clock may be set, and a process is there a moment before it answers.
         const MARGIN: Duration = Duration::from_secs(1);
-        !self.is_as_asked || self.age.is_some_and(|age| age > opened.saturating_add(MARGIN))
+        !self.has_driver_settings || self.age.is_some_and(|age| age > opened.saturating_add(MARGIN))
     }
 }
 
 /// `None` if what answers does not know these functions: something that only speaks PostgreSQL's
 /// protocol.
-pub(crate) async fn greet(conn: &mut PgConnection) -> Result<Option<Greeting>, Error> {
+pub(crate) async fn query_session(conn: &mut PgConnection) -> Result<Option<SessionInfo>, Error> {
     let sql = format!(
         "SELECT {NUMBER}, NOT pg_catalog.pg_is_in_recovery(), pg_catalog.date_part('epoch', \
          pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) backend_start), \
@@ -43,7 +43,12 @@ pub(crate) async fn greet(conn: &mut PgConnection) -> Result<Option<Greeting>, E
     let session = row.try_get::<Option<i64>, _>(0)?.map(i64::unsigned_abs);
     let age =
         row.try_get::<Option<f64>, _>(2)?.and_then(|age| Duration::try_from_secs_f64(age).ok());
-    Ok(Some(Greeting { session, takes_writes: row.try_get(1)?, age, is_as_asked: row.try_get(3)? }))
+    Ok(Some(SessionInfo {
+        session,
+        takes_writes: row.try_get(1)?,
+        age,
+        has_driver_settings: row.try_get(3)?,
+    }))
 }
 
 /// Whether the server takes writes now.
@@ -95,7 +100,9 @@ pub(crate) async fn limits(conn: &mut PgConnection) -> Result<ServerLimits, Erro
 async fn ask(conn: &mut PgConnection, sql: impl SqlSafeStr + Send) -> Result<Option<PgRow>, Error> {
     match raw_sql(sql).fetch_optional(conn).await {
         Ok(row) => Ok(row),
-        Err(error) if refusal(&error).is_some_and(|refusal| !is_fatal(refusal)) => Ok(None),
+        Err(error) if server_error(&error).is_some_and(|server_error| !is_fatal(server_error)) => {
+            Ok(None)
+        }
         Err(error) => Err(error),
     }
 }

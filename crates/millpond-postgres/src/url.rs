@@ -29,7 +29,8 @@ const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-c
 pub(crate) fn parse(url: &str) -> Result<PgConnectOptions, UrlError> {
     let parameters = Parameters::read(url)?;
     // sqlx's own error might show a value.
-    PgConnectOptions::from_str(&parameters.canonical()).map_err(|_| UrlProblem::Refused.of(&FORM))
+    PgConnectOptions::from_str(&parameters.canonical())
+        .map_err(|_| UrlProblem::Refused.with_form(&FORM))
 }
 
 /// What a URL says, each thing once, by the names that sqlx knows.
@@ -38,7 +39,7 @@ struct Parameters(BTreeMap<String, String>);
 
 impl Parameters {
     fn read(url: &str) -> Result<Self, UrlError> {
-        Self::gather(ServerUrl::read(url, &FORM)?).map_err(|problem| problem.of(&FORM))
+        Self::gather(ServerUrl::read(url, &FORM)?).map_err(|problem| problem.with_form(&FORM))
     }
 
     fn gather(url: ServerUrl) -> Result<Self, UrlProblem> {
@@ -67,12 +68,12 @@ impl Parameters {
             }
             is_behind_password |= name == "password";
         }
-        parameters.agree()?;
+        parameters.check_conflicts()?;
         Ok(parameters)
     }
 
     fn set(&mut self, name: &str, value: String) -> Result<(), UrlProblem> {
-        let wrong = |wanted| UrlProblem::Value { name: name.to_owned(), wanted };
+        let wrong = |expected| UrlProblem::Value { name: name.to_owned(), expected };
         match name.replace('_', "-").as_str() {
             "sslmode" | "ssl-mode" => {
                 let mode = value.to_ascii_lowercase();
@@ -117,14 +118,15 @@ impl Parameters {
     }
 
     /// Refuses what contradicts itself, above all TLS settings that would be of no effect.
-    fn agree(&mut self) -> Result<(), UrlProblem> {
-        let clash = |name: &str, wanted| Err(UrlProblem::Value { name: name.to_owned(), wanted });
+    fn check_conflicts(&mut self) -> Result<(), UrlProblem> {
+        let conflict =
+            |name: &str, expected| Err(UrlProblem::Value { name: name.to_owned(), expected });
         let has = |name: &str| self.0.contains_key(name);
         if has("host") && has("hostaddr") {
-            return clash("hostaddr", "left out where there is a host");
+            return conflict("hostaddr", "left out where there is a host");
         }
         if has("sslcert") != has("sslkey") {
-            return clash("sslcert", "together with sslkey");
+            return conflict("sslcert", "together with sslkey");
         }
         let mode = self.0.get("sslmode").map(String::as_str);
         if has("sslrootcert") {
@@ -135,14 +137,17 @@ impl Parameters {
                     drop(self.0.insert("sslmode".to_owned(), "verify-ca".to_owned()))
                 }
                 _ => {
-                    return clash(
+                    return conflict(
                         "sslrootcert",
                         "together with sslmode=require, verify-ca or verify-full",
                     );
                 }
             }
         } else if has("sslcert") && matches!(mode, Some("disable" | "allow")) {
-            return clash("sslmode", "require, verify-ca or verify-full where there is an sslcert");
+            return conflict(
+                "sslmode",
+                "require, verify-ca or verify-full where there is an sslcert",
+            );
         }
         Ok(())
     }

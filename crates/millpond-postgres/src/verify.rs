@@ -6,15 +6,15 @@
 //! one is open and has failed. What the server still had to say about a statement that was cut off
 //! comes first, as an error, and is read over.
 
-use crate::error_class::{is_fatal, refusal};
+use crate::error_class::{is_fatal, server_error};
 use millpond_sqlx::backend_api::{
-    ROUNDS_MAX, TransactionState, forget_transactions, nonce, out_of_rounds, out_of_step,
+    DRAIN_ROUNDS_MAX, TransactionState, forget_transactions, nonce, not_drained, out_of_sync,
 };
 use sqlx::{AssertSqlSafe, Connection, Error, PgConnection, Postgres, Row, raw_sql};
 
 /// Everything of a session but what was prepared: a session as it was after the connection was
 /// opened. DISCARD ALL would take the statements with it that sqlx has prepared and believes in.
-const CLEAN_SLATE: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; \
+const RESET_SESSION: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; \
     UNLISTEN *; SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
     SELECT pg_catalog.quote_ident(name) AS prepared FROM pg_catalog.pg_prepared_statements \
     WHERE from_sql";
@@ -26,28 +26,30 @@ pub(crate) async fn verify(
     rollback: &'static str,
 ) -> Result<Option<Error>, Error> {
     let mut first = None;
-    for _ in 0..ROUNDS_MAX {
-        match look(conn).await? {
-            Found::Nothing if !conn.is_in_transaction() => return Ok(first),
-            Found::Nothing => forget_transactions::<Postgres>(conn),
-            Found::Transaction { .. } | Found::Failed => roll_back(conn, rollback).await?,
-            Found::LateError(error) => {
+    for _ in 0..DRAIN_ROUNDS_MAX {
+        match probe(conn).await? {
+            ProbeResult::Nothing if !conn.is_in_transaction() => return Ok(first),
+            ProbeResult::Nothing => forget_transactions::<Postgres>(conn),
+            ProbeResult::Transaction { .. } | ProbeResult::Failed => {
+                roll_back(conn, rollback).await?
+            }
+            ProbeResult::LateError(error) => {
                 first.get_or_insert(error);
             }
         }
     }
-    Err(out_of_rounds())
+    Err(not_drained())
 }
 
 /// Finds out whether the answers are those to the questions: a COPY that was dropped half-way
 /// leaves one too many.
-pub(crate) async fn in_step(conn: &mut PgConnection) -> Result<(), Error> {
-    for _ in 0..ROUNDS_MAX {
-        if !matches!(look(conn).await?, Found::LateError(_)) {
+pub(crate) async fn check_sync(conn: &mut PgConnection) -> Result<(), Error> {
+    for _ in 0..DRAIN_ROUNDS_MAX {
+        if !matches!(probe(conn).await?, ProbeResult::LateError(_)) {
             return Ok(());
         }
     }
-    Err(out_of_rounds())
+    Err(not_drained())
 }
 
 /// Asks whether a transaction is open, and whether it is the one that was marked.
@@ -55,11 +57,11 @@ pub(crate) async fn transaction_state(
     conn: &mut PgConnection,
     mark: Option<&str>,
 ) -> Result<TransactionState, Error> {
-    for _ in 0..ROUNDS_MAX {
-        match look(conn).await? {
-            Found::Nothing => return Ok(TransactionState::None),
-            Found::Failed => return Ok(TransactionState::Failed),
-            Found::Transaction { began } => {
+    for _ in 0..DRAIN_ROUNDS_MAX {
+        match probe(conn).await? {
+            ProbeResult::Nothing => return Ok(TransactionState::None),
+            ProbeResult::Failed => return Ok(TransactionState::Failed),
+            ProbeResult::Transaction { began } => {
                 let is_another = mark.is_some_and(|mark| mark != began);
                 return Ok(if is_another {
                     TransactionState::None
@@ -67,19 +69,19 @@ pub(crate) async fn transaction_state(
                     TransactionState::Open
                 });
             }
-            Found::LateError(_) => {}
+            ProbeResult::LateError(_) => {}
         }
     }
-    Err(out_of_rounds())
+    Err(not_drained())
 }
 
 /// By what the open transaction is known again: the time at which it began. One that has failed
 /// does not tell it, so no transaction in which statements can be executed later is taken for it.
 pub(crate) async fn mark(conn: &mut PgConnection) -> Result<Option<String>, Error> {
-    match look(conn).await? {
-        Found::Transaction { began } => Ok(Some(began)),
-        Found::Failed | Found::LateError(_) => Ok(Some(String::new())),
-        Found::Nothing => Ok(None),
+    match probe(conn).await? {
+        ProbeResult::Transaction { began } => Ok(Some(began)),
+        ProbeResult::Failed | ProbeResult::LateError(_) => Ok(Some(String::new())),
+        ProbeResult::Nothing => Ok(None),
     }
 }
 
@@ -87,7 +89,7 @@ pub(crate) async fn mark(conn: &mut PgConnection) -> Result<Option<String>, Erro
 /// transaction.
 pub(crate) async fn clear_session(conn: &mut PgConnection) -> Result<(), Error> {
     // What `random()` gives next is part of a session too.
-    let sql = format!("SELECT pg_catalog.setseed({}); {CLEAN_SLATE}", fastrand::f64());
+    let sql = format!("SELECT pg_catalog.setseed({}); {RESET_SESSION}", fastrand::f64());
     let rows = raw_sql(AssertSqlSafe(sql)).fetch_all(&mut *conn).await?;
     let prepared: Vec<String> =
         rows.iter().filter_map(|row| row.try_get("prepared").ok()).collect();
@@ -101,13 +103,13 @@ pub(crate) async fn clear_session(conn: &mut PgConnection) -> Result<(), Error> 
 
 /// Releases the session's advisory locks, since a migrator that failed has left its own, and ends
 /// its subscriptions.
-pub(crate) async fn release(conn: &mut PgConnection) -> Result<(), Error> {
+pub(crate) async fn release_locks(conn: &mut PgConnection) -> Result<(), Error> {
     let sql = "UNLISTEN *; SELECT pg_catalog.pg_advisory_unlock_all()";
     raw_sql(sql).execute(conn).await.map(drop)
 }
 
 /// What a look at a connection found.
-enum Found {
+enum ProbeResult {
     Nothing,
     /// A transaction is open, which began at this time.
     Transaction {
@@ -119,7 +121,7 @@ enum Found {
     LateError(Error),
 }
 
-async fn look(conn: &mut PgConnection) -> Result<Found, Error> {
+async fn probe(conn: &mut PgConnection) -> Result<ProbeResult, Error> {
     let nonce = nonce();
     // Neither names nor the operator are looked up along a search path that a borrower may have
     // set.
@@ -130,17 +132,21 @@ async fn look(conn: &mut PgConnection) -> Result<Found, Error> {
     );
     let rows = match raw_sql(AssertSqlSafe(sql)).fetch_all(conn).await {
         Ok(rows) => rows,
-        Err(error) if has_failed(&error) => return Ok(Found::Failed),
-        Err(error) if is_late(&error) => return Ok(Found::LateError(error)),
+        Err(error) if has_failed(&error) => return Ok(ProbeResult::Failed),
+        Err(error) if is_late(&error) => return Ok(ProbeResult::LateError(error)),
         Err(error) => return Err(error),
     };
-    let [row] = rows.as_slice() else { return Err(out_of_step()) };
+    let [row] = rows.as_slice() else { return Err(out_of_sync()) };
     let echo: String = row.try_get(0)?;
     let outside: bool = row.try_get(1)?;
     if echo != nonce {
-        return Err(out_of_step());
+        return Err(out_of_sync());
     }
-    Ok(if outside { Found::Nothing } else { Found::Transaction { began: row.try_get(2)? } })
+    Ok(if outside {
+        ProbeResult::Nothing
+    } else {
+        ProbeResult::Transaction { began: row.try_get(2)? }
+    })
 }
 
 /// Ends the transactions that sqlx believes in by `rollback`, which leaves an empty one for what
@@ -149,7 +155,7 @@ pub(crate) async fn end_transactions(
     conn: &mut PgConnection,
     rollback: &'static str,
 ) -> Result<(), Error> {
-    for _ in 0..ROUNDS_MAX {
+    for _ in 0..DRAIN_ROUNDS_MAX {
         match raw_sql(rollback).execute(&mut *conn).await {
             Err(error) if is_late(&error) => {}
             result => {
@@ -158,7 +164,7 @@ pub(crate) async fn end_transactions(
             }
         }
     }
-    Err(out_of_rounds())
+    Err(not_drained())
 }
 
 async fn roll_back(conn: &mut PgConnection, rollback: &'static str) -> Result<(), Error> {
@@ -170,11 +176,11 @@ async fn roll_back(conn: &mut PgConnection, rollback: &'static str) -> Result<()
 
 /// 25P02: the current transaction is aborted.
 fn has_failed(error: &Error) -> bool {
-    refusal(error).is_some_and(|refusal| refusal.code() == "25P02")
+    server_error(error).is_some_and(|server_error| server_error.code() == "25P02")
 }
 
 /// Whether it ended a statement and nothing more. The proof itself cannot fail so, unless it was
 /// not reached.
 pub(crate) fn is_late(error: &Error) -> bool {
-    refusal(error).is_some_and(|refusal| !is_fatal(refusal))
+    server_error(error).is_some_and(|server_error| !is_fatal(server_error))
 }

@@ -7,8 +7,8 @@ use crate::schema;
 use crate::verify::{is_alive, is_marked, mark, transaction_state, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::backend_api::{
-    Backend, Effect, ErrorImpact, MayEnd, Seen, TransactionState, Unfinished, Verified, effect_of,
-    is_blank, stopped,
+    Backend, ErrorImpact, KnownSchema, MayEnd, StatementEffect, TransactionState, Unfinished,
+    Verified, effect_of, is_blank, truncated_error,
 };
 use sqlx::{Describe, Error, Executor, SqlStr, Sqlite, SqliteConnection, Statement};
 
@@ -18,11 +18,11 @@ pub struct SqliteBackend;
 
 #[async_trait]
 impl Backend<Sqlite> for SqliteBackend {
-    fn effect(&self, sql: &str) -> Effect {
+    fn effect(&self, sql: &str) -> StatementEffect {
         match effect_of(sql) {
-            Effect::None => Effect::None,
+            StatementEffect::None => StatementEffect::None,
             // SQLite has no setting that turns autocommit off, so doubt ends with the proof.
-            _ => Effect::Doubt,
+            _ => StatementEffect::Doubt,
         }
     }
 
@@ -68,13 +68,13 @@ impl Backend<Sqlite> for SqliteBackend {
     }
 
     async fn confirm(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
-        is_alive(conn).await.map_err(|_| stopped())
+        is_alive(conn).await.map_err(|_| truncated_error())
     }
 
     async fn resume(
         &self,
         conn: &mut SqliteConnection,
-        _left: Unfinished,
+        _unfinished: Unfinished,
     ) -> Result<Option<Error>, Error> {
         is_alive(conn).await.map(|()| None)
     }
@@ -83,21 +83,25 @@ impl Backend<Sqlite> for SqliteBackend {
         schema::depends_on_it(sql)
     }
 
-    async fn look(
+    async fn check_schema(
         &self,
         conn: &mut SqliteConnection,
-        seen: &mut Seen,
+        seen: &mut KnownSchema,
         sql: &str,
         inside: bool,
     ) -> Result<(), Error> {
         schema::look(conn, seen, sql, inside).await
     }
 
-    async fn look_again(&self, conn: &mut SqliteConnection, seen: &Seen) -> Result<bool, Error> {
+    async fn recheck_schema(
+        &self,
+        conn: &mut SqliteConnection,
+        seen: &KnownSchema,
+    ) -> Result<bool, Error> {
         schema::is_still(conn, seen).await
     }
 
-    async fn forget(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
+    async fn clear_caches(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
         schema::forget(conn).await
     }
 

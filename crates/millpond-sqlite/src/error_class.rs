@@ -39,7 +39,7 @@ pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
             // It may be one index, or a file that was attached. If it is all of the file, reading
             // the settings back fails.
             Some(CORRUPT | NOTADB) => ErrorImpact::Doubt,
-            _ => ErrorImpact::InStep,
+            _ => ErrorImpact::InSync,
         },
         Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed => ErrorImpact::Broken,
         _ => ErrorImpact::Doubt,
@@ -91,7 +91,7 @@ mod tests {
         let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         let sql = "CREATE TABLE t (i UNIQUE); INSERT INTO t VALUES (1); INSERT INTO t VALUES (1)";
         let error = raw_sql(sql).execute(&mut conn).await.unwrap_err();
-        assert_eq!(error_impact(&error), ErrorImpact::InStep);
+        assert_eq!(error_impact(&error), ErrorImpact::InSync);
         assert_eq!(
             classify(&error),
             ErrorClass::Permanent,

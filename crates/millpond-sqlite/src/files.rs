@@ -73,7 +73,7 @@ impl Files {
         let opened = Arc::new(opened);
         self.open().push(Arc::downgrade(&opened));
         let files = Arc::clone(self);
-        conn.set_anchor(Box::new(move || {
+        conn.set_identity_check(Box::new(move || {
             let what = match identity(&path) {
                 Ok(found) if found == *opened => return Ok(()),
                 Ok(_) => "replaced by another one",

@@ -197,7 +197,7 @@ impl Manager for SqliteManager {
     }
 
     fn triage(&self, conn: &mut Tracked<Sqlite>) -> Triage {
-        conn.end_loan();
+        conn.end_lease();
         let sync_state = conn.sync_state();
         if sync_state != SyncState::Clean {
             // Whatever still runs for the borrower who is gone.
@@ -218,7 +218,7 @@ impl Manager for SqliteManager {
         // Until that is verified: a thread that hangs or is gone is not waited for once more at the
         // close.
         conn.degrade(SyncState::Broken);
-        if conn.was_unseen() {
+        if conn.was_driver_exposed() {
             // Its borrower may have set another progress handler.
             let flag = conn.interrupt_flag();
             stop_on(conn.driver_mut(), flag).await?;
@@ -239,7 +239,7 @@ impl Manager for SqliteManager {
             conn.interrupt();
         }
         // It counts as open until it is closed.
-        let _anchor = conn.take_anchor();
+        let _identity_check = conn.take_identity_check();
         let mut conn = conn.into_driver();
         match sync_state {
             SyncState::Clean => {}

@@ -166,7 +166,7 @@ impl SqlitePoolOptions {
                 let pool: QueuePool<_> =
                     settings.build(manager, &settings.name, settings.config.clone())?;
                 let [link, _] = &files.pools;
-                link.join(&pool);
+                link.attach(&pool);
                 Ok(SqlPool::from_queue(pool))
             }
         }
@@ -233,8 +233,8 @@ impl SqlitePoolOptions {
         let readers: QueuePool<_> =
             readers.build(reader, &format!("{}-reader", readers.name), reading)?;
         let [writers, readers_of] = &files.pools;
-        writers.join(&writer);
-        readers_of.join(&readers);
+        writers.attach(&writer);
+        readers_of.attach(&readers);
         Ok(SqlPool::from_split(writer, readers, only_reads, "BEGIN IMMEDIATE"))
     }
 }

@@ -12,7 +12,7 @@
 
 use crate::only_reads::only_reads;
 use futures_util::FutureExt;
-use millpond_sqlx::backend_api::Seen;
+use millpond_sqlx::backend_api::KnownSchema;
 use sqlx::{AssertSqlSafe, Connection, Error, Executor, Row, SqliteConnection, raw_sql};
 
 /// Whether a statement may have a `*` that stands for columns: every one but that of `count(*)`.
@@ -24,20 +24,20 @@ pub(crate) fn depends_on_it(sql: &str) -> bool {
 /// Makes sqlx and SQLite forget what they know of the schema if it is not the one that was seen.
 pub(crate) async fn look(
     conn: &mut SqliteConnection,
-    seen: &mut Seen,
+    seen: &mut KnownSchema,
     sql: &str,
     inside: bool,
 ) -> Result<(), Error> {
-    if seen.question.is_empty() {
-        seen.question = question(conn).await?;
+    if seen.version_query.is_empty() {
+        seen.version_query = question(conn).await?;
     }
-    if inside && !seen.held && !only_reads(sql) {
+    if inside && !seen.is_frozen && !only_reads(sql) {
         // Asking would begin to read, and a transaction that has begun so gets no lock to write if
         // another one has it.
         seen.versions.clear();
         return forget(conn).await;
     }
-    let versions = versions(conn, &seen.question).await?;
+    let versions = versions(conn, &seen.version_query).await?;
     if seen.versions != versions {
         forget(conn).await?;
         seen.versions = versions;
@@ -46,8 +46,11 @@ pub(crate) async fn look(
 }
 
 /// Whether the schema is the one that was seen.
-pub(crate) async fn is_still(conn: &mut SqliteConnection, seen: &Seen) -> Result<bool, Error> {
-    Ok(seen.versions.is_empty() || versions(conn, &seen.question).await? == seen.versions)
+pub(crate) async fn is_still(
+    conn: &mut SqliteConnection,
+    seen: &KnownSchema,
+) -> Result<bool, Error> {
+    Ok(seen.versions.is_empty() || versions(conn, &seen.version_query).await? == seen.versions)
 }
 
 /// Makes sqlx forget the statements that it has prepared, and SQLite the schema, without reading

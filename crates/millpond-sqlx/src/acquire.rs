@@ -15,7 +15,7 @@ impl<'c, DB: Database> Acquire<'c> for &'_ SqlPool<DB> {
 
     #[track_caller]
     fn acquire(self) -> BoxFuture<'c, Result<RawLease<DB>, Error>> {
-        let lease = self.lend_alone(Request::here());
+        let lease = self.acquire_session(Request::here());
         Box::pin(async move { Ok(RawLease::new(lease.await?)) })
     }
 

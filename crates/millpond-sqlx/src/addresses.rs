@@ -73,11 +73,11 @@ impl Target<'_> {
         mut by_name: BoxFuture<'_, Result<C, Error>>,
         by_address: impl FnOnce(SocketAddr) -> BoxFuture<'static, Result<C, Error>> + Send,
     ) -> Result<C, Error> {
-        let answers = Answers::default();
+        let results = DialResults::default();
         let attempt = async {
             let detour = async {
                 sleep(STAGGER).await;
-                match answers.dial(addresses().await.unwrap_or_default()).await {
+                match results.dial(addresses().await.unwrap_or_default()).await {
                     Some(address) => address,
                     None => pending().await,
                 }
@@ -100,19 +100,19 @@ impl Target<'_> {
                 io::Error::new(io::ErrorKind::TimedOut, format!("no connection within {limit:?}"))
             }
         };
-        if answers.is_empty() {
+        if results.is_empty() {
             // The driver failed soon, and has told of the last address alone.
             let ask = async {
                 let addresses = addresses().await.unwrap_or_default();
                 match addresses.as_slice() {
-                    [address] => answers.note(*address, error.to_string()),
-                    _ => drop(timeout(STAGGER, answers.dial(addresses)).await),
+                    [address] => results.note(*address, error.to_string()),
+                    _ => drop(timeout(STAGGER, results.dial(addresses)).await),
                 }
             };
             let _unknown = timeout(self.limit / RESERVE / 2, ask).await;
         }
         let Self { host, port, .. } = self;
-        let text = format!("{error} ({host}:{port}{answers})");
+        let text = format!("{error} ({host}:{port}{results})");
         Err(Error::Io(io::Error::new(error.kind(), Unreachable { text, source: error })))
     }
 }
@@ -122,9 +122,9 @@ type Lookup = BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
 
 /// What the addresses of a name have said.
 #[derive(Default)]
-struct Answers(Mutex<Vec<(SocketAddr, String)>>);
+struct DialResults(Mutex<Vec<(SocketAddr, String)>>);
 
-impl Answers {
+impl DialResults {
     /// Dials all; one that answers, if another one is silent.
     async fn dial(&self, addresses: Vec<SocketAddr>) -> Option<SocketAddr> {
         addresses.iter().for_each(|address| self.note(*address, "no answer".to_owned()));
@@ -132,18 +132,18 @@ impl Answers {
         let mut winner = None;
         while winner.is_none() {
             let (address, outcome) = dials.next().await?;
-            winner = self.heard(address, outcome);
+            winner = self.record(address, outcome);
         }
         let others = async {
             while let Some((address, outcome)) = dials.next().await {
-                self.heard(address, outcome);
+                self.record(address, outcome);
             }
         };
         timeout(GRACE, others).await.err().and(winner)
     }
 
     /// Notes what came of a dial; the address if it answers.
-    fn heard(&self, address: SocketAddr, outcome: io::Result<TcpStream>) -> Option<SocketAddr> {
+    fn record(&self, address: SocketAddr, outcome: io::Result<TcpStream>) -> Option<SocketAddr> {
         let winner = outcome.is_ok().then_some(address);
         self.note(
             address,
@@ -153,10 +153,10 @@ impl Answers {
     }
 
     fn note(&self, address: SocketAddr, answer: String) {
-        let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match answers.iter_mut().find(|(known, _)| *known == address) {
+        let mut results = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match results.iter_mut().find(|(known, _)| *known == address) {
             Some((_, known)) => *known = answer,
-            None => answers.push((address, answer)),
+            None => results.push((address, answer)),
         }
     }
 
@@ -165,10 +165,10 @@ impl Answers {
     }
 }
 
-impl fmt::Display for Answers {
+impl fmt::Display for DialResults {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.iter().try_for_each(|(address, answer)| write!(f, "; {address}: {answer}"))
+        let results = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        results.iter().try_for_each(|(address, answer)| write!(f, "; {address}: {answer}"))
     }
 }
 

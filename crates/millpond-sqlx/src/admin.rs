@@ -1,6 +1,6 @@
 //! Looking at a `SqlPool` and steering it while it runs.
 
-use crate::backing_pool::{Source, Steered};
+use crate::backing_pool::{BackingPool, ManagedPool};
 use crate::pool::SqlPool;
 use crate::tracked::Tracked;
 use millpond_core::{Holder, Invalidate, Pool, Status};
@@ -32,7 +32,7 @@ impl<DB: Database> SqlPool<DB> {
     /// [`acquire`](Self::acquire) or [`begin`](Self::begin); a query on `&pool` has the
     /// first words of its statement as its [`label`](Holder::label), without values.
     pub fn holders(&self) -> Vec<Holder> {
-        let mut holders: Vec<_> = self.steered().flat_map(Steered::holders).collect();
+        let mut holders: Vec<_> = self.managed_pools().flat_map(ManagedPool::holders).collect();
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));
         holders
     }
@@ -43,22 +43,23 @@ impl<DB: Database> SqlPool<DB> {
     ///
     /// `Error::Configuration` if a size is out of its range, or if the pool is one of your own.
     pub fn resize(&self, pool_size: u32, max_overflow: u32) -> Result<(), Error> {
-        ours(self.readers().unwrap_or(self.main()), "resize")?.resize(pool_size, max_overflow)
+        require_managed(self.readers().unwrap_or(self.main()), "resize")?
+            .resize(pool_size, max_overflow)
     }
 
     /// Makes everything opened so far out of date: nothing older is lent from now on.
     pub fn invalidate_all(&self, how: Invalidate) {
-        self.steered().for_each(|pool| pool.invalidate_all(how));
+        self.managed_pools().for_each(|pool| pool.invalidate_all(how));
     }
 
     /// Lends nothing until [`resume`](Self::resume); callers wait.
     pub fn suspend(&self) {
-        self.steered().for_each(Steered::suspend);
+        self.managed_pools().for_each(ManagedPool::suspend);
     }
 
     /// Goes on lending.
     pub fn resume(&self) {
-        self.steered().for_each(Steered::resume);
+        self.managed_pools().for_each(ManagedPool::resume);
     }
 
     /// Opens connections until `idle` are idle; of one writer and many readers, that many readers
@@ -73,34 +74,34 @@ impl<DB: Database> SqlPool<DB> {
     /// What was opened stays open if the future is dropped.
     pub async fn prewarm(&self, idle: u32) -> Result<(), Error> {
         match self.readers() {
-            None => ours(self.main(), "prewarm")?.prewarm(idle).await,
+            None => require_managed(self.main(), "prewarm")?.prewarm(idle).await,
             Some(readers) => {
                 // The writer first: it may have to create what the readers open.
-                ours(self.main(), "prewarm")?.prewarm(idle.min(1)).await?;
-                ours(readers, "prewarm")?.prewarm(idle).await
+                require_managed(self.main(), "prewarm")?.prewarm(idle.min(1)).await?;
+                require_managed(readers, "prewarm")?.prewarm(idle).await
             }
         }
     }
 
     fn pools(&self) -> impl Iterator<Item = &dyn Pool<Connection = Tracked<DB>>> {
-        self.sources().map(Source::as_pool)
+        self.backing_pools().map(BackingPool::as_pool)
     }
 
-    fn steered(&self) -> impl Iterator<Item = &dyn Steered<DB>> {
-        self.sources().filter_map(Source::steered)
+    fn managed_pools(&self) -> impl Iterator<Item = &dyn ManagedPool<DB>> {
+        self.backing_pools().filter_map(BackingPool::managed_pool)
     }
 
-    fn sources(&self) -> impl Iterator<Item = &Source<DB>> {
+    fn backing_pools(&self) -> impl Iterator<Item = &BackingPool<DB>> {
         std::iter::once(self.main()).chain(self.readers())
     }
 }
 
 /// The pool as one of ours, or why that cannot be done with it.
-fn ours<'a, DB: Database>(
-    source: &'a Source<DB>,
+fn require_managed<'a, DB: Database>(
+    backing: &'a BackingPool<DB>,
     what: &str,
-) -> Result<&'a dyn Steered<DB>, Error> {
-    source.steered().ok_or_else(|| {
+) -> Result<&'a dyn ManagedPool<DB>, Error> {
+    backing.managed_pool().ok_or_else(|| {
         Error::Configuration(
             format!("{what}: the pool is one of your own, use your own handle on it").into(),
         )

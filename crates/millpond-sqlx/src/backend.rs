@@ -1,7 +1,7 @@
 //! What a database brings along to be pooled: one implementation a backend crate.
 
-use crate::cached::Memory;
-use crate::sql_text::{Effect, effect_of, first_keyword};
+use crate::sql_text::{StatementEffect, effect_of, first_keyword};
+use crate::statement_cache::CacheValidity;
 use crate::sync_state::SyncState;
 use crate::transaction_state::TransactionState;
 use millpond_core::async_trait;
@@ -16,7 +16,7 @@ use std::fmt::Debug;
 #[async_trait]
 pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     /// What a statement may leave behind, by its text. The default is [`effect_of`].
-    fn effect(&self, sql: &str) -> Effect {
+    fn effect(&self, sql: &str) -> StatementEffect {
         effect_of(sql)
     }
 
@@ -34,7 +34,7 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
 
     /// Whether a text cannot be executed in a transaction, and needs none, where others are
     /// [enclosed](Self::transaction_wrapper) in one. By default no text is.
-    fn runs_alone(&self, sql: &str) -> bool {
+    fn runs_outside_transaction(&self, sql: &str) -> bool {
         let _ = sql;
         false
     }
@@ -112,7 +112,7 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     /// ends the connection; all others are doubtful.
     fn error_impact(&self, error: &Error) -> ErrorImpact {
         match error {
-            Error::Database(_) => ErrorImpact::InStep,
+            Error::Database(_) => ErrorImpact::InSync,
             Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => {
                 ErrorImpact::Broken
             }
@@ -129,9 +129,9 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
 
     /// Whether an error means that what the driver remembers of statements and types is out of
     /// date. By default none does.
-    fn memory(&self, error: &Error) -> Memory {
+    fn cache_validity(&self, error: &Error) -> CacheValidity {
         let _ = error;
-        Memory::Valid
+        CacheValidity::Valid
     }
 
     /// Whether the arguments of a statement are so large that the driver's buffers should not stay
@@ -184,7 +184,7 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// If the future is dropped the connection counts as cut off.
-    async fn forget(&self, conn: &mut DB::Connection) -> Result<(), Error> {
+    async fn clear_caches(&self, conn: &mut DB::Connection) -> Result<(), Error> {
         let _ = conn;
         Ok(())
     }
@@ -193,7 +193,7 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     /// anything else, without waiting for that. Called when its own connection is handed out, where
     /// nobody [looks](Self::look) at the schema. By default the driver notices by itself that the
     /// schema has changed.
-    fn forget_first(&self, conn: &mut DB::Connection) {
+    fn deallocate_then_execute(&self, conn: &mut DB::Connection) {
         let _ = conn;
     }
 
@@ -205,7 +205,7 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         false
     }
 
-    /// Looks whether the schema is still the one of `seen`, and makes the driver forget what it
+    /// Looks whether the schema is still the one of `schema`, and makes the driver forget what it
     /// remembers if not. Called before a statement that [depends on it](Self::depends_on_schema);
     /// `inside` says that a transaction may be open.
     ///
@@ -213,25 +213,29 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     ///
     /// If the future is dropped the connection counts as cut off, and nothing is known of the
     /// schema.
-    async fn look(
+    async fn check_schema(
         &self,
         conn: &mut DB::Connection,
-        seen: &mut Seen,
+        schema: &mut KnownSchema,
         sql: &str,
         inside: bool,
     ) -> Result<(), Error> {
-        let _ = (conn, seen, sql, inside);
+        let _ = (conn, schema, sql, inside);
         Ok(())
     }
 
-    /// Whether the schema is still the one of `seen`, now that the statement has ended. Called
+    /// Whether the schema is still the one of `schema`, now that the statement has ended. Called
     /// outside of transactions.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped the connection counts as cut off.
-    async fn look_again(&self, conn: &mut DB::Connection, seen: &Seen) -> Result<bool, Error> {
-        let _ = (conn, seen);
+    async fn recheck_schema(
+        &self,
+        conn: &mut DB::Connection,
+        schema: &KnownSchema,
+    ) -> Result<bool, Error> {
+        let _ = (conn, schema);
         Ok(true)
     }
 
@@ -246,9 +250,9 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     async fn resume(
         &self,
         conn: &mut DB::Connection,
-        left: Unfinished,
+        unfinished: Unfinished,
     ) -> Result<Option<Error>, Error> {
-        let _ = left;
+        let _ = unfinished;
         conn.ping().await.map(|()| None)
     }
 
@@ -317,7 +321,7 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// If the future is dropped the connection counts as cut off.
-    async fn in_step(&self, conn: &mut DB::Connection) -> Result<(), Error> {
+    async fn check_sync(&self, conn: &mut DB::Connection) -> Result<(), Error> {
         let _ = conn;
         Ok(())
     }
@@ -325,7 +329,7 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     /// Verifies that nothing is open on a connection, or makes it so, and says what is known of it
     /// then. Called after hooks have had the driver's connection, and by
     /// [`Tracked::verify`](crate::Tracked::verify), which managers call from their `reset`. By
-    /// default nothing is verified and the connection stays [`Raw`](SyncState::Raw).
+    /// default nothing is verified and the connection stays [`InDoubt`](SyncState::InDoubt).
     ///
     /// # Cancel safety
     ///
@@ -339,22 +343,22 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
 /// What a connection has seen of the schema: for backends. Nothing, when something was done that
 /// may have changed it.
 #[derive(Debug, Default)]
-pub struct Seen {
+pub struct KnownSchema {
     /// How to ask for the versions of the schema.
-    pub question: String,
+    pub version_query: String,
     /// The versions at the last look; none if it is not known.
     pub versions: Vec<i64>,
     /// Whether the open transaction, if there is one, has a snapshot that nobody else changes.
-    pub held: bool,
+    pub is_frozen: bool,
     /// Whether the schema may have been changed here, in a transaction that may be rolled back:
     /// another change would then have the same version.
-    pub(crate) unsettled: bool,
+    pub(crate) uncommitted: bool,
 }
 
-impl Seen {
+impl KnownSchema {
     /// Nothing is known, since something was done that may have changed the schema.
-    pub(crate) fn nothing() -> Self {
-        Self { unsettled: true, ..Self::default() }
+    pub(crate) fn unknown() -> Self {
+        Self { uncommitted: true, ..Self::default() }
     }
 }
 
@@ -386,14 +390,14 @@ pub struct TransactionWrapper {
     /// Rolls it back and leaves nothing of the session behind.
     pub rollback: &'static str,
     /// Forgets what was prepared so far: from time to time in a long transaction.
-    pub forget: &'static str,
+    pub deallocate: &'static str,
 }
 
 /// What an error says about the connection on which it happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorImpact {
     /// The statement ended, and the connection is in step.
-    InStep,
+    InSync,
     /// The connection has to be verified before it is lent again.
     Doubt,
     /// The connection is of no use any more.

@@ -8,26 +8,28 @@
 pub use crate::addresses::Target;
 pub use crate::argument_size::argument_size;
 pub use crate::backend::{
-    Backend, ErrorImpact, LARGE, MayEnd, Seen, TransactionWrapper, Unfinished, Verified,
+    Backend, ErrorImpact, KnownSchema, LARGE, MayEnd, TransactionWrapper, Unfinished, Verified,
 };
-#[cfg(unix)]
-pub use crate::bridge::bridged;
-pub use crate::cached::{Memory, SchemaChanges};
 pub use crate::canceller::{CancelTransport, Canceller};
 pub use crate::credentials::{Rotation, Versioned};
 pub use crate::error::{config_error, lending_error, unsupported_pool};
 pub use crate::failover::{FailoverDetector, is_failover};
 pub use crate::hooks::DriverHooks;
-pub use crate::operation::stopped;
+pub use crate::operation::truncated_error;
 pub use crate::pool_handle::WeakPoolHandle;
 pub use crate::server_limits::ServerLimits;
 pub use crate::server_url::{ServerUrl, is_parameter, one_line, percent_encode};
 pub use crate::settings::SqlPoolSettings;
-pub use crate::sql_text::{Effect, effect_of, first_keyword, is_blank, is_single, mentions, words};
+#[cfg(unix)]
+pub use crate::socket_relay::connect_through_socket;
+pub use crate::sql_text::{
+    StatementEffect, effect_of, first_keyword, is_blank, is_single, mentions, words,
+};
+pub use crate::statement_cache::{CacheValidity, SchemaChanges};
 pub use crate::tcp_options::TcpOptions;
-pub use crate::tracked::Anchor;
+pub use crate::tracked::IdentityCheck;
 pub use crate::transaction_state::TransactionState;
 pub use crate::url_error::{UrlError, UrlForm, UrlProblem};
 pub use crate::verification::{
-    ROUNDS_MAX, forget_transactions, nonce, out_of_rounds, out_of_step, read_late_errors,
+    DRAIN_ROUNDS_MAX, forget_transactions, nonce, not_drained, out_of_sync, read_late_errors,
 };

@@ -2,7 +2,7 @@
 
 use crate::error::{config_error, lending_error};
 use crate::lease::SqlLease;
-use crate::time_limits::{Limits, Loan};
+use crate::time_limits::{CurrentLease, Limits};
 use crate::tracked::Tracked;
 use either::Either;
 use futures_core::future::BoxFuture;
@@ -17,32 +17,32 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 /// A pool of tracked connections, with or without what only our own pools can do.
-pub(crate) enum Source<DB: Database> {
-    Ours(Arc<dyn Steered<DB>>),
+pub(crate) enum BackingPool<DB: Database> {
+    Managed(Arc<dyn ManagedPool<DB>>),
     Custom(Arc<dyn Pool<Connection = Tracked<DB>>>),
 }
 
-impl<DB: Database> Clone for Source<DB> {
+impl<DB: Database> Clone for BackingPool<DB> {
     fn clone(&self) -> Self {
         match self {
-            Self::Ours(pool) => Self::Ours(Arc::clone(pool)),
+            Self::Managed(pool) => Self::Managed(Arc::clone(pool)),
             Self::Custom(pool) => Self::Custom(Arc::clone(pool)),
         }
     }
 }
 
-impl<DB: Database> Source<DB> {
+impl<DB: Database> BackingPool<DB> {
     pub(crate) fn lend(
         &self,
         request: Request,
         limits: Limits,
     ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
-        let source = self.clone();
+        let backing = self.clone();
         // That of a query on the pool is ours.
         let location = request.label.is_none().then_some(request.location);
         async move {
-            let outcome = match &source {
-                Self::Ours(pool) => {
+            let outcome = match &backing {
+                Self::Managed(pool) => {
                     match poll_fn(|cx| Poll::Ready(pool.begin_acquire(request, cx))).await {
                         Either::Left(outcome) => outcome,
                         Either::Right(waiting) => waiting.await,
@@ -50,15 +50,15 @@ impl<DB: Database> Source<DB> {
                 }
                 Self::Custom(pool) => pool.acquire_with(request).await,
             };
-            let mut lease = source.anchored(outcome.map_err(lending_error)?)?;
-            lease.lent(Loan::new(limits, location));
+            let mut lease = backing.check_identity(outcome.map_err(lending_error)?)?;
+            lease.begin_lease(CurrentLease::new(limits, location));
             Ok(lease)
         }
     }
 
     /// A connection on loan, if what it leads to is still what it was opened for.
-    pub(crate) fn anchored(&self, lease: Lease<Tracked<DB>>) -> Result<SqlLease<DB>, Error> {
-        if let Err(error) = lease.holds() {
+    pub(crate) fn check_identity(&self, lease: Lease<Tracked<DB>>) -> Result<SqlLease<DB>, Error> {
+        if let Err(error) = lease.check_identity() {
             Lease::discard(lease, CloseReason::Discarded);
             return Err(error);
         }
@@ -67,22 +67,22 @@ impl<DB: Database> Source<DB> {
 
     pub(crate) fn as_pool(&self) -> &dyn Pool<Connection = Tracked<DB>> {
         match self {
-            Self::Ours(pool) => &**pool,
+            Self::Managed(pool) => &**pool,
             Self::Custom(pool) => &**pool,
         }
     }
 
     pub(crate) fn to_pool(&self) -> Arc<dyn Pool<Connection = Tracked<DB>>> {
         match self {
-            Self::Ours(pool) => Arc::<dyn Steered<DB>>::clone(pool),
+            Self::Managed(pool) => Arc::<dyn ManagedPool<DB>>::clone(pool),
             Self::Custom(pool) => Arc::clone(pool),
         }
     }
 
     /// What only our own pools can do.
-    pub(crate) fn steered(&self) -> Option<&dyn Steered<DB>> {
+    pub(crate) fn managed_pool(&self) -> Option<&dyn ManagedPool<DB>> {
         match self {
-            Self::Ours(pool) => Some(&**pool),
+            Self::Managed(pool) => Some(&**pool),
             Self::Custom(_) => None,
         }
     }
@@ -93,7 +93,7 @@ type Lent<DB> = Result<Lease<Tracked<DB>>, PoolError>;
 
 /// What our own pools can do beyond [`Pool`], with any manager. A `NullPool` is a `QueuePool` that
 /// keeps nothing.
-pub(crate) trait Steered<DB: Database>: Pool<Connection = Tracked<DB>> {
+pub(crate) trait ManagedPool<DB: Database>: Pool<Connection = Tracked<DB>> {
     /// An acquire, polled once. Only one that has to wait costs an allocation.
     fn begin_acquire(
         &self,
@@ -112,7 +112,7 @@ pub(crate) trait Steered<DB: Database>: Pool<Connection = Tracked<DB>> {
     fn validate_idle(&self);
 }
 
-impl<DB: Database, M: Manager<Connection = Tracked<DB>>> Steered<DB> for QueuePool<M> {
+impl<DB: Database, M: Manager<Connection = Tracked<DB>>> ManagedPool<DB> for QueuePool<M> {
     fn begin_acquire(
         &self,
         request: Request,

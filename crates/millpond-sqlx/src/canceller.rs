@@ -12,8 +12,10 @@
 //!    one cannot hit the next borrower. If the answer does not come, or the call is dropped
 //!    half-way, the victim is closed.
 
+use crate::pending_cancel::{
+    AutoCancel, CancelOutcome, CancelReason, Decision, PendingCancel, Session,
+};
 use crate::pool_handle::WeakPoolHandle;
-use crate::stopping::{CancelOutcome, Decision, Reason, Session, StopSession, Stopping};
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use millpond_core::{CloseReason, Lease, Request, async_trait};
@@ -27,9 +29,9 @@ use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 /// What part of `ping_timeout` a connection has to come to rest by itself: a query that ends soon
 /// needs no cancel.
-const PATIENCE: u32 = 8;
+const GRACE_SHARE: u32 = 8;
 
-const NOT_SENT: &str =
+const NO_CONNECTION: &str =
     "what was cut off goes on at the server, and the pool has no connection to cancel it over";
 
 /// How a backend stops what another session of the same user executes: implemented by its manager.
@@ -69,15 +71,15 @@ pub trait CancelTransport<DB: Database>: Send + Sync + 'static {
 
 /// Stops at the server what was abandoned: one for each pool.
 pub struct Canceller<DB: Database> {
-    link: WeakPoolHandle<DB>,
+    pool_handle: WeakPoolHandle<DB>,
     limit: Duration,
     turn: Mutex<()>,
 }
 
 impl<DB: Database> Canceller<DB> {
     /// The canceller of the pool that this link leads to; `limit` is its `ping_timeout`.
-    pub fn new(link: WeakPoolHandle<DB>, limit: Duration) -> Self {
-        Self { link, limit, turn: Mutex::new(()) }
+    pub fn new(pool_handle: WeakPoolHandle<DB>, limit: Duration) -> Self {
+        Self { pool_handle, limit, turn: Mutex::new(()) }
     }
 
     /// Verifies that a connection is at rest, as [`Tracked::verify`] does; if it does not come to
@@ -87,8 +89,8 @@ impl<DB: Database> Canceller<DB> {
     /// # Errors
     ///
     /// Those of [`Tracked::verify`]; that nothing was free to send the cancel over; that the server
-    /// has not answered it, so that it may come late. Then [`drop_and_stop`](Self::drop_and_stop)
-    /// will do.
+    /// has not answered it, so that it may come late. Then
+    /// [`drop_and_end_session`](Self::drop_and_end_session) will do.
     ///
     /// # Cancel safety
     ///
@@ -98,26 +100,26 @@ impl<DB: Database> Canceller<DB> {
         conn: &mut Tracked<DB>,
         transport: &dyn CancelTransport<DB>,
     ) -> Result<(), Error> {
-        conn.stand_down().await;
+        conn.resolve_cancel().await;
         conn.refuse_if_given_up()?;
-        let mut patience = self.patience();
+        let mut grace_period = self.grace_period();
         while conn.session().is_some() {
-            if let Ok(verified) = timeout(patience, conn.verify()).await {
+            if let Ok(verified) = timeout(grace_period, conn.verify()).await {
                 return verified;
             }
             // Not known while the cancel is under way: if it hangs, it is not tried again.
             let Some(session) = conn.session_mut().take() else { break };
             let decision = Decision::default();
-            let outcome = self.cancel(session, transport, &decision, Reason::Dropped).await;
+            let outcome = self.cancel(session, transport, &decision, CancelReason::Dropped).await;
             *conn.session_mut() = Some(session);
             match outcome {
                 CancelOutcome::Answered => {}
-                CancelOutcome::NotSent => return Err(Error::Protocol(NOT_SENT.to_owned())),
+                CancelOutcome::NotSent => return Err(Error::Protocol(NO_CONNECTION.to_owned())),
                 CancelOutcome::Unknown => return Err(conn.give_up_for_late_cancel()),
             }
             // A cancel that came before the statement had begun has hit nothing; where the network
             // is slow, nothing is amiss.
-            patience = patience.saturating_mul(2);
+            grace_period = grace_period.saturating_mul(2);
         }
         conn.verify().await
     }
@@ -129,8 +131,12 @@ impl<DB: Database> Canceller<DB> {
     /// # Cancel safety
     ///
     /// If the future is dropped the server may go on.
-    pub async fn drop_and_stop(&self, mut conn: Tracked<DB>, transport: &dyn CancelTransport<DB>) {
-        conn.stand_down().await;
+    pub async fn drop_and_end_session(
+        &self,
+        mut conn: Tracked<DB>,
+        transport: &dyn CancelTransport<DB>,
+    ) {
+        conn.resolve_cancel().await;
         let session = conn.session_mut().take();
         drop(conn);
         if let Some(session) = session {
@@ -150,18 +156,19 @@ impl<DB: Database> Canceller<DB> {
     /// # Panics
     ///
     /// Outside of a tokio runtime.
-    pub fn stop_left_behind(
+    pub fn enable_auto_cancel(
         self: &Arc<Self>,
         conn: &mut Tracked<DB>,
         transport: Arc<dyn CancelTransport<DB>>,
     ) {
         let canceller = Arc::clone(self);
-        conn.stopper = Some(Box::new(Stopper { canceller, transport, runtime: Handle::current() }));
+        conn.auto_cancel =
+            Some(Box::new(SessionCanceller { canceller, transport, runtime: Handle::current() }));
     }
 
     /// How long a connection may take to come to rest by itself.
-    pub fn patience(&self) -> Duration {
-        self.limit / PATIENCE
+    pub fn grace_period(&self) -> Duration {
+        self.limit / GRACE_SHARE
     }
 
     /// Cancels what a session executes, if `decision` can be taken when everything is ready to send
@@ -171,7 +178,7 @@ impl<DB: Database> Canceller<DB> {
         session: Session,
         transport: &dyn CancelTransport<DB>,
         decision: &Decision,
-        reason: Reason,
+        reason: CancelReason,
     ) -> CancelOutcome {
         let _turn = self.turn.lock().await;
         if let Some(mut lease) = self.idle_connection().await {
@@ -179,13 +186,13 @@ impl<DB: Database> Canceller<DB> {
                 return CancelOutcome::NotSent;
             }
             let is_older = lease.session_mut().is_some_and(|own| own.known_at <= session.known_at);
-            let (conn, watch) = lease.watched(SyncState::Clean);
-            let sent = watch.follow(transport.cancel(conn, session.number, is_older));
+            let (conn, guard) = lease.begin_operation(SyncState::Clean);
+            let sent = guard.track(transport.cancel(conn, session.number, is_older));
             return outcome(self.until(Instant::now() + self.limit, sent).await);
         }
         // It is freed after the connection is dropped.
-        let place = self.link.try_reserve();
-        if place.is_none() && !(reason == Reason::Expired && self.link.is_open()) {
+        let slot = self.pool_handle.try_reserve();
+        if slot.is_none() && !(reason == CancelReason::Expired && self.pool_handle.is_open()) {
             return CancelOutcome::NotSent;
         }
         let until = Instant::now() + self.limit;
@@ -205,9 +212,9 @@ impl<DB: Database> Canceller<DB> {
     /// them would have an unknown outcome.
     async fn idle_connection(&self) -> Option<Lease<Tracked<DB>>> {
         loop {
-            let mut lease = self.link.pool()?.try_acquire_with(Request::here())?;
-            let (conn, watch) = lease.watched(SyncState::Clean);
-            let pinged = timeout(self.patience(), watch.follow(Box::pin(conn.ping()))).await;
+            let mut lease = self.pool_handle.pool()?.try_acquire_with(Request::here())?;
+            let (conn, guard) = lease.begin_operation(SyncState::Clean);
+            let pinged = timeout(self.grace_period(), guard.track(Box::pin(conn.ping()))).await;
             if matches!(pinged, Ok(Ok(()))) {
                 return Some(lease);
             }
@@ -228,7 +235,7 @@ impl<DB: Database> Canceller<DB> {
                 let message = format!(
                     "a query that was cut off could not be cancelled at the server: {error}"
                 );
-                self.link.warn("cancel_abandoned", message);
+                self.pool_handle.warn("cancel_abandoned", message);
             })
             .ok()
     }
@@ -240,39 +247,39 @@ fn outcome(answer: Option<()>) -> CancelOutcome {
 }
 
 /// How one connection is stopped while its borrower keeps it.
-struct Stopper<DB: Database> {
+struct SessionCanceller<DB: Database> {
     canceller: Arc<Canceller<DB>>,
     transport: Arc<dyn CancelTransport<DB>>,
     /// The runtime of the pool: futures may be dropped anywhere.
     runtime: Handle,
 }
 
-impl<DB: Database> StopSession for Stopper<DB> {
+impl<DB: Database> AutoCancel for SessionCanceller<DB> {
     /// As long as it could not be sent, it is tried again.
-    fn begin(&self, session: Session, reason: Reason) -> Stopping {
+    fn begin(&self, session: Session, reason: CancelReason) -> PendingCancel {
         let (canceller, transport) = (Arc::clone(&self.canceller), Arc::clone(&self.transport));
         let decision = Decision::default();
-        let (needed, mut called_off) = oneshot::channel::<()>();
-        let theirs = decision.clone();
+        let (needed, mut revoked) = oneshot::channel::<()>();
+        let task_decision = decision.clone();
         let task = self.runtime.spawn(async move {
             let mut pause = match reason {
-                Reason::Expired => Duration::ZERO,
-                Reason::Dropped => canceller.patience(),
+                CancelReason::Expired => Duration::ZERO,
+                CancelReason::Dropped => canceller.grace_period(),
             };
             loop {
                 tokio::select! {
                     biased;
-                    _ = &mut called_off => return CancelOutcome::NotSent,
+                    _ = &mut revoked => return CancelOutcome::NotSent,
                     () = sleep(pause) => {}
                 }
-                let outcome = canceller.cancel(session, &*transport, &theirs, reason).await;
+                let outcome = canceller.cancel(session, &*transport, &task_decision, reason).await;
                 if outcome != CancelOutcome::NotSent {
                     return outcome;
                 }
-                pause = pause.max(canceller.patience()).saturating_mul(2).min(canceller.limit);
+                pause = pause.max(canceller.grace_period()).saturating_mul(2).min(canceller.limit);
             }
         });
-        Stopping::new(decision, needed, task)
+        PendingCancel::new(decision, needed, task)
     }
 
     fn limit(&self) -> Duration {

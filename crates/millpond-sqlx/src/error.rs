@@ -32,7 +32,7 @@ pub fn pool_error(error: &Error) -> Option<&PoolError> {
         Error::PoolClosed => Some(&CLOSED),
         Error::Io(error) => error.get_ref()?.downcast_ref(),
         Error::Tls(error) | Error::Configuration(error) => error.downcast_ref(),
-        Error::Database(error) => error.try_downcast_ref::<ConnectError>().map(|error| &error.0),
+        Error::Database(error) => error.try_downcast_ref::<ConnectRefused>().map(|error| &error.0),
         _ => None,
     }
 }
@@ -66,7 +66,7 @@ pub fn lending_error(error: PoolError) -> Error {
             io::Error::new(io::ErrorKind::ResourceBusy, error).into()
         }
         _ => match driver_error(&error) {
-            Some(Error::Database(_)) => Error::Database(Box::new(ConnectError(error))),
+            Some(Error::Database(_)) => Error::Database(Box::new(ConnectRefused(error))),
             Some(Error::Configuration(_)) => Error::Configuration(Box::new(error)),
             Some(Error::Tls(_)) => Error::Tls(Box::new(error)),
             Some(Error::Io(cause)) => io::Error::new(cause.kind(), error).into(),
@@ -90,20 +90,20 @@ fn driver_error(error: &PoolError) -> Option<&Error> {
 /// No connection could be opened because the database refused it: the pool's error, which can be
 /// asked for the database's code and message like any `DatabaseError`.
 #[derive(Debug)]
-pub struct ConnectError(PoolError);
+pub struct ConnectRefused(PoolError);
 
-impl ConnectError {
+impl ConnectRefused {
     /// The pool's error.
     pub fn pool_error(&self) -> &PoolError {
         &self.0
     }
 
-    fn refusal(&self) -> Option<&dyn DatabaseError> {
+    fn database_error(&self) -> Option<&dyn DatabaseError> {
         driver_error(&self.0).and_then(Error::as_database_error)
     }
 }
 
-impl fmt::Display for ConnectError {
+impl fmt::Display for ConnectRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0.to_string();
         match driver_error(&self.0) {
@@ -117,19 +117,19 @@ impl fmt::Display for ConnectError {
     }
 }
 
-impl StdError for ConnectError {
+impl StdError for ConnectRefused {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
         self.0.source()
     }
 }
 
-impl DatabaseError for ConnectError {
+impl DatabaseError for ConnectRefused {
     fn message(&self) -> &str {
-        self.refusal().map_or("no connection could be opened", |refusal| refusal.message())
+        self.database_error().map_or("no connection could be opened", |refusal| refusal.message())
     }
 
     fn code(&self) -> Option<Cow<'_, str>> {
-        self.refusal()?.code()
+        self.database_error()?.code()
     }
 
     fn as_error(&self) -> &(dyn StdError + Send + Sync + 'static) {
@@ -145,7 +145,7 @@ impl DatabaseError for ConnectError {
     }
 
     fn kind(&self) -> ErrorKind {
-        self.refusal().map_or(ErrorKind::Other, |refusal| refusal.kind())
+        self.database_error().map_or(ErrorKind::Other, |refusal| refusal.kind())
     }
 }
 

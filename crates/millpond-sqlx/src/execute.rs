@@ -4,8 +4,8 @@
 use crate::backend::MayEnd;
 use crate::command::{Command, ForDriver};
 use crate::generated_stream::{Outlet, generate};
-use crate::operation::{End, Step, Watched};
-use crate::sql_text::Effect;
+use crate::operation::{Step, StreamState, TrackedStream};
+use crate::sql_text::StatementEffect;
 use crate::sql_text::{Meaning, may_begin_with_a_commit, meaning, sets_completion};
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
@@ -20,21 +20,21 @@ use sqlx::{Database, Describe, Error, Execute, Executor, SqlStr, raw_sql};
 type Steps<'e, DB> = BoxStream<'e, Result<Step<DB>, Error>>;
 
 /// What is said of statements that are refused in a transaction.
-const NOT_FOLLOWED: &str = "several statements in one text that end this transaction, may begin \
+const UNTRACKABLE: &str = "several statements in one text that end this transaction, may begin \
     another one and set savepoints: execute them one by one, or end the transaction with commit() \
     or rollback()";
 
 /// What has become of a transaction if a statement ends well.
 #[derive(Debug, Clone, Copy)]
-enum Then {
+enum Change {
     /// Nothing, or the server has to be asked.
-    Nothing,
+    None,
     Begun,
     Ended {
-        keeps: bool,
+        commits: bool,
         chained: bool,
     },
-    Healed,
+    RolledBackTo,
     Implicit,
 }
 
@@ -68,155 +68,164 @@ where
         self.backend().admit(command.text())?;
         let effect = self.backend().effect(command.text());
         if self.is_plain(effect) {
-            return self.follow_first(effect, command).await;
+            return self.fetch_first(effect, command).await;
         }
-        let Some(then) = self.make_way(effect, command.text()).await? else { return Ok(None) };
-        let row = self.follow_first(effect, command).await?;
-        self.conclude(then);
+        let Some(change) = self.before_statement(effect, command.text()).await? else {
+            return Ok(None);
+        };
+        let row = self.fetch_first(effect, command).await?;
+        self.after_statement(change);
         Ok(row)
     }
 
-    async fn follow_first(
+    async fn fetch_first(
         &mut self,
-        effect: Effect,
+        effect: StatementEffect,
         command: &mut Command<DB>,
     ) -> Result<Option<DB::Row>, Error> {
-        let look = self.look(command.text()).await?;
-        let outcome = self.note(effect, command.text());
+        let recheck = self.check_schema(command.text()).await?;
+        let outcome = self.note_effect(effect, command.text());
         let may_be_empty = self.backend().may_be_empty(command.text());
-        self.bulky |= command.is_large(self.backend());
-        let (conn, watch) = self.watched_saying(command.text(), outcome);
-        let row = watch.follow(conn.fetch_optional(ForDriver(command))).await?;
-        self.bulky |= row.as_ref().is_some_and(|row| self.backend().is_large(row));
+        self.large_buffers |= command.is_large(self.backend());
+        let (conn, guard) = self.begin_statement(command.text(), outcome);
+        let row = guard.track(conn.fetch_optional(ForDriver(command))).await?;
+        self.large_buffers |= row.as_ref().is_some_and(|row| self.backend().is_large(row));
         if row.is_none() && !may_be_empty {
             self.confirm().await?;
         }
-        self.look_back(look).await?;
+        self.recheck_schema(recheck).await?;
         Ok(row)
     }
 
     /// Sees to it that the driver ended the command when it gave no row, and did not just stop.
     async fn confirm(&mut self) -> Result<(), Error> {
         let backend = self.backend();
-        let (conn, watch) = self.watched(SyncState::Clean);
-        watch.follow(backend.confirm(conn)).await
+        let (conn, guard) = self.begin_operation(SyncState::Clean);
+        guard.track(backend.confirm(conn)).await
     }
 
     /// The rows of a statement under watch. Nothing is in the way of it.
-    pub(crate) fn follow_many(
+    pub(crate) fn fetch_stream(
         &mut self,
-        effect: Effect,
+        effect: StatementEffect,
         mut command: Command<DB>,
     ) -> Steps<'_, DB> {
-        let outcome = self.note(effect, command.text());
-        let end =
-            if self.backend().may_be_empty(command.text()) { End::Possible } else { End::Awaited };
-        self.bulky |= command.is_large(self.backend());
-        let (conn, watch) = self.watched_saying(command.text(), outcome);
-        Watched::new(conn.fetch_many(ForDriver(command)), watch, end).boxed()
+        let outcome = self.note_effect(effect, command.text());
+        let state = if self.backend().may_be_empty(command.text()) {
+            StreamState::MayEnd
+        } else {
+            StreamState::ResultPending
+        };
+        self.large_buffers |= command.is_large(self.backend());
+        let (conn, guard) = self.begin_statement(command.text(), outcome);
+        TrackedStream::new(conn.fetch_many(ForDriver(command)), guard, state).boxed()
     }
 
     /// Whether a statement can be executed at once.
-    fn is_plain(&self, effect: Effect) -> bool {
-        effect == Effect::None && !self.has_to_resume()
+    fn is_plain(&self, effect: StatementEffect) -> bool {
+        effect == StatementEffect::None && !self.has_to_resume()
     }
 
     /// Executes a statement when nothing is in the way of it any more.
-    pub(crate) async fn execute_with_care(
+    pub(crate) async fn execute_tracked(
         &mut self,
-        effect: Effect,
+        effect: StatementEffect,
         command: Command<DB>,
         out: &Outlet<Step<DB>>,
     ) -> Result<(), Error> {
-        if let Some(then) = self.make_way(effect, command.text()).await? {
-            let look = self.look(command.text()).await?;
-            self.pass_on(command, out).await?;
-            self.conclude(then);
-            self.look_back(look).await?;
+        if let Some(change) = self.before_statement(effect, command.text()).await? {
+            let recheck = self.check_schema(command.text()).await?;
+            self.forward_rows(command, out).await?;
+            self.after_statement(change);
+            self.recheck_schema(recheck).await?;
         }
         Ok(())
     }
 
     /// Finishes what was left unfinished, asks the server what is not known, and notes what the
     /// statement may do to the transaction. `None` if there is nothing left for it to do.
-    async fn make_way(&mut self, effect: Effect, sql: &str) -> Result<Option<Then>, Error> {
-        if effect == Effect::None {
-            return self.resume().await.map(|()| Some(Then::Nothing));
+    async fn before_statement(
+        &mut self,
+        effect: StatementEffect,
+        sql: &str,
+    ) -> Result<Option<Change>, Error> {
+        if effect == StatementEffect::None {
+            return self.resume().await.map(|()| Some(Change::None));
         }
         let is_guarded = self.tracker().owner() == Owner::Guard;
         if sets_completion(sql) {
             self.tracker_mut().set_chooses_completion();
         }
         match meaning(sql) {
-            Meaning::End { keeps, chained } => {
-                let ended = !is_guarded && self.end_by_hand(keeps).await?;
+            Meaning::End { commits, chained } => {
+                let ended = !is_guarded && self.end_borrower_transaction(commits).await?;
                 if ended {
                     return Ok(None);
                 }
                 self.resume().await?;
-                if keeps {
+                if commits {
                     // Its guard has to roll back what has failed.
-                    self.refuse_commit_of_a_failure().await?;
+                    self.refuse_commit_after_error().await?;
                 }
                 if !is_guarded {
                     self.unchain().await?;
                 }
-                self.tracker_mut().doubt_end(if keeps { "COMMIT" } else { "ROLLBACK" });
-                Ok(Some(Then::Ended {
-                    keeps,
+                self.tracker_mut().note_explicit_end(if commits { "COMMIT" } else { "ROLLBACK" });
+                Ok(Some(Change::Ended {
+                    commits,
                     chained: chained || self.tracker().chooses_completion(),
                 }))
             }
             Meaning::Begin => {
                 if is_guarded {
                     self.resume().await?;
-                    self.doubt_statement("BEGIN").await?;
+                    self.note_possible_end("BEGIN").await?;
                 } else {
-                    self.begin_by_hand().await?;
+                    self.begin_borrower_transaction().await?;
                 }
-                Ok(Some(Then::Begun))
+                Ok(Some(Change::Begun))
             }
-            Meaning::RollbackTo => self.resume().await.map(|()| Some(Then::Healed)),
+            Meaning::RollbackTo => self.resume().await.map(|()| Some(Change::RolledBackTo)),
             Meaning::Savepoint | Meaning::Release => {
                 self.resume().await?;
                 // SQLite begins with one, and commits with the last one.
                 if !is_guarded && (meaning(sql) == Meaning::Release || !self.tracker().is_open()) {
-                    self.tracker_mut().doubt_text("a savepoint", TransactionOutcome::Unknown, true);
+                    self.tracker_mut().note_doubt("a savepoint", TransactionOutcome::Unknown, true);
                 }
-                Ok(Some(Then::Nothing))
+                Ok(Some(Change::None))
             }
             Meaning::Several { ends, reopens, nests } => {
                 self.resume().await?;
                 if is_guarded && nests && (ends || reopens || self.tracker().is_implicit()) {
-                    self.refuse_what_cannot_be_followed()?;
+                    self.refuse_untrackable_script()?;
                 }
                 if ends && may_begin_with_a_commit(sql) {
-                    self.refuse_commit_of_a_failure().await?;
+                    self.refuse_commit_after_error().await?;
                 }
                 if ends && !is_guarded {
                     self.unchain().await?;
                 }
-                self.doubt_several(ends, reopens, nests).await?;
-                Ok(Some(Then::Nothing))
+                self.note_possible_ends(ends, reopens, nests).await?;
+                Ok(Some(Change::None))
             }
             Meaning::Autocommit => {
                 self.resume().await?;
-                self.doubt_statement("SET").await?;
-                Ok(Some(Then::Implicit))
+                self.note_possible_end("SET").await?;
+                Ok(Some(Change::Implicit))
             }
             Meaning::Other(keyword) => {
                 self.resume().await?;
-                self.doubt_statement(keyword).await?;
-                Ok(Some(Then::Nothing))
+                self.note_possible_end(keyword).await?;
+                Ok(Some(Change::None))
             }
         }
     }
 
     /// Refuses several statements after which nobody could say whether the transaction is still
     /// the one that was begun: they may end it and begin another one, and set savepoints as well.
-    fn refuse_what_cannot_be_followed(&self) -> Result<(), Error> {
+    fn refuse_untrackable_script(&self) -> Result<(), Error> {
         if self.backend().mark_is_savepoint() {
-            return Err(Error::InvalidArgument(NOT_FOLLOWED.to_owned()));
+            return Err(Error::InvalidArgument(UNTRACKABLE.to_owned()));
         }
         Ok(())
     }
@@ -227,13 +236,13 @@ where
             return Ok(());
         }
         let backend = self.backend();
-        let (conn, watch) = self.watched(SyncState::Clean);
-        watch.follow(backend.unchain(conn)).await
+        let (conn, guard) = self.begin_operation(SyncState::Clean);
+        guard.track(backend.unchain(conn)).await
     }
 
     /// Refuses to commit a transaction in which a statement has failed, if the server says that it
     /// has.
-    async fn refuse_commit_of_a_failure(&mut self) -> Result<(), Error> {
+    async fn refuse_commit_after_error(&mut self) -> Result<(), Error> {
         if self.tracker().has_doubt() {
             self.ask().await?;
             self.tracker_mut().refuse_if_failed()?;
@@ -242,16 +251,16 @@ where
     }
 
     /// What a statement has done to the transaction.
-    fn conclude(&mut self, then: Then) {
+    fn after_statement(&mut self, change: Change) {
         let tracker = self.tracker_mut();
-        match then {
-            Then::Nothing => {}
-            Then::Healed => tracker.heal(),
-            Then::Implicit => tracker.set_implicit(),
-            Then::Begun if tracker.owner() != Owner::Guard => tracker.begin(Owner::Borrower),
-            Then::Begun => {}
-            Then::Ended { keeps, .. } if tracker.owner() == Owner::Guard => {
-                let (outcome, what) = if keeps {
+        match change {
+            Change::None => {}
+            Change::RolledBackTo => tracker.on_rollback_to_savepoint(),
+            Change::Implicit => tracker.set_implicit(),
+            Change::Begun if tracker.owner() != Owner::Guard => tracker.begin(Owner::Borrower),
+            Change::Begun => {}
+            Change::Ended { commits, .. } if tracker.owner() == Owner::Guard => {
+                let (outcome, what) = if commits {
                     (TransactionOutcome::Committed, "a COMMIT in SQL has committed its changes")
                 } else {
                     (TransactionOutcome::RolledBack, "a ROLLBACK in SQL has undone its changes")
@@ -260,10 +269,10 @@ where
                     format!("the transaction is lost: {what}; nothing else is done in it");
                 tracker.lose(TransactionLost::new(outcome, message));
             }
-            Then::Ended { chained, .. } => {
+            Change::Ended { chained, .. } => {
                 tracker.end();
                 if chained {
-                    tracker.doubt_text("AND CHAIN", TransactionOutcome::Unknown, true);
+                    tracker.note_doubt("AND CHAIN", TransactionOutcome::Unknown, true);
                 }
             }
         }
@@ -271,8 +280,8 @@ where
 
     /// Ends the borrower's own transaction if the server has ended it already, or needs another
     /// command. `false` if the statement itself ends it.
-    async fn end_by_hand(&mut self, keeps: bool) -> Result<bool, Error> {
-        self.complete().await?;
+    async fn end_borrower_transaction(&mut self, commits: bool) -> Result<bool, Error> {
+        self.drain_unfinished().await?;
         if self.tracker().has_doubt() {
             self.ask().await?;
         }
@@ -281,18 +290,18 @@ where
             let lost = self.tracker_mut().take_lost();
             self.tracker_mut().end();
             return match lost {
-                Some(lost) if keeps && !is_committed => Err(lost.to_error()),
-                Some(lost) if !keeps && lost.outcome() != TransactionOutcome::RolledBack => {
+                Some(lost) if commits && !is_committed => Err(lost.to_error()),
+                Some(lost) if !commits && lost.outcome() != TransactionOutcome::RolledBack => {
                     Err(lost.to_error())
                 }
                 _ => Ok(true),
             };
         }
-        if self.tracker().has_doubt() && keeps {
+        if self.tracker().has_doubt() && commits {
             // It has failed.
             let failure = self.tracker().failure();
-            let (conn, watch) = self.watched(SyncState::Raw);
-            watch.follow(conn.execute(raw_sql("ROLLBACK"))).await?;
+            let (conn, guard) = self.begin_operation(SyncState::InDoubt);
+            guard.track(conn.execute(raw_sql("ROLLBACK"))).await?;
             self.tracker_mut().end();
             return Err(failure.to_error());
         }
@@ -300,8 +309,8 @@ where
     }
 
     /// Begins the borrower's own transaction anew if the one before was lost.
-    async fn begin_by_hand(&mut self) -> Result<(), Error> {
-        self.complete().await?;
+    async fn begin_borrower_transaction(&mut self) -> Result<(), Error> {
+        self.drain_unfinished().await?;
         if self.tracker().has_to_ask(self.backend().refuses_after_failure()) {
             self.ask().await?;
         }
@@ -310,14 +319,14 @@ where
         }
         self.resume().await?;
         if !self.tracker().is_open() {
-            self.tracker_mut().doubt_text("BEGIN", TransactionOutcome::Unknown, true);
+            self.tracker_mut().note_doubt("BEGIN", TransactionOutcome::Unknown, true);
         }
         Ok(())
     }
 
     /// Notes that a statement with this keyword may end the transaction or, outside of one, begin
     /// one.
-    async fn doubt_statement(&mut self, keyword: &str) -> Result<(), Error> {
+    async fn note_possible_end(&mut self, keyword: &str) -> Result<(), Error> {
         let outcome = match self.backend().ends_transaction(keyword) {
             MayEnd::Never => return Ok(()),
             MayEnd::Commits => TransactionOutcome::Committed,
@@ -325,21 +334,26 @@ where
         };
         if self.tracker().is_open() {
             self.mark().await?;
-            self.tracker_mut().doubt_text(&keyword.to_ascii_uppercase(), outcome, false);
+            self.tracker_mut().note_doubt(&keyword.to_ascii_uppercase(), outcome, false);
         } else if outcome == TransactionOutcome::Unknown {
-            self.tracker_mut().doubt_text(keyword, outcome, true);
+            self.tracker_mut().note_doubt(keyword, outcome, true);
         }
         Ok(())
     }
 
     /// The same for several statements at once.
-    async fn doubt_several(&mut self, ends: bool, reopens: bool, nests: bool) -> Result<(), Error> {
+    async fn note_possible_ends(
+        &mut self,
+        ends: bool,
+        reopens: bool,
+        nests: bool,
+    ) -> Result<(), Error> {
         let is_open = self.tracker().is_open();
         let implicitly = self.backend().ends_transaction("") != MayEnd::Never;
         // The mark may be a savepoint itself: those set after it would go with it.
-        let is_followed = !nests || !self.backend().mark_is_savepoint();
+        let is_trackable = !nests || !self.backend().mark_is_savepoint();
         let by_choice = ends && self.tracker().owner() == Owner::Borrower;
-        if is_open && is_followed && !by_choice && (reopens || implicitly) {
+        if is_open && is_trackable && !by_choice && (reopens || implicitly) {
             self.mark().await?;
         }
         if !is_open || ends || implicitly {
@@ -349,15 +363,15 @@ where
             } else {
                 TransactionOutcome::Committed
             };
-            self.tracker_mut().doubt_text(SEVERAL, outcome, ends || !is_open);
+            self.tracker_mut().note_doubt(SEVERAL, outcome, ends || !is_open);
         }
         Ok(())
     }
 
     async fn mark(&mut self) -> Result<(), Error> {
         let backend = self.backend();
-        let (conn, watch) = self.watched(SyncState::Clean);
-        let mark = watch.follow(backend.mark(conn)).await?;
+        let (conn, guard) = self.begin_operation(SyncState::Clean);
+        let mark = guard.track(backend.mark(conn)).await?;
         self.tracker_mut().set_mark(mark);
         Ok(())
     }
@@ -379,20 +393,21 @@ where
             Err(error) => return stream::once(future::err(error)).boxed(),
         };
         if let Some(wrapper) = self.transaction_wrapper()
-            && (command.is_prepared() || !self.backend().runs_alone(command.text()))
+            && (command.is_prepared() || !self.backend().runs_outside_transaction(command.text()))
         {
-            return generate(move |out| self.enclose(wrapper, command, out)).boxed();
+            return generate(move |out| self.execute_wrapped(wrapper, command, out)).boxed();
         }
         if command.is_prepared()
-            && let Some(forget) = self.forgetting()
+            && let Some(deallocate) = self.deallocate_if_due()
         {
-            return generate(move |out| self.forget_first(forget, command, out)).boxed();
+            return generate(move |out| self.deallocate_then_execute(deallocate, command, out))
+                .boxed();
         }
         let effect = self.backend().effect(command.text());
         if self.is_plain(effect) && !self.backend().depends_on_schema(command.text()) {
-            return self.follow_many(effect, command);
+            return self.fetch_stream(effect, command);
         }
-        generate(move |out| async move { self.execute_with_care(effect, command, &out).await })
+        generate(move |out| async move { self.execute_tracked(effect, command, &out).await })
             .boxed()
     }
 
@@ -421,12 +436,12 @@ where
         Box::pin(async move {
             self.backend().admit(sql.as_str())?;
             if let Some(wrapper) = self.transaction_wrapper() {
-                return self.prepare_enclosed(wrapper, sql, parameters).await;
+                return self.prepare_wrapped(wrapper, sql, parameters).await;
             }
             self.resume().await?;
-            self.look(sql.as_str()).await?;
-            let (conn, watch) = self.watched(SyncState::Clean);
-            watch.follow(conn.prepare_with(sql, parameters)).await
+            self.check_schema(sql.as_str()).await?;
+            let (conn, guard) = self.begin_operation(SyncState::Clean);
+            guard.track(conn.prepare_with(sql, parameters)).await
         })
     }
 
@@ -438,19 +453,19 @@ where
         Box::pin(async move {
             self.backend().admit(sql.as_str())?;
             if let Some(wrapper) = self.transaction_wrapper() {
-                return self.describe_enclosed(wrapper, sql).await;
+                return self.describe_wrapped(wrapper, sql).await;
             }
             self.resume().await?;
-            self.look(sql.as_str()).await?;
+            self.check_schema(sql.as_str()).await?;
             let backend = self.backend();
-            let (conn, watch) = self.watched(SyncState::Clean);
+            let (conn, guard) = self.begin_operation(SyncState::Clean);
             let described = async move {
                 match backend.describe(conn, &sql).await? {
                     Some(described) => Ok(described),
                     None => conn.describe(sql).await,
                 }
             };
-            watch.follow(Box::pin(described)).await
+            guard.track(Box::pin(described)).await
         })
     }
 }

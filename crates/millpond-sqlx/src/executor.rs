@@ -32,7 +32,7 @@ where
             Ok(command) => command,
             Err(error) => return stream::once(future::err(error)).boxed(),
         };
-        let lease = self.lend_for(command.text(), label::request(command.text()));
+        let lease = self.acquire_for_statement(command.text(), label::request(command.text()));
         generate(move |out| async move {
             let mut lease = lease.await?;
             let mut steps = lease.fetch_many(ForDriver(command));
@@ -56,7 +56,7 @@ where
             Ok(command) => command,
             Err(error) => return Box::pin(future::err(error)),
         };
-        let lease = self.lend_for(command.text(), label::request(command.text()));
+        let lease = self.acquire_for_statement(command.text(), label::request(command.text()));
         Box::pin(async move { lease.await?.first(&mut command).await })
     }
 
@@ -68,7 +68,7 @@ where
     where
         'p: 'e,
     {
-        let lease = self.lend_for(sql.as_str(), label::request(sql.as_str()));
+        let lease = self.acquire_for_statement(sql.as_str(), label::request(sql.as_str()));
         Box::pin(async move { lease.await?.prepare_with(sql, parameters).await })
     }
 
@@ -77,7 +77,7 @@ where
     where
         'p: 'e,
     {
-        let lease = self.lend_for(sql.as_str(), label::request(sql.as_str()));
+        let lease = self.acquire_for_statement(sql.as_str(), label::request(sql.as_str()));
         Box::pin(async move { lease.await?.describe(sql).await })
     }
 }

@@ -23,7 +23,7 @@ pub struct FailoverDetector(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
-    raised: bool,
+    suspected: bool,
     /// Whether a server of this pool has ever taken writes: one of standbys has nothing to lose.
     wrote: bool,
     checked: Option<Instant>,
@@ -46,8 +46,8 @@ impl FailoverDetector {
     }
 
     /// Something happened that may mean a failover.
-    pub fn raise(&self) {
-        self.state().raised = true;
+    pub fn suspect(&self) {
+        self.state().suspected = true;
     }
 
     /// Returns true to at most one caller per second; that caller must run the check.
@@ -69,15 +69,15 @@ impl FailoverDetector {
         takes_writes: impl Future<Output = Result<bool, Error>>,
     ) -> Result<(), Error> {
         let takes_writes = takes_writes.await?;
-        self.state().raised = false;
+        self.state().suspected = false;
         if takes_writes { Ok(()) } else { Err(Error::Io(io::Error::other(FailedOver))) }
     }
 
     fn is_due_at(&self, now: Instant) -> bool {
         let mut state = self.state();
-        let rests =
+        let is_recent =
             state.checked.is_some_and(|checked| now.saturating_duration_since(checked) < PAUSE);
-        let due = state.raised && state.wrote && !rests;
+        let due = state.suspected && state.wrote && !is_recent;
         if due {
             state.checked = Some(now);
         }
@@ -117,7 +117,7 @@ mod tests {
     fn only_a_server_that_has_taken_writes_is_suspected() {
         let failover = FailoverDetector::new();
         failover.connected(false);
-        failover.raise();
+        failover.suspect();
         assert!(!failover.has_written() && !failover.is_due());
         failover.connected(true);
         failover.connected(false);
@@ -129,9 +129,9 @@ mod tests {
         let (failover, now) = (FailoverDetector::new(), Instant::now());
         failover.connected(true);
         assert!(!failover.is_due_at(now), "nothing is suspected");
-        failover.raise();
+        failover.suspect();
         assert!(failover.is_due_at(now));
-        failover.raise();
+        failover.suspect();
         assert!(!failover.is_due_at(now + Duration::from_millis(999)));
         assert!(failover.is_due_at(now + PAUSE), "a check that was cut off is made again");
     }
@@ -140,7 +140,7 @@ mod tests {
     fn a_check_confirms_the_suspicion_or_drops_it() {
         let (failover, now) = (FailoverDetector::new(), Instant::now());
         failover.connected(true);
-        failover.raise();
+        failover.suspect();
         assert!(failover.check(pending()).now_or_never().is_none());
         assert!(failover.is_due_at(now), "it was not made");
         failover.check(ready(Ok(true))).now_or_never().unwrap().unwrap();

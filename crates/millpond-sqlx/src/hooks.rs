@@ -74,11 +74,11 @@ impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<
         conn: &mut Tracked<DB>,
         info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
-        let escaped = conn.has_escaped();
+        let may_hold_locks = conn.may_hold_locks();
         self.hooks.on_checkin(conn, info).await?;
         conn.after_hook(HookPoint::Checkin).await?;
         // It is called at every return, which would be reset every time.
-        conn.escaped = escaped;
+        conn.may_hold_locks = may_hold_locks;
         Ok(())
     }
 
@@ -114,8 +114,8 @@ impl<DB: Database> Tracked<DB> {
             }
             HookPoint::Checkout if self.sync_state() != SyncState::Clean => {
                 let backend = self.backend();
-                let (conn, watch) = self.watched(SyncState::Clean);
-                match watch.follow(backend.transaction_state(conn, None)).await? {
+                let (conn, guard) = self.begin_operation(SyncState::Clean);
+                match guard.track(backend.transaction_state(conn, None)).await? {
                     TransactionState::None => Ok(()),
                     _ => Err(Error::Configuration(LEFT_OPEN.into())),
                 }

@@ -33,12 +33,12 @@ pub(crate) fn request(sql: &str) -> Request {
 
 fn label(sql: &str) -> &'static str {
     let sql = sql.trim_ascii_start();
-    let place = (sql.as_ptr().addr() >> 3) % REMEMBERED;
+    let index = (sql.as_ptr().addr() >> 3) % REMEMBERED;
     let remembered = LAST.try_with(|last| {
-        let last = last.get(place)?;
+        let last = last.get(index)?;
         let label = last.get();
         if label.is_empty() || !sql.starts_with(label) {
-            last.set(known(label_of(sql)));
+            last.set(intern(label_of(sql)));
         }
         Some(last.get())
     });
@@ -49,7 +49,7 @@ fn label(sql: &str) -> &'static str {
 const OTHER: &str = "a query";
 
 /// The label of these words.
-fn known(words: &str) -> &'static str {
+fn intern(words: &str) -> &'static str {
     if words.is_empty() {
         return OTHER;
     }

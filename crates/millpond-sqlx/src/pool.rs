@@ -1,6 +1,6 @@
 //! `SqlPool`: what a user of sqlx holds instead of `sqlx::Pool`.
 
-use crate::backing_pool::Source;
+use crate::backing_pool::BackingPool;
 use crate::lease::SqlLease;
 use crate::time_limits::Limits;
 use crate::tracked::Tracked;
@@ -76,13 +76,13 @@ impl<DB: Database> fmt::Debug for WeakSqlPool<DB> {
 }
 
 /// The error of a request for a connection where there are only transactions.
-const ALONE: &str = "behind a transaction pooler a connection leads to one server only within a \
-    transaction: begin one with `pool.begin()`, or execute single queries on `&pool`; for \
+const NO_SESSION: &str = "behind a transaction pooler a connection leads to one server only within \
+    a transaction: begin one with `pool.begin()`, or execute single queries on `&pool`; for \
     migrations and everything else that needs a session connect to the server itself";
 
 struct Inner<DB: Database> {
     kind: &'static str,
-    main: Source<DB>,
+    main: BackingPool<DB>,
     limits: Limits,
     /// The statement that begins a transaction, if it is not the usual one.
     begin: Option<&'static str>,
@@ -100,18 +100,18 @@ struct Readers<DB: Database> {
 impl<DB: Database> SqlPool<DB> {
     /// Lends from a pool that keeps connections.
     pub fn from_queue<M: Manager<Connection = Tracked<DB>>>(pool: QueuePool<M>) -> Self {
-        Self::from_source("queue", Source::Ours(Arc::new(pool)))
+        Self::from_backing_pool("queue", BackingPool::Managed(Arc::new(pool)))
     }
 
     /// Lends from a pool that opens a connection for every borrower and keeps none.
     pub fn from_null<M: Manager<Connection = Tracked<DB>>>(pool: NullPool<M>) -> Self {
-        Self::from_source("null", Source::Ours(Arc::new(QueuePool::clone(&pool))))
+        Self::from_backing_pool("null", BackingPool::Managed(Arc::new(QueuePool::clone(&pool))))
     }
 
     /// Lends from a pool of your own. The limits of its settings, `statement_timeout` and
     /// `max_lease`, are not known here: [`statement_timeout`](Self::statement_timeout) sets one.
     pub fn from_custom(pool: Arc<dyn Pool<Connection = Tracked<DB>>>) -> Self {
-        Self::from_source("custom", Source::Custom(pool))
+        Self::from_backing_pool("custom", BackingPool::Custom(pool))
     }
 
     /// Lends from `writer`, and from `readers` for statements on `&pool` that by their text can
@@ -125,7 +125,7 @@ impl<DB: Database> SqlPool<DB> {
     ) -> Self {
         let readers = Readers { pool: Self::from_queue(readers), only_reads };
         let limits = Limits::of(&writer.config());
-        let main = Source::Ours(Arc::new(writer));
+        let main = BackingPool::Managed(Arc::new(writer));
         let inner = Inner {
             kind: "one writer, many readers",
             main,
@@ -169,7 +169,7 @@ impl<DB: Database> SqlPool<DB> {
     pub fn acquire(
         &self,
     ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
-        self.lend_alone(Request::here())
+        self.acquire_session(Request::here())
     }
 
     /// Lends a connection within a limit of its own.
@@ -186,14 +186,14 @@ impl<DB: Database> SqlPool<DB> {
         &self,
         limit: Duration,
     ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
-        self.lend_alone(Request::here().within(limit))
+        self.acquire_session(Request::here().within(limit))
     }
 
     /// Lends a connection if one is ready at this moment.
     #[track_caller]
     pub fn try_acquire(&self) -> Option<SqlLease<DB>> {
         let main = (!self.inner.transactions_only).then_some(&self.inner.main)?;
-        main.anchored(main.as_pool().try_acquire_with(Request::here())?).ok()
+        main.check_identity(main.as_pool().try_acquire_with(Request::here())?).ok()
     }
 
     /// Begins a transaction that owns its connection. On a pool of one writer and many readers it
@@ -231,7 +231,7 @@ impl<DB: Database> SqlPool<DB> {
         statement: S,
     ) -> impl Future<Output = Result<Transaction<'static, DB>, Error>> + Send + 'static + use<DB, S>
     {
-        self.transaction(Request::here(), Some(self.completed(statement.into_sql_str())))
+        self.transaction(Request::here(), Some(self.with_begin_setup(statement.into_sql_str())))
     }
 
     /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others
@@ -255,7 +255,7 @@ impl<DB: Database> SqlPool<DB> {
             None => self.inner.main.as_pool().close_within(limit).await,
             Some(readers) => {
                 let writer = self.inner.main.as_pool().close_within(limit);
-                merged(
+                merge_reports(
                     future::join(writer, readers.pool.inner.main.as_pool().close_within(limit))
                         .await,
                 )
@@ -312,7 +312,7 @@ impl<DB: Database> SqlPool<DB> {
     }
 
     /// A connection for whatever the borrower likes.
-    pub(crate) fn lend_alone(
+    pub(crate) fn acquire_session(
         &self,
         request: Request,
     ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
@@ -321,7 +321,7 @@ impl<DB: Database> SqlPool<DB> {
         async move {
             match lease {
                 Some(lease) => lease.await,
-                None => Err(Error::InvalidArgument(ALONE.to_owned())),
+                None => Err(Error::InvalidArgument(NO_SESSION.to_owned())),
             }
         }
     }
@@ -334,28 +334,28 @@ impl<DB: Database> SqlPool<DB> {
     }
 
     /// A connection for one statement: a reader if there are any and it surely only reads.
-    pub(crate) fn lend_for(
+    pub(crate) fn acquire_for_statement(
         &self,
         sql: &str,
         request: Request,
     ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
-        let source = match &self.inner.readers {
+        let backing = match &self.inner.readers {
             Some(readers) if (readers.only_reads)(sql) => &readers.pool.inner.main,
             _ => &self.inner.main,
         };
-        source.lend(request, self.limits)
+        backing.lend(request, self.limits)
     }
 
-    pub(crate) fn main(&self) -> &Source<DB> {
+    pub(crate) fn main(&self) -> &BackingPool<DB> {
         &self.inner.main
     }
 
-    pub(crate) fn readers(&self) -> Option<&Source<DB>> {
+    pub(crate) fn readers(&self) -> Option<&BackingPool<DB>> {
         self.inner.readers.as_ref().map(|readers| &readers.pool.inner.main)
     }
 
     /// A statement that begins a transaction, with what has to be done first in every one.
-    fn completed(&self, statement: SqlStr) -> SqlStr {
+    fn with_begin_setup(&self, statement: SqlStr) -> SqlStr {
         match self
             .inner
             .begin
@@ -369,8 +369,8 @@ impl<DB: Database> SqlPool<DB> {
         }
     }
 
-    fn from_source(kind: &'static str, main: Source<DB>) -> Self {
-        let limits = main.steered().map(|pool| Limits::of(&pool.config())).unwrap_or_default();
+    fn from_backing_pool(kind: &'static str, main: BackingPool<DB>) -> Self {
+        let limits = main.managed_pool().map(|pool| Limits::of(&pool.config())).unwrap_or_default();
         let inner =
             Inner { kind, main, limits, begin: None, transactions_only: false, readers: None };
         Self::from(Arc::new(inner))
@@ -383,12 +383,12 @@ impl<DB: Database> SqlPool<DB> {
     ) -> impl Future<Output = Result<Transaction<'static, DB>, Error>> + Send + 'static + use<DB>
     {
         let lease = self.lend(request);
-        async move { Transaction::on(lease.await?, statement).await }
+        async move { Transaction::begin_on(lease.await?, statement).await }
     }
 }
 
 /// One report of two.
-fn merged((mut first, second): (CloseReport, CloseReport)) -> CloseReport {
+fn merge_reports((mut first, second): (CloseReport, CloseReport)) -> CloseReport {
     first.holders.extend(second.holders);
     first.holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));
     first.pending = first.pending.saturating_add(second.pending);

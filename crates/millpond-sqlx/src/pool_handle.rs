@@ -1,8 +1,8 @@
 //! What the manager of a SQL backend may ask of the pool that owns it.
 
-use crate::backing_pool::Steered;
-use crate::cached::SchemaChanges;
+use crate::backing_pool::ManagedPool;
 use crate::server_limits::ServerLimits;
+use crate::statement_cache::SchemaChanges;
 use crate::tracked::Tracked;
 use millpond_core::{Invalidate, Manager, QueuePool, Reservation, WeakPool};
 use sqlx::Database;
@@ -10,9 +10,9 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 
 /// A manager's way to its own pool, which does not keep the pool alive. A backend makes one with
-/// its manager and [joins](Self::join) it when the pool is built; until then, and in a pool of
+/// its manager and [joins](Self::attach) it when the pool is built; until then, and in a pool of
 /// another kind, nobody answers: what would be asked of the pool is left undone.
-pub struct WeakPoolHandle<DB: Database>(Arc<OnceLock<Box<dyn Linked<DB>>>>);
+pub struct WeakPoolHandle<DB: Database>(Arc<OnceLock<Box<dyn UpgradePool<DB>>>>);
 
 impl<DB: Database> WeakPoolHandle<DB> {
     /// A link that leads nowhere yet.
@@ -21,8 +21,8 @@ impl<DB: Database> WeakPoolHandle<DB> {
     }
 
     /// Leads to this pool from now on; a link is joined once.
-    pub fn join<M: Manager<Connection = Tracked<DB>>>(&self, pool: &QueuePool<M>) {
-        let _joined_before = self.0.set(Box::new(pool.downgrade()));
+    pub fn attach<M: Manager<Connection = Tracked<DB>>>(&self, pool: &QueuePool<M>) {
+        let _attached_before = self.0.set(Box::new(pool.downgrade()));
     }
 
     /// Tells the pool's observers and the log that a setting does not fit the server.
@@ -74,18 +74,18 @@ impl<DB: Database> WeakPoolHandle<DB> {
         }
     }
 
-    pub(crate) fn pool(&self) -> Option<Box<dyn Steered<DB>>> {
+    pub(crate) fn pool(&self) -> Option<Box<dyn ManagedPool<DB>>> {
         self.0.get()?.pool()
     }
 }
 
 /// A pool that may be gone.
-trait Linked<DB: Database>: Send + Sync {
-    fn pool(&self) -> Option<Box<dyn Steered<DB>>>;
+trait UpgradePool<DB: Database>: Send + Sync {
+    fn pool(&self) -> Option<Box<dyn ManagedPool<DB>>>;
 }
 
-impl<DB: Database, M: Manager<Connection = Tracked<DB>>> Linked<DB> for WeakPool<M> {
-    fn pool(&self) -> Option<Box<dyn Steered<DB>>> {
+impl<DB: Database, M: Manager<Connection = Tracked<DB>>> UpgradePool<DB> for WeakPool<M> {
+    fn pool(&self) -> Option<Box<dyn ManagedPool<DB>>> {
         Some(Box::new(self.upgrade()?))
     }
 }

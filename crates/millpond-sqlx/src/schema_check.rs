@@ -5,7 +5,7 @@
 //! migration has changed them. The second look closes the gap between the first one and the
 //! statement; in a transaction the database does so.
 
-use crate::sql_text::Effect;
+use crate::sql_text::StatementEffect;
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use sqlx::{Connection, Database, Error};
@@ -13,57 +13,57 @@ use std::mem;
 
 /// What has to be done when the statement has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LookBack {
-    No,
+pub(crate) enum Recheck {
+    None,
     /// The transaction has its snapshot now.
-    Held,
-    Again,
+    Frozen,
+    Required,
 }
 
 /// What is said when the schema changes at the very moment.
-const CHANGED: &str = "the schema was changed while the statement was executed, so its columns may \
-    be mixed up: it was executed, and its rows are to be read again";
+const SCHEMA_CHANGED: &str = "the schema was changed while the statement was executed, so its \
+    columns may be mixed up: it was executed, and its rows are to be read again";
 
 impl<DB: Database> Tracked<DB> {
     /// Sees to it that the driver knows the columns that a statement gives now.
-    pub(crate) async fn look(&mut self, sql: &str) -> Result<LookBack, Error> {
+    pub(crate) async fn check_schema(&mut self, sql: &str) -> Result<Recheck, Error> {
         let backend = self.backend();
         if !backend.depends_on_schema(sql) {
-            return Ok(LookBack::No);
+            return Ok(Recheck::None);
         }
-        let inside = self.sync_state() >= SyncState::Raw;
-        let mut seen = mem::take(self.seen_mut());
+        let inside = self.sync_state() >= SyncState::InDoubt;
+        let mut schema = mem::take(self.schema_mut());
         // It stays so if the look is cut off.
-        self.seen_mut().unsettled = seen.unsettled;
-        let (conn, watch) = self.watched(SyncState::Clean);
-        watch.follow(backend.look(conn, &mut seen, sql, inside)).await?;
-        *self.seen_mut() = seen;
+        self.schema_mut().uncommitted = schema.uncommitted;
+        let (conn, guard) = self.begin_operation(SyncState::Clean);
+        guard.track(backend.check_schema(conn, &mut schema, sql, inside)).await?;
+        *self.schema_mut() = schema;
         Ok(if self.driver().is_in_transaction() {
-            LookBack::Held
-        } else if backend.effect(sql) == Effect::None {
-            LookBack::Again
+            Recheck::Frozen
+        } else if backend.effect(sql) == StatementEffect::None {
+            Recheck::Required
         } else {
-            LookBack::No
+            Recheck::None
         })
     }
 
     /// Sees to it that the columns of a statement that has ended were the right ones.
-    pub(crate) async fn look_back(&mut self, look: LookBack) -> Result<(), Error> {
-        match look {
-            LookBack::No => Ok(()),
-            LookBack::Held => {
-                self.seen_mut().held = true;
+    pub(crate) async fn recheck_schema(&mut self, recheck: Recheck) -> Result<(), Error> {
+        match recheck {
+            Recheck::None => Ok(()),
+            Recheck::Frozen => {
+                self.schema_mut().is_frozen = true;
                 Ok(())
             }
-            LookBack::Again => {
-                let (backend, seen) = (self.backend(), mem::take(self.seen_mut()));
-                self.seen_mut().unsettled = seen.unsettled;
-                let (conn, watch) = self.watched(SyncState::Clean);
-                if watch.follow(backend.look_again(conn, &seen)).await? {
-                    *self.seen_mut() = seen;
+            Recheck::Required => {
+                let (backend, schema) = (self.backend(), mem::take(self.schema_mut()));
+                self.schema_mut().uncommitted = schema.uncommitted;
+                let (conn, guard) = self.begin_operation(SyncState::Clean);
+                if guard.track(backend.recheck_schema(conn, &schema)).await? {
+                    *self.schema_mut() = schema;
                     Ok(())
                 } else {
-                    Err(Error::Protocol(CHANGED.to_owned()))
+                    Err(Error::Protocol(SCHEMA_CHANGED.to_owned()))
                 }
             }
         }

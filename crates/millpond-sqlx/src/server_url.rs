@@ -37,7 +37,7 @@ impl ServerUrl {
     ///
     /// An error that shows no part of the URL but a driver or the name of a parameter.
     pub fn read(url: &str, form: &'static UrlForm) -> Result<Self, UrlError> {
-        Self::take_apart(url, form).map_err(|problem| problem.of(form))
+        Self::take_apart(url, form).map_err(|problem| problem.with_form(form))
     }
 
     fn take_apart(url: &str, form: &UrlForm) -> Result<Self, UrlProblem> {
@@ -293,7 +293,7 @@ mod tests {
             assert_eq!(*error.problem(), problem, "{url}");
             assert!(!error.to_string().contains("ret"), "{error}");
         }
-        let error = Parameter("deep".into()).of(&FORM).to_string();
+        let error = Parameter("deep".into()).with_form(&FORM).to_string();
         assert!(
             error.contains("\"deep\"")
                 && error.contains("depth and width")

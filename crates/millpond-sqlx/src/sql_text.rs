@@ -10,6 +10,6 @@ mod transaction_effect;
 mod words;
 
 pub(crate) use excerpt::{excerpt, label_of};
-pub use statement::{Effect, effect_of, first_keyword, is_single};
+pub use statement::{StatementEffect, effect_of, first_keyword, is_single};
 pub(crate) use transaction_effect::{Meaning, may_begin_with_a_commit, meaning, sets_completion};
 pub use words::{is_blank, mentions, words};

@@ -11,9 +11,9 @@ pub enum SyncState {
     /// The rows of a statement were dropped before the last one came.
     Undrained,
     /// A statement that may leave something behind, or access to the driver's own connection.
-    Raw,
+    InDoubt,
     /// An operation was dropped while it waited for the server, or panicked.
-    Cut,
+    Interrupted,
     /// The driver reported that the connection is no longer usable.
     Broken,
 }
@@ -30,8 +30,8 @@ impl fmt::Display for SyncState {
         f.write_str(match self {
             Self::Clean => "clean",
             Self::Undrained => "undrained",
-            Self::Raw => "raw",
-            Self::Cut => "cut",
+            Self::InDoubt => "in doubt",
+            Self::Interrupted => "interrupted",
             Self::Broken => "broken",
         })
     }

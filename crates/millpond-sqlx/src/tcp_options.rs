@@ -96,7 +96,7 @@ impl TcpOptions {
             Ok(found) => {
                 let own_port = if found.len() > 1 { own_port(&mut conn).await? } else { None };
                 // Asked after the sockets were found, so that it knows of the connect of each.
-                set_options(self.options, found, own_port, connecting.0.at_most())
+                set_options(self.options, found, own_port, connecting.0.max_sockets())
             }
             Err(error) => Err(error),
         };
@@ -136,8 +136,8 @@ impl Connecting {
         let new = Arc::new(Overlaps { port, options, same, others });
         let mut all = under_way();
         for other in all.iter().filter(|other| other.port == port) {
-            other.meets(&new);
-            new.meets(other);
+            other.add_overlap(&new);
+            new.add_overlap(other);
         }
         all.push(Arc::clone(&new));
         Self(new)
@@ -145,7 +145,7 @@ impl Connecting {
 }
 
 impl Overlaps {
-    fn meets(&self, other: &Self) {
+    fn add_overlap(&self, other: &Self) {
         if self.options == other.options {
             self.same.fetch_add(1, Ordering::Relaxed);
         } else {
@@ -155,7 +155,7 @@ impl Overlaps {
 
     /// How many new sockets to this port may be given the options, since their connects wanted the
     /// same. Its own is one of them, so a single one is its own.
-    fn at_most(&self) -> usize {
+    fn max_sockets(&self) -> usize {
         if self.others.load(Ordering::Relaxed) {
             return 1;
         }
@@ -220,18 +220,18 @@ mod linux {
     }
 
     /// Sets the options of the one that comes from `own_port`; if none does, of all, if there are
-    /// no more than `at_most`: else one may be somebody else's.
+    /// no more than `max_sockets`: else one may be somebody else's.
     pub(super) fn set_options(
         options: Options,
         found: Vec<OwnedFd>,
         own_port: Option<u16>,
-        at_most: usize,
+        max_sockets: usize,
     ) -> io::Result<()> {
         let is_own = |socket: &OwnedFd| own_port.is_some() && local(socket) == own_port;
         if let Some(own) = found.iter().find(|socket| is_own(socket)) {
             return set(SockRef::from(own), options);
         }
-        if found.len() > at_most {
+        if found.len() > max_sockets {
             return Ok(());
         }
         found.iter().try_for_each(|socket| set(SockRef::from(socket), options))
@@ -326,7 +326,7 @@ mod linux {
         #[test]
         fn both_are_set_on_the_socket_and_the_default_follows_a_short_keepalive() {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-            for (idle, user_timeout, wanted) in [
+            for (idle, user_timeout, expected) in [
                 (Some(S(60)), Some(TCP_USER_TIMEOUT), (Some(S(60)), Some(S(300)))),
                 (Some(S(6)), Some(TCP_USER_TIMEOUT), (Some(S(6)), Some(S(30)))),
                 (Some(S(6)), Some(S(400)), (Some(S(6)), Some(S(400)))),
@@ -336,7 +336,7 @@ mod linux {
             ] {
                 let stream = connected(&listener);
                 set(SockRef::from(&stream), Options::new(idle, user_timeout)).unwrap();
-                assert_eq!(seen(&stream), wanted);
+                assert_eq!(seen(&stream), expected);
             }
         }
 

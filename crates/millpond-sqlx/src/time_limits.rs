@@ -29,40 +29,40 @@ impl Limits {
 
 /// What is known of the present loan of a connection.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Loan {
+pub(crate) struct CurrentLease {
     pub(crate) limits: Limits,
     /// When it is over, if it has a limit.
-    over_at: Option<Instant>,
+    deadline: Option<Instant>,
     /// Who has the connection.
     location: Option<&'static Location<'static>>,
 }
 
-impl Loan {
+impl CurrentLease {
     /// One that begins now.
     pub(crate) fn new(limits: Limits, location: Option<&'static Location<'static>>) -> Self {
-        let over_at = limits.lease.and_then(|limit| Instant::now().checked_add(limit));
-        Self { limits, over_at, location }
+        let deadline = limits.lease.and_then(|limit| Instant::now().checked_add(limit));
+        Self { limits, deadline, location }
     }
 
     /// The limits of an operation that begins now; nothing, and no clock is read, where none is
     /// set.
-    pub(crate) fn alarm(&self, sql: &str) -> Option<Box<Alarm>> {
-        if self.limits.statement.is_none() && self.over_at.is_none() {
+    pub(crate) fn timer(&self, sql: &str) -> Option<Box<OperationTimer>> {
+        if self.limits.statement.is_none() && self.deadline.is_none() {
             return None;
         }
-        Some(Box::new(Alarm {
-            loan: *self,
-            shown: excerpt(sql),
+        Some(Box::new(OperationTimer {
+            lease: *self,
+            excerpt: excerpt(sql),
             due: None,
-            timer: None,
+            sleep: None,
             paused: None,
         }))
     }
 
     /// The error of an operation that comes when the loan is over.
-    pub(crate) fn overdue(&self) -> Option<Error> {
-        let over = self.over_at.is_some_and(|at| Instant::now() >= at);
-        over.then(|| self.expired(Setting::MaxLease, String::new()))
+    pub(crate) fn lease_expired(&self) -> Option<Error> {
+        let is_over = self.deadline.is_some_and(|at| Instant::now() >= at);
+        is_over.then(|| self.expired(Setting::MaxLease, String::new()))
     }
 
     fn expired(&self, setting: Setting, statement: String) -> Error {
@@ -81,39 +81,39 @@ impl Loan {
 }
 
 /// Rings when an operation has taken too long.
-pub(crate) struct Alarm {
-    loan: Loan,
-    shown: String,
+pub(crate) struct OperationTimer {
+    lease: CurrentLease,
+    excerpt: String,
     /// When the statement has taken too long. The time that its consumer takes between two rows
     /// does not count.
     due: Option<Instant>,
-    timer: Option<Pin<Box<Sleep>>>,
+    sleep: Option<Pin<Box<Sleep>>>,
     paused: Option<Instant>,
 }
 
-impl Alarm {
+impl OperationTimer {
     /// To be polled while the operation waits for its server.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         let now = Instant::now();
         if let (Some(paused), Some(due)) = (self.paused.take(), &mut self.due) {
             *due += now.saturating_duration_since(paused);
-            self.timer = None;
+            self.sleep = None;
         }
         if self.due.is_none() {
-            self.due = self.loan.limits.statement.and_then(|limit| now.checked_add(limit));
+            self.due = self.lease.limits.statement.and_then(|limit| now.checked_add(limit));
         }
-        let (setting, at) = match (self.due, self.loan.over_at) {
-            (Some(due), over_at) if over_at.is_none_or(|over_at| due <= over_at) => {
+        let (setting, at) = match (self.due, self.lease.deadline) {
+            (Some(due), deadline) if deadline.is_none_or(|deadline| due <= deadline) => {
                 (Setting::StatementTimeout, due)
             }
-            (_, Some(over_at)) => (Setting::MaxLease, over_at),
+            (_, Some(deadline)) => (Setting::MaxLease, deadline),
             _ => return Poll::Pending,
         };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(at)));
-        timer
+        let sleep = self.sleep.get_or_insert_with(|| Box::pin(sleep_until(at)));
+        sleep
             .as_mut()
             .poll(cx)
-            .map(|()| self.loan.expired(setting, std::mem::take(&mut self.shown)))
+            .map(|()| self.lease.expired(setting, std::mem::take(&mut self.excerpt)))
     }
 
     /// The consumer has a row, and comes back for the next one.

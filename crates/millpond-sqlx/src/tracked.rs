@@ -1,13 +1,13 @@
 //! The driver's connection with a memory: it knows whether it is in step, and what was done with
 //! it.
 
-use crate::backend::{Backend, Seen, Unfinished, Verified};
-use crate::cached::{Cached, SchemaChanges};
-use crate::operation::{Marks, Watch};
-use crate::sql_text::Effect;
-use crate::stopping::{Session, StopMark, StopSession, Stopping};
+use crate::backend::{Backend, KnownSchema, Unfinished, Verified};
+use crate::operation::{OperationGuard, TrackedState};
+use crate::pending_cancel::{AutoCancel, CancelHandle, PendingCancel, Session};
+use crate::sql_text::StatementEffect;
+use crate::statement_cache::{SchemaChanges, StatementCache};
 use crate::sync_state::SyncState;
-use crate::time_limits::Loan;
+use crate::time_limits::CurrentLease;
 use crate::transaction_state::{Tracker, TransactionOutcome, TransactionState};
 use sqlx::{Connection, Database, Error};
 use std::fmt;
@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 ///
 /// `&mut Tracked` is an `Executor` that follows what it executes. It dereferences to the driver's
 /// own connection, so a lease can be passed to a function that takes `&mut SqliteConnection`; what
-/// happens there is not seen, so the connection counts as [`SyncState::Raw`] from then on. On
+/// happens there is not seen, so the connection counts as [`SyncState::InDoubt`] from then on. On
 /// SQLite the driver prepares its statements anew there: a table that was altered before has its
 /// present columns, one that is altered while the function is under way may not. What was
 /// dropped on it before is then not cancelled at the server any more. A cancel that is on its way
@@ -34,53 +34,53 @@ pub struct Tracked<DB: Database> {
     /// Whether a statement was executed because of which every return is in doubt.
     lasting: bool,
     /// What the borrower left unfinished.
-    left: Unfinished,
+    unfinished: Unfinished,
     tracker: Tracker,
     /// Whether an error may have meant that the server is no longer the one to talk to.
     suspect: bool,
     /// Set when an operation is dropped half-way, cleared before the next one.
-    brake: Arc<AtomicBool>,
-    keepsake: Option<Keepsake<DB::Connection>>,
+    interrupt_flag: Arc<AtomicBool>,
+    drop_handler: Option<DropHandler<DB::Connection>>,
     /// Whether its borrower had the driver's own connection since it was last seen to be in step.
-    pub(crate) shown: bool,
+    pub(crate) needs_sync_check: bool,
     /// Whether a reset has undone what hooks had set when it was opened.
     pub(crate) hooks_undone: bool,
     /// Whether the hooks for new connections have acted on it before.
     pub(crate) hooks_done: bool,
     session: Option<Session>,
     /// How much was prepared under names since they were forgotten, where they are.
-    names: u32,
-    cached: Cached,
+    prepared: u32,
+    cache: StatementCache,
     /// What it has seen of the schema, where it has to look at it.
-    seen: Seen,
+    schema: KnownSchema,
     /// Whether the last statement is not interrupted if its rows are dropped.
     ends_by_itself: bool,
     /// The settings of the session as its hooks have left them, where they are put back.
     pub(crate) baseline: Vec<Option<String>>,
-    pub(crate) anchor: Option<Anchor>,
-    loan: Loan,
+    pub(crate) identity_check: Option<IdentityCheck>,
+    lease: CurrentLease,
     /// Whether a session lock may have been taken: by a statement, or by somebody who had the
     /// driver's own connection.
-    pub(crate) escaped: bool,
+    pub(crate) may_hold_locks: bool,
     /// Whether the driver's own connection was handed out since the last proof.
-    unseen: bool,
+    driver_exposed: bool,
     /// Whether something was left in its session that only its end undoes.
-    spent: bool,
+    needs_new_session: bool,
     /// Whether an operation may have made the driver's buffers grow.
-    pub(crate) bulky: bool,
+    pub(crate) large_buffers: bool,
     /// How what its borrower leaves behind is cancelled.
-    pub(crate) stopper: Option<Box<dyn StopSession>>,
+    pub(crate) auto_cancel: Option<Box<dyn AutoCancel>>,
     /// The cancel of what was left behind.
-    pub(crate) stopping: Option<Stopping>,
+    pub(crate) pending_cancel: Option<PendingCancel>,
     /// Why nothing more is executed on it until it is closed.
     pub(crate) given_up: Option<&'static str>,
 }
 
 /// Whether what a connection leads to is still what it was opened for.
-pub type Anchor = Box<dyn Fn() -> Result<(), Error> + Send + Sync>;
+pub type IdentityCheck = Box<dyn Fn() -> Result<(), Error> + Send + Sync>;
 
 /// Who gets the driver's connection when it would be dropped.
-type Keepsake<C> = Box<dyn FnOnce(C) + Send>;
+type DropHandler<C> = Box<dyn FnOnce(C) + Send>;
 
 impl<DB: Database> Tracked<DB> {
     /// A connection that was just opened, or verified to be as good as new.
@@ -94,44 +94,44 @@ impl<DB: Database> Tracked<DB> {
     pub fn with_interrupt_flag(
         conn: DB::Connection,
         backend: &'static dyn Backend<DB>,
-        brake: Arc<AtomicBool>,
+        interrupt_flag: Arc<AtomicBool>,
     ) -> Self {
         Self {
             conn: Some(conn),
             backend,
             sync_state: SyncState::Clean,
             lasting: false,
-            left: Unfinished::Nothing,
+            unfinished: Unfinished::Nothing,
             tracker: Tracker::default(),
             suspect: false,
-            brake,
-            keepsake: None,
-            shown: false,
+            interrupt_flag,
+            drop_handler: None,
+            needs_sync_check: false,
             hooks_undone: false,
             hooks_done: false,
             session: None,
-            names: 0,
-            cached: Cached::new(),
-            seen: Seen::default(),
+            prepared: 0,
+            cache: StatementCache::new(),
+            schema: KnownSchema::default(),
             ends_by_itself: false,
             baseline: Vec::new(),
-            anchor: None,
-            loan: Loan::default(),
-            escaped: false,
-            spent: false,
-            unseen: false,
-            bulky: false,
-            stopper: None,
-            stopping: None,
+            identity_check: None,
+            lease: CurrentLease::default(),
+            may_hold_locks: false,
+            needs_new_session: false,
+            driver_exposed: false,
+            large_buffers: false,
+            auto_cancel: None,
+            pending_cancel: None,
             given_up: None,
         }
     }
 
-    /// Hands the driver's connection to `keepsake` instead of dropping it, whatever the reason of
+    /// Hands the driver's connection to `handler` instead of dropping it, whatever the reason of
     /// the drop.
     #[must_use]
-    pub fn on_drop(mut self, keepsake: impl FnOnce(DB::Connection) + Send + 'static) -> Self {
-        self.keepsake = Some(Box::new(keepsake));
+    pub fn on_drop(mut self, handler: impl FnOnce(DB::Connection) + Send + 'static) -> Self {
+        self.drop_handler = Some(Box::new(handler));
         self
     }
 
@@ -146,12 +146,12 @@ impl<DB: Database> Tracked<DB> {
     /// server does not admit it, that is tried again. The time that a consumer takes between two
     /// rows does not count.
     pub fn set_statement_timeout(&mut self, limit: impl Into<Option<Duration>>) {
-        self.loan.limits.statement = limit.into();
+        self.lease.limits.statement = limit.into();
     }
 
     /// Notes that it has a new borrower.
-    pub(crate) fn lent(&mut self, loan: Loan) {
-        self.loan = loan;
+    pub(crate) fn begin_lease(&mut self, lease: CurrentLease) {
+        self.lease = lease;
     }
 
     /// The number by which the server knows this session, if it is known and the session can be
@@ -168,19 +168,19 @@ impl<DB: Database> Tracked<DB> {
     /// Shares what this connection notices of changes of the schema with the others of its pool:
     /// for managers, when it is new.
     pub fn share_schema_changes(&mut self, changes: &SchemaChanges) {
-        self.cached.share(changes);
+        self.cache.share(changes);
     }
 
     /// Whether what the driver remembers of statements and types is out of date.
     pub fn is_outdated(&self) -> bool {
-        self.cached.is_outdated()
+        self.cache.is_outdated()
     }
 
     /// Learns from an error of a statement that was cut off, which nobody else will see, whether
     /// what the driver remembers of statements and types is out of date: for backends, when they
     /// have read it.
     pub fn note_late_error(&mut self, error: &Error) {
-        self.cached.note(self.backend.memory(error));
+        self.cache.note(self.backend.cache_validity(error));
     }
 
     /// Makes the driver forget what it remembers of statements and types, if that is out of date:
@@ -194,11 +194,11 @@ impl<DB: Database> Tracked<DB> {
     ///
     /// If the future is dropped the connection counts as cut off.
     pub async fn refresh(&mut self) -> Result<(), Error> {
-        if self.cached.is_outdated() {
-            let (backend, as_of) = (self.backend, self.cached.noticed());
-            let (conn, watch) = self.watched(SyncState::Clean);
-            watch.follow(backend.forget(conn)).await?;
-            self.cached.emptied(as_of);
+        if self.cache.is_outdated() {
+            let (backend, as_of) = (self.backend, self.cache.noticed());
+            let (conn, guard) = self.begin_operation(SyncState::Clean);
+            guard.track(backend.clear_caches(conn)).await?;
+            self.cache.mark_cleared(as_of);
         }
         Ok(())
     }
@@ -209,22 +209,22 @@ impl<DB: Database> Tracked<DB> {
     }
 
     /// What is known of the connection. A transaction that sqlx knows to be open makes it at least
-    /// `Raw`.
+    /// `InDoubt`.
     pub fn sync_state(&self) -> SyncState {
         let doubt = self.lasting || self.driver().is_in_transaction();
-        if doubt { self.sync_state.max(SyncState::Raw) } else { self.sync_state }
+        if doubt { self.sync_state.max(SyncState::InDoubt) } else { self.sync_state }
     }
 
     /// Whether the driver's own connection was handed out since the last proof, so that what was
     /// done with it was not seen: for managers.
-    pub fn was_unseen(&self) -> bool {
-        self.unseen
+    pub fn was_driver_exposed(&self) -> bool {
+        self.driver_exposed
     }
 
     /// Whether something was left in its session that only its end undoes: for managers, who close
     /// it on return.
-    pub fn is_spent(&self) -> bool {
-        self.spent
+    pub fn needs_new_session(&self) -> bool {
+        self.needs_new_session
     }
 
     /// Whether nothing may be executed on it any more, since a cancel may still hit it or what was
@@ -240,44 +240,44 @@ impl<DB: Database> Tracked<DB> {
 
     /// Declares the connection clean: for managers, after they have verified it.
     pub fn mark_in_sync(&mut self) {
-        self.forget_unsettled();
-        self.unseen = false;
+        self.forget_uncommitted_schema();
+        self.driver_exposed = false;
         self.sync_state = SyncState::Clean;
-        self.shown = false;
-        self.left = Unfinished::Nothing;
+        self.needs_sync_check = false;
+        self.unfinished = Unfinished::Nothing;
         self.tracker = Tracker::default();
         self.suspect = false;
-        self.stopping = None;
-        self.brake.store(false, Ordering::Release);
+        self.pending_cancel = None;
+        self.interrupt_flag.store(false, Ordering::Release);
     }
 
     /// Forgets what was seen of the schema in a transaction that was rolled back. Around a
     /// savepoint the schema may have been changed too, and that may still be rolled back.
-    pub(crate) fn forget_unsettled(&mut self) {
-        if self.seen.unsettled {
+    pub(crate) fn forget_uncommitted_schema(&mut self) {
+        if self.schema.uncommitted {
             let is_inside = self.driver().is_in_transaction();
-            self.seen = if is_inside { Seen::nothing() } else { Seen::default() };
+            self.schema = if is_inside { KnownSchema::unknown() } else { KnownSchema::default() };
         }
     }
 
     /// Ends the limits of a loan with it: for managers, in `triage`. What the pool itself does
     /// afterwards has limits of its own.
-    pub fn end_loan(&mut self) {
-        self.loan = Loan::default();
+    pub fn end_lease(&mut self) {
+        self.lease = CurrentLease::default();
     }
 
     /// Interrupts what still runs for the connection, if anything does and
     /// [may be interrupted](Backend::ends_by_itself): for managers, when it comes back.
     pub fn interrupt(&self) {
-        if !self.ends_by_itself || self.left != Unfinished::Rows {
-            self.brake.store(true, Ordering::Release);
+        if !self.ends_by_itself || self.unfinished != Unfinished::Rows {
+            self.interrupt_flag.store(true, Ordering::Release);
         }
     }
 
     /// The flag that stops the work for this connection: see
     /// [`with_interrupt_flag`](Self::with_interrupt_flag).
     pub fn interrupt_flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.brake)
+        Arc::clone(&self.interrupt_flag)
     }
 
     /// The driver's connection.
@@ -299,7 +299,7 @@ impl<DB: Database> Tracked<DB> {
 
     /// Takes the driver's connection out for good.
     pub fn into_driver(mut self) -> DB::Connection {
-        self.keepsake = None;
+        self.drop_handler = None;
         match self.conn.take() {
             Some(conn) => conn,
             None => absent(),
@@ -316,7 +316,7 @@ impl<DB: Database> Tracked<DB> {
     ///
     /// If the future is dropped the connection is to be closed.
     pub async fn verify(&mut self) -> Result<(), Error> {
-        self.stand_down().await;
+        self.resolve_cancel().await;
         self.refuse_if_given_up()?;
         let backend = self.backend;
         match backend.verify(self.driver_mut()).await? {
@@ -326,7 +326,7 @@ impl<DB: Database> Tracked<DB> {
                 }
                 self.mark_in_sync();
             }
-            Verified::Not => self.degrade(SyncState::Raw),
+            Verified::Not => self.degrade(SyncState::InDoubt),
         }
         Ok(())
     }
@@ -334,12 +334,12 @@ impl<DB: Database> Tracked<DB> {
     /// The driver's connection for a hook before a loan, whose deeds are looked into when the
     /// connection comes back.
     pub(crate) fn driver_for_hook(&mut self) -> &mut DB::Connection {
-        self.degrade(SyncState::Raw);
-        self.seen = Seen::nothing();
-        self.escaped = true;
+        self.degrade(SyncState::InDoubt);
+        self.schema = KnownSchema::unknown();
+        self.may_hold_locks = true;
         let backend = self.backend;
         let conn = self.driver_mut();
-        backend.forget_first(conn);
+        backend.deallocate_then_execute(conn);
         conn
     }
 
@@ -349,35 +349,41 @@ impl<DB: Database> Tracked<DB> {
     }
 
     /// The driver's connection and the watch over the operation that is about to begin.
-    pub(crate) fn watched(&mut self, effect: SyncState) -> (&mut DB::Connection, Watch<'_, DB>) {
-        self.watched_saying("", effect)
+    pub(crate) fn begin_operation(
+        &mut self,
+        effect: SyncState,
+    ) -> (&mut DB::Connection, OperationGuard<'_, DB>) {
+        self.begin_statement("", effect)
     }
 
     /// The same for a statement, which is named if it takes too long.
-    pub(crate) fn watched_saying(
+    pub(crate) fn begin_statement(
         &mut self,
         sql: &str,
         effect: SyncState,
-    ) -> (&mut DB::Connection, Watch<'_, DB>) {
-        let alarm = self.loan.alarm(sql);
+    ) -> (&mut DB::Connection, OperationGuard<'_, DB>) {
+        let timer = self.lease.timer(sql);
         self.ends_by_itself = self.backend.ends_by_itself(sql);
         match &mut self.conn {
             Some(conn) => {
-                let marks = Marks {
+                let tracked = TrackedState {
                     sync_state: &mut self.sync_state,
                     suspect: &mut self.suspect,
-                    cached: &mut self.cached,
-                    bulky: &mut self.bulky,
-                    left: &mut self.left,
+                    cache: &mut self.cache,
+                    large_buffers: &mut self.large_buffers,
+                    unfinished: &mut self.unfinished,
                     ends_by_itself: self.ends_by_itself,
                     tracker: &mut self.tracker,
-                    stop: StopMark {
-                        stopper: self.stopper.as_deref(),
+                    cancel: CancelHandle {
+                        auto_cancel: self.auto_cancel.as_deref(),
                         session: self.session,
-                        stopping: &mut self.stopping,
+                        pending: &mut self.pending_cancel,
                     },
                 };
-                (conn, Watch::new(self.backend, marks, &self.brake, alarm, effect))
+                (
+                    conn,
+                    OperationGuard::new(self.backend, tracked, &self.interrupt_flag, timer, effect),
+                )
             }
             None => absent(),
         }
@@ -387,16 +393,16 @@ impl<DB: Database> Tracked<DB> {
         self.backend
     }
 
-    pub(crate) fn names_mut(&mut self) -> &mut u32 {
-        &mut self.names
+    pub(crate) fn prepared_mut(&mut self) -> &mut u32 {
+        &mut self.prepared
     }
 
-    pub(crate) fn seen_mut(&mut self) -> &mut Seen {
-        &mut self.seen
+    pub(crate) fn schema_mut(&mut self) -> &mut KnownSchema {
+        &mut self.schema
     }
 
-    fn is_braked(&self) -> bool {
-        self.brake.load(Ordering::Acquire)
+    fn is_interrupted(&self) -> bool {
+        self.interrupt_flag.load(Ordering::Acquire)
     }
 
     pub(crate) fn tracker(&self) -> &Tracker {
@@ -417,10 +423,10 @@ impl<DB: Database> Tracked<DB> {
     /// refuses to if the borrower's transaction is lost. The doubt about its sync state remains.
     pub(crate) async fn resume(&mut self) -> Result<(), Error> {
         self.tracker.refuse_if_lost()?;
-        if let Some(error) = self.loan.overdue() {
+        if let Some(error) = self.lease.lease_expired() {
             return Err(error);
         }
-        self.complete().await?;
+        self.drain_unfinished().await?;
         self.refresh().await?;
         if self.tracker.has_to_ask(self.backend.refuses_after_failure()) {
             self.ask().await?;
@@ -429,20 +435,24 @@ impl<DB: Database> Tracked<DB> {
     }
 
     /// Reads over what is left of an operation that was cut off.
-    pub(crate) async fn complete(&mut self) -> Result<(), Error> {
-        self.stay_in_step().await?;
-        let left = if self.is_braked() { self.left.max(Unfinished::Rows) } else { self.left };
-        if left == Unfinished::Nothing {
+    pub(crate) async fn drain_unfinished(&mut self) -> Result<(), Error> {
+        self.ensure_in_sync().await?;
+        let unfinished = if self.is_interrupted() {
+            self.unfinished.max(Unfinished::Rows)
+        } else {
+            self.unfinished
+        };
+        if unfinished == Unfinished::Nothing {
             return Ok(());
         }
         self.tracker.fail(None);
         // If this is cut off, nobody knows what was read over.
-        let was_forgotten = self.cached.set_forgotten(true);
-        match self.read_over(left).await {
-            Ok(read_over) => {
-                self.brake.store(false, Ordering::Release);
-                self.cached.set_forgotten(was_forgotten);
-                if let Some(error) = read_over {
+        let was_outdated = self.cache.set_outdated(true);
+        match self.drain(unfinished).await {
+            Ok(late_error) => {
+                self.interrupt_flag.store(false, Ordering::Release);
+                self.cache.set_outdated(was_outdated);
+                if let Some(error) = late_error {
                     self.note_late_error(&error);
                     self.tracker.fail(Some(format!(
                         "(a statement that was dropped before it ended) {error}"
@@ -451,8 +461,8 @@ impl<DB: Database> Tracked<DB> {
                 Ok(())
             }
             Err(error) => {
-                self.left = Unfinished::Operation;
-                self.degrade(SyncState::Cut);
+                self.unfinished = Unfinished::Operation;
+                self.degrade(SyncState::Interrupted);
                 Err(error)
             }
         }
@@ -461,47 +471,47 @@ impl<DB: Database> Tracked<DB> {
     /// Asks the server what has become of the transaction.
     pub(crate) async fn ask(&mut self) -> Result<(), Error> {
         let (backend, mark) = (self.backend, self.tracker.mark());
-        let (conn, watch) = self.watched(SyncState::Clean);
-        let state = watch.follow(backend.transaction_state(conn, mark.as_deref())).await?;
+        let (conn, guard) = self.begin_operation(SyncState::Clean);
+        let state = guard.track(backend.transaction_state(conn, mark.as_deref())).await?;
         if state == TransactionState::None {
-            self.forget_unsettled();
+            self.forget_uncommitted_schema();
         }
-        self.tracker.answer(state);
+        self.tracker.apply_server_state(state);
         Ok(())
     }
 
     /// Whether something has to be done before the next statement can be executed: see
     /// [`resume`](Self::resume).
     pub(crate) fn has_to_resume(&self) -> bool {
-        let doubtful = self.shown || self.sync_state == SyncState::Broken;
+        let doubtful = self.needs_sync_check || self.sync_state == SyncState::Broken;
         doubtful
             || self.is_given_up()
-            || self.is_braked()
-            || self.left != Unfinished::Nothing
-            || self.tracker.is_troubled()
-            || self.cached.is_outdated()
-            || self.loan.overdue().is_some()
+            || self.is_interrupted()
+            || self.unfinished != Unfinished::Nothing
+            || self.tracker.needs_check()
+            || self.cache.is_outdated()
+            || self.lease.lease_expired().is_some()
     }
 
     /// What a statement makes of the connection if it ends well.
-    pub(crate) fn note(&mut self, effect: Effect, sql: &str) -> SyncState {
+    pub(crate) fn note_effect(&mut self, effect: StatementEffect, sql: &str) -> SyncState {
         if self.backend.takes_session_lock(sql) {
-            self.escaped = true;
+            self.may_hold_locks = true;
         }
-        if effect != Effect::None {
-            self.seen = Seen::nothing();
-            self.spent |= self.backend.outlasts_reset(sql);
-            self.escaped |= self.backend.subscribes(sql);
+        if effect != StatementEffect::None {
+            self.schema = KnownSchema::unknown();
+            self.needs_new_session |= self.backend.outlasts_reset(sql);
+            self.may_hold_locks |= self.backend.subscribes(sql);
             if self.backend.deallocates(sql) {
-                self.cached.note_forgotten();
+                self.cache.mark_outdated();
             }
         }
         match effect {
-            Effect::None => SyncState::Clean,
-            Effect::Doubt => SyncState::Raw,
-            Effect::Lasting => {
+            StatementEffect::None => SyncState::Clean,
+            StatementEffect::Doubt => SyncState::InDoubt,
+            StatementEffect::Lasting => {
                 self.lasting = true;
-                SyncState::Raw
+                SyncState::InDoubt
             }
         }
     }
@@ -518,8 +528,8 @@ fn absent() -> ! {
 
 impl<DB: Database> Drop for Tracked<DB> {
     fn drop(&mut self) {
-        if let (Some(conn), Some(keepsake)) = (self.conn.take(), self.keepsake.take()) {
-            keepsake(conn);
+        if let (Some(conn), Some(handler)) = (self.conn.take(), self.drop_handler.take()) {
+            handler(conn);
         }
     }
 }
@@ -533,23 +543,23 @@ impl<DB: Database> Deref for Tracked<DB> {
 
 impl<DB: Database> DerefMut for Tracked<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
-        self.degrade(SyncState::Raw);
-        self.seen = Seen::nothing();
-        self.escaped = true;
-        self.unseen = true;
-        self.shown = true;
-        self.tracker.doubt_text(
+        self.degrade(SyncState::InDoubt);
+        self.schema = KnownSchema::unknown();
+        self.may_hold_locks = true;
+        self.driver_exposed = true;
+        self.needs_sync_check = true;
+        self.tracker.note_doubt(
             "what was done with the driver's own connection",
             TransactionOutcome::Unknown,
             true,
         );
         // What is executed from here on is not seen, so it must not be stopped for the sake of what
         // was cut before.
-        self.brake.store(false, Ordering::Release);
-        self.call_off_cancel();
+        self.interrupt_flag.store(false, Ordering::Release);
+        self.revoke_cancel();
         let backend = self.backend;
         let conn = self.driver_mut();
-        backend.forget_first(conn);
+        backend.deallocate_then_execute(conn);
         conn
     }
 }

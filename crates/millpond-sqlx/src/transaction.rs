@@ -19,7 +19,7 @@ use std::ops::{Deref, DerefMut};
 /// `&mut tx` gives it a savepoint of sqlx's type.
 #[must_use = "a transaction is rolled back when it is dropped"]
 pub struct Transaction<'c, DB: Database> {
-    ground: Ground<'c, DB>,
+    connection: TransactionConnection<'c, DB>,
     /// Whether there is something to roll back.
     open: bool,
     /// How many transactions and savepoints the driver counts with this one.
@@ -27,19 +27,19 @@ pub struct Transaction<'c, DB: Database> {
 }
 
 /// The error of an operation in a transaction of which that is true.
-const CUT_WHILE_IT_BEGAN: &str = "a savepoint of this transaction was cut off while it began, so \
-    the transaction is lost: roll it back and begin anew";
+const DROPPED_WHILE_BEGINNING: &str = "a savepoint of this transaction was cut off while it began, \
+    so the transaction is lost: roll it back and begin anew";
 
 /// The same at its end.
-const CUT_WHILE_IT_ENDED: &str = "a savepoint of this transaction was cut off while it was \
+const DROPPED_WHILE_COMMITTING: &str = "a savepoint of this transaction was cut off while it was \
     committed, so the transaction is lost: roll it back and begin anew";
 
 /// What is said of one that the driver has rolled back when something else in it failed.
-const FORGOTTEN: &str = "the driver has rolled back this transaction because a savepoint in it did \
-    not begin, so the transaction is lost: begin anew";
+const ROLLED_BACK_BY_DRIVER: &str = "the driver has rolled back this transaction because a \
+    savepoint in it did not begin, so the transaction is lost: begin anew";
 
 /// On what a transaction runs.
-enum Ground<'c, DB: Database> {
+enum TransactionConnection<'c, DB: Database> {
     Lease(SqlLease<DB>),
     Outer(&'c mut Tracked<DB>),
 }
@@ -56,8 +56,8 @@ impl<DB: Database> Transaction<'static, DB> {
     ///
     /// If the future is dropped the connection goes back, and is rolled back before it is lent
     /// again.
-    pub async fn on(lease: SqlLease<DB>, statement: Option<SqlStr>) -> Result<Self, Error> {
-        Self::start(Ground::Lease(lease), statement, None).await
+    pub async fn begin_on(lease: SqlLease<DB>, statement: Option<SqlStr>) -> Result<Self, Error> {
+        Self::start(TransactionConnection::Lease(lease), statement, None).await
     }
 }
 
@@ -74,7 +74,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     /// later statement in it, and its `commit`, is an error that says so.
     pub async fn begin(&mut self) -> Result<Transaction<'_, DB>, Error> {
         let depth = self.depth;
-        Transaction::start(Ground::Outer(&mut **self), None, Some(depth)).await
+        Transaction::start(TransactionConnection::Outer(&mut **self), None, Some(depth)).await
     }
 
     /// Makes the changes last, or those of a savepoint part of its transaction.
@@ -90,10 +90,10 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     /// If the future is dropped, the database decides: the changes are committed or rolled back,
     /// all of them. If it is a savepoint's, the whole transaction is lost.
     pub async fn commit(mut self) -> Result<(), Error> {
-        self.look().await?;
+        self.resolve_doubt().await?;
         if let Some(lost) = self.tracker().lost().cloned() {
             let is_committed = self.tracker().is_committed();
-            self.leave().await?;
+            self.abandon().await?;
             return if is_committed { Ok(()) } else { Err(lost.to_error()) };
         }
         if self.tracker().has_doubt() {
@@ -104,15 +104,15 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         if self.is_savepoint() {
             // It may be gone already when it is rolled back then, and an older one of that name
             // would be taken for it.
-            self.lose_if_cut(CUT_WHILE_IT_ENDED);
+            self.assume_lost_if_dropped(DROPPED_WHILE_COMMITTING);
         }
         self.before_end(true).await?;
         let end = self.backend().transaction_end();
-        let (conn, watch) = self.watched(end);
-        let committed = watch.follow(Box::pin(DB::TransactionManager::commit(conn))).await;
-        self.tracker_mut().find_again();
+        let (conn, guard) = self.begin_operation(end);
+        let committed = guard.track(Box::pin(DB::TransactionManager::commit(conn))).await;
+        self.tracker_mut().clear_assumed_loss();
         committed?;
-        self.ended();
+        self.mark_ended();
         Ok(())
     }
 
@@ -128,9 +128,9 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     ///
     /// If the future is dropped, the maintenance task rolls back.
     pub async fn rollback(mut self) -> Result<(), Error> {
-        self.look().await?;
+        self.resolve_doubt().await?;
         if let Some(lost) = self.tracker().lost().cloned() {
-            self.leave().await?;
+            self.abandon().await?;
             let is_undone = lost.outcome() == TransactionOutcome::RolledBack;
             return if is_undone { Ok(()) } else { Err(lost.to_error()) };
         }
@@ -140,23 +140,25 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     async fn roll_back(&mut self) -> Result<(), Error> {
         self.before_end(false).await?;
         let end = self.backend().transaction_end();
-        let (conn, watch) = self.watched(end);
-        watch.follow(Box::pin(DB::TransactionManager::rollback(conn))).await?;
-        self.forget_unsettled();
-        self.ended();
+        let (conn, guard) = self.begin_operation(end);
+        guard.track(Box::pin(DB::TransactionManager::rollback(conn))).await?;
+        self.forget_uncommitted_schema();
+        self.mark_ended();
         Ok(())
     }
 
     /// Finds out what has become of the transaction, if there is a doubt.
-    async fn look(&mut self) -> Result<(), Error> {
-        self.complete().await?;
+    async fn resolve_doubt(&mut self) -> Result<(), Error> {
+        self.drain_unfinished().await?;
         if self.tracker().has_doubt() {
             self.ask().await?;
         }
         // The driver would end an outer one in its place, or none at all.
         if self.tracker().lost().is_none() && self.driver_depth() < self.depth {
-            self.tracker_mut()
-                .lose(TransactionLost::new(TransactionOutcome::RolledBack, FORGOTTEN.to_owned()));
+            self.tracker_mut().lose(TransactionLost::new(
+                TransactionOutcome::RolledBack,
+                ROLLED_BACK_BY_DRIVER.to_owned(),
+            ));
         }
         Ok(())
     }
@@ -167,7 +169,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
 
     /// Leaves a transaction that is lost. What the driver believes to be open is put right with the
     /// outermost one.
-    async fn leave(&mut self) -> Result<(), Error> {
+    async fn abandon(&mut self) -> Result<(), Error> {
         if !self.is_savepoint() {
             let sync_state = self.sync_state();
             self.verify().await?;
@@ -179,29 +181,29 @@ impl<'c, DB: Database> Transaction<'c, DB> {
 
     /// A savepoint ends nothing.
     async fn before_end(&mut self, commits: bool) -> Result<(), Error> {
-        if matches!(self.ground, Ground::Outer(_)) {
+        if matches!(self.connection, TransactionConnection::Outer(_)) {
             return Ok(());
         }
         let backend = self.backend();
-        let (conn, watch) = self.watched(SyncState::Clean);
-        watch.follow(backend.before_end(conn, commits)).await
+        let (conn, guard) = self.begin_operation(SyncState::Clean);
+        guard.track(backend.before_end(conn, commits)).await
     }
 
-    /// The transaction is lost unless [`find_again`](crate::transaction_state::Tracker::find_again)
-    /// follows.
-    fn lose_if_cut(&mut self, why: &str) {
+    /// The transaction is lost unless
+    /// [`clear_assumed_loss`](crate::transaction_state::Tracker::clear_assumed_loss) follows.
+    fn assume_lost_if_dropped(&mut self, why: &str) {
         let lost = TransactionLost::new(TransactionOutcome::RolledBack, why.to_owned());
-        self.tracker_mut().lose_by_precaution(lost);
+        self.tracker_mut().assume_lost(lost);
     }
 
     fn is_savepoint(&self) -> bool {
-        matches!(self.ground, Ground::Outer(_))
+        matches!(self.connection, TransactionConnection::Outer(_))
     }
 
-    fn ended(&mut self) {
+    fn mark_ended(&mut self) {
         self.open = false;
         if self.is_savepoint() {
-            self.tracker_mut().heal();
+            self.tracker_mut().on_rollback_to_savepoint();
         } else {
             self.tracker_mut().end();
         }
@@ -210,16 +212,16 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     /// Begins it, in a transaction that the driver counts as `outer`. What it counts at this moment
     /// does not say so: it may still have to roll back a savepoint that was dropped.
     async fn start(
-        ground: Ground<'c, DB>,
+        connection: TransactionConnection<'c, DB>,
         statement: Option<SqlStr>,
         outer: Option<usize>,
     ) -> Result<Self, Error> {
         // It exists before it has begun: whether the server has begun it when we are dropped,
         // nobody knows.
-        let mut tx = Self { ground, open: false, depth: 0 };
+        let mut tx = Self { connection, open: false, depth: 0 };
         tx.resume().await?;
         let is_savepoint = tx.is_savepoint();
-        tx.seen_mut().held &= is_savepoint;
+        tx.schema_mut().is_frozen &= is_savepoint;
         if is_savepoint && tx.tracker().has_doubt() {
             // The driver would roll back the outer one if it has failed.
             tx.ask().await?;
@@ -230,18 +232,18 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         if is_savepoint {
             // While it begins, drivers lose track of the outer transaction: sqlx rolls it back
             // behind its owner's back, and what follows would be committed one by one.
-            tx.lose_if_cut(CUT_WHILE_IT_BEGAN);
+            tx.assume_lost_if_dropped(DROPPED_WHILE_BEGINNING);
         }
-        let (conn, watch) = tx.watched(SyncState::Clean);
-        let begun = watch.follow(Box::pin(DB::TransactionManager::begin(conn, statement))).await;
+        let (conn, guard) = tx.begin_operation(SyncState::Clean);
+        let begun = guard.track(Box::pin(DB::TransactionManager::begin(conn, statement))).await;
         // An error may have made the driver roll back the outer one.
         if outer.is_some_and(|outer| tx.driver_depth() >= outer) {
-            tx.tracker_mut().find_again();
+            tx.tracker_mut().clear_assumed_loss();
         }
         tx.depth = outer.map_or_else(|| tx.driver_depth(), |outer| outer.saturating_add(1));
         tx.open = begun.is_ok();
         match &begun {
-            Err(_) => tx.degrade(SyncState::Raw),
+            Err(_) => tx.degrade(SyncState::InDoubt),
             Ok(()) if !is_savepoint => tx.tracker_mut().begin(Owner::Guard),
             Ok(()) => {}
         }
@@ -254,8 +256,8 @@ impl<DB: Database> Drop for Transaction<'_, DB> {
         if !self.open {
             return;
         }
-        self.degrade(SyncState::Raw);
-        self.forget_unsettled();
+        self.degrade(SyncState::InDoubt);
+        self.forget_uncommitted_schema();
         // What is lost has nothing to roll back, and the server would refuse to.
         if !self.has_lost_transaction() {
             // Behind a pooler the proof rolls back, since the session has to be cleared in the same
@@ -264,7 +266,7 @@ impl<DB: Database> Drop for Transaction<'_, DB> {
                 DB::TransactionManager::start_rollback(self.driver_mut());
             }
             if self.is_savepoint() {
-                self.tracker_mut().heal();
+                self.tracker_mut().on_rollback_to_savepoint();
             } else {
                 self.tracker_mut().end();
             }
@@ -275,18 +277,18 @@ impl<DB: Database> Drop for Transaction<'_, DB> {
 impl<DB: Database> Deref for Transaction<'_, DB> {
     type Target = Tracked<DB>;
     fn deref(&self) -> &Tracked<DB> {
-        match &self.ground {
-            Ground::Lease(lease) => lease,
-            Ground::Outer(conn) => conn,
+        match &self.connection {
+            TransactionConnection::Lease(lease) => lease,
+            TransactionConnection::Outer(conn) => conn,
         }
     }
 }
 
 impl<DB: Database> DerefMut for Transaction<'_, DB> {
     fn deref_mut(&mut self) -> &mut Tracked<DB> {
-        match &mut self.ground {
-            Ground::Lease(lease) => lease,
-            Ground::Outer(conn) => conn,
+        match &mut self.connection {
+            TransactionConnection::Lease(lease) => lease,
+            TransactionConnection::Outer(conn) => conn,
         }
     }
 }

@@ -16,7 +16,7 @@ use futures_util::TryStreamExt;
 use sqlx::{Connection, Database, Describe, Error, Executor, SqlStr, raw_sql};
 
 /// How many statements are prepared in a transaction before they are forgotten.
-const NAMES_MAX: u32 = 100;
+const PREPARED_MAX: u32 = 100;
 
 impl<DB: Database> Tracked<DB>
 where
@@ -31,72 +31,72 @@ where
     /// The statement that has to be executed first in a transaction in which much was prepared.
     /// Nothing is kept for a next time, since the next time is on another server; so all of it
     /// would pile up on this one.
-    pub(crate) fn forgetting(&mut self) -> Option<&'static str> {
+    pub(crate) fn deallocate_if_due(&mut self) -> Option<&'static str> {
         let wrapper = self.backend().transaction_wrapper()?;
-        let names = self.names_mut();
-        *names = (*names + 1) % NAMES_MAX;
-        (*names == 0).then_some(wrapper.forget)
+        let prepared = self.prepared_mut();
+        *prepared = (*prepared + 1) % PREPARED_MAX;
+        (*prepared == 0).then_some(wrapper.deallocate)
     }
 
     /// Executes a statement after everything that was prepared before is forgotten.
-    pub(crate) async fn forget_first(
+    pub(crate) async fn deallocate_then_execute(
         &mut self,
-        forget: &'static str,
+        deallocate: &'static str,
         command: Command<DB>,
         out: Outlet<Step<DB>>,
     ) -> Result<(), Error> {
         self.resume().await?;
-        let (conn, watch) = self.watched(SyncState::Clean);
-        watch.follow(conn.execute(raw_sql(forget))).await?;
+        let (conn, guard) = self.begin_operation(SyncState::Clean);
+        guard.track(conn.execute(raw_sql(deallocate))).await?;
         let effect = self.backend().effect(command.text());
-        self.execute_with_care(effect, command, &out).await
+        self.execute_tracked(effect, command, &out).await
     }
 
     /// Executes a statement in a transaction of its own, which is committed after its last row.
-    pub(crate) async fn enclose(
+    pub(crate) async fn execute_wrapped(
         &mut self,
         wrapper: TransactionWrapper,
         command: Command<DB>,
         out: Outlet<Step<DB>>,
     ) -> Result<(), Error> {
         self.open_wrapper(&wrapper).await?;
-        let done = self.pass_on(command, &out).await;
+        let done = self.forward_rows(command, &out).await;
         self.close_wrapper(&wrapper, done).await
     }
 
     /// Prepares a statement in a transaction of its own: its types may have to be asked for.
-    pub(crate) async fn prepare_enclosed(
+    pub(crate) async fn prepare_wrapped(
         &mut self,
         wrapper: TransactionWrapper,
         sql: SqlStr,
         parameters: &[DB::TypeInfo],
     ) -> Result<DB::Statement, Error> {
         self.open_wrapper(&wrapper).await?;
-        let (conn, watch) = self.watched(SyncState::Clean);
-        let prepared = watch.follow(conn.prepare_with(sql, parameters)).await;
+        let (conn, guard) = self.begin_operation(SyncState::Clean);
+        let prepared = guard.track(conn.prepare_with(sql, parameters)).await;
         self.close_wrapper(&wrapper, prepared).await
     }
 
     /// Describes a statement in a transaction of its own.
-    pub(crate) async fn describe_enclosed(
+    pub(crate) async fn describe_wrapped(
         &mut self,
         wrapper: TransactionWrapper,
         sql: SqlStr,
     ) -> Result<Describe<DB>, Error> {
         self.open_wrapper(&wrapper).await?;
-        let (conn, watch) = self.watched(SyncState::Clean);
-        let described = watch.follow(conn.describe(sql)).await;
+        let (conn, guard) = self.begin_operation(SyncState::Clean);
+        let described = guard.track(conn.describe(sql)).await;
         self.close_wrapper(&wrapper, described).await
     }
 
     /// Executes a statement and hands out what comes of it.
-    pub(crate) async fn pass_on(
+    pub(crate) async fn forward_rows(
         &mut self,
         command: Command<DB>,
         out: &Outlet<Step<DB>>,
     ) -> Result<(), Error> {
         let effect = self.backend().effect(command.text());
-        let mut steps = self.follow_many(effect, command);
+        let mut steps = self.fetch_stream(effect, command);
         while let Some(step) = steps.try_next().await? {
             out.put(step).await;
         }
@@ -106,8 +106,8 @@ where
     // The driver does not know of these transactions: it would end them in a message of its own.
     async fn open_wrapper(&mut self, wrapper: &TransactionWrapper) -> Result<(), Error> {
         self.resume().await?;
-        let (conn, watch) = self.watched(SyncState::Clean);
-        watch.follow(conn.execute(raw_sql(wrapper.begin))).await.map(drop)
+        let (conn, guard) = self.begin_operation(SyncState::Clean);
+        guard.track(conn.execute(raw_sql(wrapper.begin))).await.map(drop)
     }
 
     async fn close_wrapper<T>(
@@ -117,16 +117,16 @@ where
     ) -> Result<T, Error> {
         let done = match done {
             Ok(value) => {
-                let (conn, watch) = self.watched(SyncState::Clean);
-                watch.follow(conn.execute(raw_sql(wrapper.commit))).await.map(|_| value)
+                let (conn, guard) = self.begin_operation(SyncState::Clean);
+                guard.track(conn.execute(raw_sql(wrapper.commit))).await.map(|_| value)
             }
             Err(error) => Err(error),
         };
         if done.is_err() {
-            let (conn, watch) = self.watched(SyncState::Clean);
+            let (conn, guard) = self.begin_operation(SyncState::Clean);
             // If it fails the connection is verified or closed; the statement's own error is what
             // the caller needs.
-            let _ = watch.follow(conn.execute(raw_sql(wrapper.rollback))).await;
+            let _ = guard.track(conn.execute(raw_sql(wrapper.rollback))).await;
         }
         done
     }

@@ -143,7 +143,7 @@ impl Tracker {
     }
 
     /// Whether nothing may be executed before a closer look.
-    pub(crate) fn is_troubled(&self) -> bool {
+    pub(crate) fn needs_check(&self) -> bool {
         self.doubt.is_some() || self.lost.is_some()
     }
 
@@ -194,13 +194,13 @@ impl Tracker {
         self.lost = Some(Box::new(lost));
     }
 
-    /// The transaction is lost unless [`find_again`](Self::find_again) follows.
-    pub(crate) fn lose_by_precaution(&mut self, lost: TransactionLost) {
+    /// The transaction is lost unless [`clear_assumed_loss`](Self::clear_assumed_loss) follows.
+    pub(crate) fn assume_lost(&mut self, lost: TransactionLost) {
         self.lost = Some(Box::new(lost));
     }
 
     /// The transaction is as it was: what was lost by precaution is not.
-    pub(crate) fn find_again(&mut self) {
+    pub(crate) fn clear_assumed_loss(&mut self) {
         self.lost = None;
     }
 
@@ -237,7 +237,7 @@ impl Tracker {
     }
 
     /// Something is executed that may begin or end a transaction.
-    pub(crate) fn doubt_text(&mut self, what: &str, outcome: TransactionOutcome, by_choice: bool) {
+    pub(crate) fn note_doubt(&mut self, what: &str, outcome: TransactionOutcome, by_choice: bool) {
         let doubt = self.doubt.get_or_insert(Box::new(Doubt {
             text: None,
             by_choice,
@@ -253,8 +253,8 @@ impl Tracker {
     }
 
     /// Something is executed that ends a transaction by name.
-    pub(crate) fn doubt_end(&mut self, keyword: &str) {
-        self.doubt_text(keyword, TransactionOutcome::Unknown, true);
+    pub(crate) fn note_explicit_end(&mut self, keyword: &str) {
+        self.note_doubt(keyword, TransactionOutcome::Unknown, true);
         if let Some(doubt) = &mut self.doubt {
             doubt.ending = true;
         }
@@ -284,14 +284,14 @@ impl Tracker {
     }
 
     /// What has failed was undone, back to a savepoint.
-    pub(crate) fn heal(&mut self) {
+    pub(crate) fn on_rollback_to_savepoint(&mut self) {
         if let Some(doubt) = &mut self.doubt {
             doubt.cause = None;
         }
     }
 
     /// What the server says.
-    pub(crate) fn answer(&mut self, state: TransactionState) {
+    pub(crate) fn apply_server_state(&mut self, state: TransactionState) {
         let is_marked = self.mark.take().is_some();
         if state != TransactionState::None && !self.is_open() {
             self.owner = Owner::Borrower;
@@ -299,17 +299,17 @@ impl Tracker {
         match state {
             TransactionState::Open => self.doubt = None,
             // One that has failed does not tell whether it is the one that was marked.
-            TransactionState::Failed if is_marked => self.is_gone(),
+            TransactionState::Failed if is_marked => self.note_gone(),
             TransactionState::Failed => {
                 if let Some(doubt) = &mut self.doubt {
                     (doubt.text, doubt.failed) = (None, true);
                 }
             }
-            TransactionState::None => self.is_gone(),
+            TransactionState::None => self.note_gone(),
         }
     }
 
-    fn is_gone(&mut self) {
+    fn note_gone(&mut self) {
         let Some(doubt) = self.doubt.take() else { return };
         let lost = match self.owner {
             Owner::Guard => true,

@@ -60,7 +60,7 @@ pub enum UrlProblem {
         /// The parameter.
         name: String,
         /// What it could be.
-        wanted: &'static str,
+        expected: &'static str,
     },
     /// A part of it is not UTF-8, or has a NUL in it.
     Encoding(&'static str),
@@ -70,7 +70,7 @@ pub enum UrlProblem {
 
 impl UrlProblem {
     /// The error of a URL of this form.
-    pub fn of(self, form: &'static UrlForm) -> UrlError {
+    pub fn with_form(self, form: &'static UrlForm) -> UrlError {
         UrlError { form, problem: self }
     }
 }
@@ -143,8 +143,8 @@ impl fmt::Display for UrlError {
                 }
             }
             UrlProblem::Twice(name) => write!(f, "the URL gives {name:?} twice, and not the same"),
-            UrlProblem::Value { name, wanted } => {
-                write!(f, "the URL parameter {name:?} has to be {wanted}")
+            UrlProblem::Value { name, expected } => {
+                write!(f, "the URL parameter {name:?} has to be {expected}")
             }
             UrlProblem::Encoding(what) => {
                 write!(f, "{what} of the URL is not UTF-8 or has a NUL in it")

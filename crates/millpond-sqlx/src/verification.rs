@@ -6,7 +6,7 @@ use sqlx_core::transaction::TransactionManager;
 
 /// How many answers to earlier statements are read over, and transactions undone, before a
 /// connection is given up.
-pub const ROUNDS_MAX: usize = 64;
+pub const DRAIN_ROUNDS_MAX: usize = 64;
 
 /// Reads over what a server still has to say about statements that were cut off. The result is the
 /// first error among it, which nobody else sees. `is_late` says whether an error ended a statement
@@ -14,7 +14,7 @@ pub const ROUNDS_MAX: usize = 64;
 ///
 /// # Errors
 ///
-/// The driver's; that the server has still more to say after [`ROUNDS_MAX`] answers.
+/// The driver's; that the server has still more to say after [`DRAIN_ROUNDS_MAX`] answers.
 ///
 /// # Cancel safety
 ///
@@ -24,7 +24,7 @@ pub async fn read_late_errors<DB: Database>(
     is_late: fn(&Error) -> bool,
 ) -> Result<Option<Error>, Error> {
     let mut first = None;
-    for _ in 0..ROUNDS_MAX {
+    for _ in 0..DRAIN_ROUNDS_MAX {
         match conn.ping().await {
             Ok(()) => return Ok(first),
             Err(error) if is_late(&error) => {
@@ -33,7 +33,7 @@ pub async fn read_late_errors<DB: Database>(
             Err(error) => return Err(error),
         }
     }
-    Err(out_of_rounds())
+    Err(not_drained())
 }
 
 /// Lets the driver forget the transactions that it believes to be open. It queues a rollback for
@@ -51,13 +51,15 @@ pub fn nonce() -> String {
 }
 
 /// The error of a connection on which an answer belongs to another question.
-pub fn out_of_step() -> Error {
+pub fn out_of_sync() -> Error {
     Error::Protocol(
         "the connection is out of step: the answer belongs to another question".to_owned(),
     )
 }
 
 /// The error of a connection that does not come to rest.
-pub fn out_of_rounds() -> Error {
-    Error::Protocol(format!("the connection is still not at rest after {ROUNDS_MAX} attempts"))
+pub fn not_drained() -> Error {
+    Error::Protocol(format!(
+        "the connection is still not at rest after {DRAIN_ROUNDS_MAX} attempts"
+    ))
 }

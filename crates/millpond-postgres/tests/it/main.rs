@@ -7,7 +7,6 @@ mod errors;
 mod failed_transactions;
 mod failover;
 mod hooks;
-mod in_step;
 mod limits;
 mod listen;
 mod macros;
@@ -19,6 +18,7 @@ mod service;
 #[cfg(unix)]
 mod simulator;
 mod support;
+mod sync;
 mod texts;
 mod tls;
 

@@ -4,7 +4,7 @@ use crate::backend::{tls_kind, tls_url};
 use crate::refusals::refused_at_once;
 use crate::support::one;
 use millpond_postgres::{PgConnectOptions, PgPool};
-use millpond_sqlx::backend_api::bridged;
+use millpond_sqlx::backend_api::connect_through_socket;
 use millpond_testkit::{OwnServer, variable};
 use sqlx::ConnectOptions;
 use sqlx::postgres::PgSslMode;
@@ -85,8 +85,10 @@ async fn on_the_way_to_one_address_of_a_host_its_name_is_verified_as_ever() {
         let options = options.clone().host(host);
         let address = format!("127.0.0.1:{port}").parse().unwrap();
         let name = format!(".s.PGSQL.{port}");
-        let conn =
-            bridged(address, &name, |dir| async move { options.socket(dir).connect().await }).await;
+        let conn = connect_through_socket(address, &name, |dir| async move {
+            options.socket(dir).connect().await
+        })
+        .await;
         assert_eq!(conn.is_ok(), is_the_servers, "{host}");
         if let Ok(mut conn) = conn {
             let sql = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()";

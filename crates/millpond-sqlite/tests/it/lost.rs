@@ -109,7 +109,7 @@ async fn a_full_disk_loses_the_transaction_or_the_statement_alone() {
     let mut lease = pool.acquire().await.unwrap();
     // Put back at the return.
     lease.execute("PRAGMA max_page_count = 20").await.unwrap();
-    let mut tx = Transaction::on(lease, None).await.unwrap();
+    let mut tx = Transaction::begin_on(lease, None).await.unwrap();
     tx.execute("INSERT INTO t VALUES (zeroblob(10))").await.unwrap();
     tx.execute("INSERT INTO t VALUES (zeroblob(1000000))").await.unwrap_err();
     let gone = tx.execute("INSERT INTO t VALUES (zeroblob(11))").await.is_err();

@@ -12,10 +12,10 @@ pub(crate) fn label_of(sql: &str) -> &str {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.,*".contains(&byte);
     // `SET a TO secret`: there a value looks like a name.
     let first = sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
-    let tells_all =
+    let unambiguous =
         ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "CREATE", "DROP", "REPLACE", "TRUNCATE"];
     let words_max =
-        if tells_all.iter().any(|word| word.eq_ignore_ascii_case(first)) { WORDS_MAX } else { 1 };
+        if unambiguous.iter().any(|word| word.eq_ignore_ascii_case(first)) { WORDS_MAX } else { 1 };
     let (mut end, mut begun, mut words) = (0, true, 0);
     for (at, byte) in sql.bytes().enumerate().take(BYTES_MAX) {
         match byte {

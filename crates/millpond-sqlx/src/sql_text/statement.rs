@@ -2,16 +2,16 @@
 //!
 //! No SQL is parsed. Only what means the same to every backend is skipped before the first keyword:
 //! ASCII blanks, `--` comments and plain `/* */` comments. Where lexers differ the answer is
-//! [`Effect::Doubt`]: a `\r` ends a `--` comment for PostgreSQL alone, PostgreSQL nests `/* */`,
-//! MySQL executes `/*! .. */`, SQLite ends at a NUL, and a name may continue after a letter that is
-//! not ASCII. Likewise a `;` anywhere but at the end makes a statement several, even inside a
-//! string, so no mode of strings (`standard_conforming_strings`, `NO_BACKSLASH_ESCAPES`,
+//! [`StatementEffect::Doubt`]: a `\r` ends a `--` comment for PostgreSQL alone, PostgreSQL nests
+//! `/* */`, MySQL executes `/*! .. */`, SQLite ends at a NUL, and a name may continue after a
+//! letter that is not ASCII. Likewise a `;` anywhere but at the end makes a statement several, even
+//! inside a string, so no mode of strings (`standard_conforming_strings`, `NO_BACKSLASH_ESCAPES`,
 //! `ANSI_QUOTES`, dollar quotes) matters. A proof too many costs microseconds, one too few lends an
 //! open transaction.
 
 /// What a statement may leave behind on its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
+pub enum StatementEffect {
     /// Nothing but its result.
     None,
     /// Possibly an open transaction or changed session state: to be verified when the connection
@@ -28,31 +28,31 @@ pub enum Effect {
 /// setting turns autocommit off can take that back.
 ///
 /// ```
-/// use millpond_sqlx::backend_api::{Effect, effect_of};
+/// use millpond_sqlx::backend_api::{StatementEffect, effect_of};
 ///
-/// assert_eq!(effect_of("SELECT 1"), Effect::None);
-/// assert_eq!(effect_of("-- who\n insert into t values (1);"), Effect::None);
-/// assert_eq!(effect_of("BEGIN"), Effect::Doubt);
-/// assert_eq!(effect_of("SET autocommit = 0"), Effect::Lasting);
-/// assert_eq!(effect_of("SELECT 1; BEGIN"), Effect::Lasting);
+/// assert_eq!(effect_of("SELECT 1"), StatementEffect::None);
+/// assert_eq!(effect_of("-- who\n insert into t values (1);"), StatementEffect::None);
+/// assert_eq!(effect_of("BEGIN"), StatementEffect::Doubt);
+/// assert_eq!(effect_of("SET autocommit = 0"), StatementEffect::Lasting);
+/// assert_eq!(effect_of("SELECT 1; BEGIN"), StatementEffect::Lasting);
 /// ```
-pub fn effect_of(sql: &str) -> Effect {
+pub fn effect_of(sql: &str) -> StatementEffect {
     // What nearly every query is, since this is done for every query.
     if begins_plainly(sql.as_bytes()) && !has_semicolon(sql.as_bytes()) {
-        return Effect::None;
+        return StatementEffect::None;
     }
-    let Some(keyword) = first_keyword(sql) else { return Effect::Doubt };
+    let Some(keyword) = first_keyword(sql) else { return StatementEffect::Doubt };
     if !is_single(sql) {
         // Which statements hide behind the first one is not looked at, so the worst is assumed.
-        return Effect::Lasting;
+        return StatementEffect::Lasting;
     }
     let is_one_of = |words: &[&str]| words.iter().any(|word| keyword.eq_ignore_ascii_case(word));
     if is_one_of(&["SELECT", "INSERT", "UPDATE", "DELETE", "VALUES", "WITH"]) {
-        Effect::None
+        StatementEffect::None
     } else if is_one_of(&["SET", "CALL"]) {
-        Effect::Lasting
+        StatementEffect::Lasting
     } else {
-        Effect::Doubt
+        StatementEffect::Doubt
     }
 }
 
@@ -182,7 +182,7 @@ mod tests {
             "/* trace 17 */ SELECT 1",
             "/* a */ -- b\n /* c */ SELECT 1",
         ] {
-            assert_eq!(effect_of(sql), Effect::None, "{sql}");
+            assert_eq!(effect_of(sql), StatementEffect::None, "{sql}");
         }
     }
 
@@ -207,7 +207,7 @@ mod tests {
             "--",
             "/* SELECT 1",
         ] {
-            assert_ne!(effect_of(sql), Effect::None, "{sql}");
+            assert_ne!(effect_of(sql), StatementEffect::None, "{sql}");
         }
     }
 
@@ -220,26 +220,26 @@ mod tests {
             "SELECT 1;\n;BEGIN",
             "BEGIN; SELECT 1/0",
         ] {
-            assert_eq!(effect_of(sql), Effect::Lasting, "{sql}");
+            assert_eq!(effect_of(sql), StatementEffect::Lasting, "{sql}");
         }
     }
 
     #[test]
     fn a_semicolon_in_a_string_is_taken_for_a_second_statement_which_costs_a_proof_only() {
-        assert_ne!(effect_of("SELECT 'a;b'"), Effect::None);
+        assert_ne!(effect_of("SELECT 'a;b'"), StatementEffect::None);
     }
 
     #[test]
     fn comments_on_which_backends_differ_are_not_looked_through() {
-        assert_ne!(effect_of("/*! SET autocommit = 0 */ SELECT 1"), Effect::None);
-        assert_ne!(effect_of("/*M! BEGIN */ SELECT 1"), Effect::None);
-        assert_ne!(effect_of("/* /* */ SELECT 1 */ BEGIN"), Effect::None);
-        assert_ne!(effect_of("/*/*/ SELECT 1 */ */ BEGIN"), Effect::None);
-        assert_ne!(effect_of("--\rBEGIN/*\nSELECT 1 */"), Effect::None);
-        assert_ne!(effect_of("-- a\0\nSELECT 1"), Effect::None);
-        assert_ne!(effect_of("/* \0 */ SELECT 1"), Effect::None);
-        assert_ne!(effect_of("\u{a0}SELECT 1"), Effect::None);
-        assert_ne!(effect_of("\u{feff}SELECT 1"), Effect::None);
+        assert_ne!(effect_of("/*! SET autocommit = 0 */ SELECT 1"), StatementEffect::None);
+        assert_ne!(effect_of("/*M! BEGIN */ SELECT 1"), StatementEffect::None);
+        assert_ne!(effect_of("/* /* */ SELECT 1 */ BEGIN"), StatementEffect::None);
+        assert_ne!(effect_of("/*/*/ SELECT 1 */ */ BEGIN"), StatementEffect::None);
+        assert_ne!(effect_of("--\rBEGIN/*\nSELECT 1 */"), StatementEffect::None);
+        assert_ne!(effect_of("-- a\0\nSELECT 1"), StatementEffect::None);
+        assert_ne!(effect_of("/* \0 */ SELECT 1"), StatementEffect::None);
+        assert_ne!(effect_of("\u{a0}SELECT 1"), StatementEffect::None);
+        assert_ne!(effect_of("\u{feff}SELECT 1"), StatementEffect::None);
     }
 
     #[test]
@@ -251,7 +251,7 @@ mod tests {
             "/* a * / b! */SELECT 1",
             "/**/-- /*\nSELECT 1",
         ] {
-            assert_eq!(effect_of(sql), Effect::None, "{sql:?}");
+            assert_eq!(effect_of(sql), StatementEffect::None, "{sql:?}");
         }
     }
 
@@ -264,7 +264,7 @@ mod tests {
 
     #[test]
     fn set_and_call_leave_every_later_return_in_doubt() {
-        assert_eq!(effect_of("SET autocommit = 0"), Effect::Lasting);
-        assert_eq!(effect_of("call p()"), Effect::Lasting);
+        assert_eq!(effect_of("SET autocommit = 0"), StatementEffect::Lasting);
+        assert_eq!(effect_of("call p()"), StatementEffect::Lasting);
     }
 }

@@ -12,7 +12,7 @@ pub(crate) enum Meaning<'a> {
     RollbackTo,
     /// COMMIT or ROLLBACK; `chained` if the next transaction may begin at once.
     End {
-        keeps: bool,
+        commits: bool,
         chained: bool,
     },
     /// Several statements, or a text that not every backend reads alike. `ends` if one of them may
@@ -49,7 +49,7 @@ pub(crate) fn meaning(sql: &str) -> Meaning<'_> {
         Some(Meaning::Savepoint) => Meaning::Savepoint,
         Some(Meaning::Release) => Meaning::Release,
         Some(Meaning::RollbackTo) => Meaning::RollbackTo,
-        Some(Meaning::End { keeps, chained }) => Meaning::End { keeps, chained },
+        Some(Meaning::End { commits, chained }) => Meaning::End { commits, chained },
         Some(Meaning::Autocommit) => Meaning::Autocommit,
         Some(Meaning::Several { .. }) | None => several(sql),
     }
@@ -74,7 +74,7 @@ fn single(sql: &str) -> Meaning<'_> {
 
 /// Reads `rest`, which follows COMMIT or ROLLBACK: `[WORK | TRANSACTION] [AND ..| RELEASE | TO
 /// ..]`, with nothing in between that backends read differently.
-fn ending<'a>(keeps: bool, sql: &'a str, rest: &'a str) -> Meaning<'a> {
+fn ending<'a>(commits: bool, sql: &'a str, rest: &'a str) -> Meaning<'a> {
     let is =
         |word: &str, others: &[&str]| others.iter().any(|other| word.eq_ignore_ascii_case(other));
     let next = match next_word(rest) {
@@ -82,10 +82,10 @@ fn ending<'a>(keeps: bool, sql: &'a str, rest: &'a str) -> Meaning<'a> {
         next => next,
     };
     match next {
-        Some((word, _)) if !keeps && is(word, &["TO"]) => Meaning::RollbackTo,
+        Some((word, _)) if !commits && is(word, &["TO"]) => Meaning::RollbackTo,
         Some(("", rest)) if !rest.is_empty() && !rest.starts_with(';') => unclear(sql),
         Some((word, _)) if is(word, &["", "AND", "NO", "RELEASE"]) => {
-            Meaning::End { keeps, chained: has(sql, "chain") }
+            Meaning::End { commits, chained: has(sql, "chain") }
         }
         // SQLite lets a name follow TRANSACTION.
         _ => unclear(sql),
@@ -121,9 +121,9 @@ fn several(sql: &str) -> Meaning<'_> {
 /// are those of blocks; a BEGIN behind it begins a transaction.
 fn compound(sql: &str) -> Option<Meaning<'_>> {
     let mut rest = sql;
-    for wanted in ["begin", "not", "atomic"] {
+    for expected in ["begin", "not", "atomic"] {
         let (word, after) = next_word(rest)?;
-        rest = Some(after).filter(|_| word.eq_ignore_ascii_case(wanted))?;
+        rest = Some(after).filter(|_| word.eq_ignore_ascii_case(expected))?;
     }
     let has_one = |words: &[&str]| words.iter().any(|word| has(rest, word));
     Some(Meaning::Several {
@@ -180,9 +180,9 @@ mod tests {
 
     #[test]
     fn what_controls_a_transaction_is_known_by_its_keyword() {
-        let kept = |chained| Meaning::End { keeps: true, chained };
-        let undone = |chained| Meaning::End { keeps: false, chained };
-        for (sql, wanted) in [
+        let kept = |chained| Meaning::End { commits: true, chained };
+        let undone = |chained| Meaning::End { commits: false, chained };
+        for (sql, expected) in [
             ("BEGIN IMMEDIATE", Meaning::Begin),
             ("/* x */ start transaction", Meaning::Begin),
             ("savepoint a", Meaning::Savepoint),
@@ -203,7 +203,7 @@ mod tests {
             ("ROLLBACK AND /* to */ CHAIN", undone(true)),
             ("COMMIT RELEASE", kept(false)),
         ] {
-            assert_eq!(meaning(sql), wanted, "{sql}");
+            assert_eq!(meaning(sql), expected, "{sql}");
         }
     }
 
@@ -227,15 +227,15 @@ mod tests {
 
     #[test]
     fn what_follows_a_semicolon_in_a_comment_is_read_as_well() {
-        for (sql, wanted) in [
-            ("COMMIT -- ;\n AND CHAIN", Meaning::End { keeps: true, chained: true }),
-            ("COMMIT /* a;b */ AND CHAIN", Meaning::End { keeps: true, chained: true }),
+        for (sql, expected) in [
+            ("COMMIT -- ;\n AND CHAIN", Meaning::End { commits: true, chained: true }),
+            ("COMMIT /* a;b */ AND CHAIN", Meaning::End { commits: true, chained: true }),
             ("PREPARE -- ;\nTRANSACTION 'x'", Meaning::Other("PREPARE")),
             ("SET -- ;\nautocommit = 0", Meaning::Autocommit),
             ("ROLLBACK -- ;\n TO a", Meaning::RollbackTo),
             ("/* ; */ ROLLBACK /* ; */ TO \"a\"", Meaning::RollbackTo),
         ] {
-            assert_eq!(meaning(sql), wanted, "{sql}");
+            assert_eq!(meaning(sql), expected, "{sql}");
         }
         for sql in [
             "SELECT 1; COMMIT -- ;\n AND CHAIN",
@@ -257,7 +257,7 @@ mod tests {
     #[test]
     fn in_a_block_of_mariadb_begin_and_end_are_those_of_blocks() {
         let several = |ends, reopens, nests| Meaning::Several { ends, reopens, nests };
-        for (sql, wanted) in [
+        for (sql, expected) in [
             ("BEGIN NOT ATOMIC SAVEPOINT a; ROLLBACK WORK TO a; END", several(false, false, true)),
             (
                 "begin not /* x */ atomic INSERT INTO t VALUES (1); end",
@@ -270,7 +270,7 @@ mod tests {
             ("BEGIN NOT ATOMIC CALL p(); SAVEPOINT a; END", several(false, true, true)),
             ("BEGIN; SELECT 'NOT ATOMIC'", several(false, true, false)),
         ] {
-            assert_eq!(meaning(sql), wanted, "{sql}");
+            assert_eq!(meaning(sql), expected, "{sql}");
         }
     }
 

@@ -27,7 +27,7 @@ async fn a_begin_cancelled_at_any_poll_leaves_no_transaction_open() {
         assert!(rounds < 5_000, "none of {rounds} was cut off");
         let polls = 1 + rounds % 4;
         let lease = pool.acquire().await.unwrap();
-        cut += u32::from(poll_n(Transaction::on(lease, None), polls).await.is_none());
+        cut += u32::from(poll_n(Transaction::begin_on(lease, None), polls).await.is_none());
         after_a_cut(&server, &pool).await;
         cut += u32::from(poll_n(pool.begin(), polls).await.is_none());
         after_a_cut(&server, &pool).await;

@@ -83,7 +83,9 @@ async fn done_within(polls: usize, deed: Deed, pool: &Pool, url: &str) -> bool {
             poll_n(pool.begin_with("START TRANSACTION READ ONLY"), polls).await.is_some()
         }
         Deed::BeginOnLease => {
-            poll_n(Transaction::on(pool.acquire().await.unwrap(), None), polls).await.is_some()
+            poll_n(Transaction::begin_on(pool.acquire().await.unwrap(), None), polls)
+                .await
+                .is_some()
         }
         Deed::Savepoint => {
             let mut outer = pool.begin().await.unwrap();

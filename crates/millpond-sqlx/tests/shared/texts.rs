@@ -4,7 +4,7 @@
 //! A few thousand here; `MILLPOND_TEXTS=1000000` for a run by hand, `MILLPOND_TEXTS_SEED` for
 //! another one.
 
-use millpond_sqlx::backend_api::{Effect, effect_of};
+use millpond_sqlx::backend_api::{StatementEffect, effect_of};
 use std::env;
 
 /// Blanks, for one server or another, and what is none.
@@ -152,7 +152,7 @@ pub async fn no_clean_text_leaves_anything_open(mut leaves_open: impl AsyncFnMut
     let (mut clean, mut opened, mut holes) = (0_u64, 0_u64, Vec::new());
     for n in 0..count {
         let text = text();
-        let is_clean = effect_of(&text) == Effect::None;
+        let is_clean = effect_of(&text) == StatementEffect::None;
         clean += u64::from(is_clean);
         // Of the others some are enough, to see that there is something to be found.
         if (is_clean || n % 8 == 0) && leaves_open(&text).await {

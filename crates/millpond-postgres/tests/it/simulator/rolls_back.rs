@@ -7,8 +7,8 @@ use millpond_core::{
 use millpond_postgres::{PgBackend, PgConnectOptions, PgManager, PgPool, SqlPool};
 use millpond_sqlx::Tracked;
 use millpond_sqlx::backend_api::{
-    Backend, Effect, ErrorImpact, MayEnd, Memory, SchemaChanges, TransactionState, Unfinished,
-    Verified,
+    Backend, CacheValidity, ErrorImpact, MayEnd, SchemaChanges, StatementEffect, TransactionState,
+    Unfinished, Verified,
 };
 use sqlx::{Error, PgConnection, Postgres};
 
@@ -27,7 +27,7 @@ impl Backend<Postgres> for RollsBack {
         false
     }
 
-    fn effect(&self, sql: &str) -> Effect {
+    fn effect(&self, sql: &str) -> StatementEffect {
         PgBackend.effect(sql)
     }
 
@@ -39,28 +39,28 @@ impl Backend<Postgres> for RollsBack {
         PgBackend.error_impact(error)
     }
 
-    fn memory(&self, error: &Error) -> Memory {
-        PgBackend.memory(error)
+    fn cache_validity(&self, error: &Error) -> CacheValidity {
+        PgBackend.cache_validity(error)
     }
 
     fn deallocates(&self, sql: &str) -> bool {
         PgBackend.deallocates(sql)
     }
 
-    async fn forget(&self, conn: &mut PgConnection) -> Result<(), Error> {
-        PgBackend.forget(conn).await
+    async fn clear_caches(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        PgBackend.clear_caches(conn).await
     }
 
     async fn resume(
         &self,
         conn: &mut PgConnection,
-        left: Unfinished,
+        unfinished: Unfinished,
     ) -> Result<Option<Error>, Error> {
-        PgBackend.resume(conn, left).await
+        PgBackend.resume(conn, unfinished).await
     }
 
-    async fn in_step(&self, conn: &mut PgConnection) -> Result<(), Error> {
-        PgBackend.in_step(conn).await
+    async fn check_sync(&self, conn: &mut PgConnection) -> Result<(), Error> {
+        PgBackend.check_sync(conn).await
     }
 
     async fn transaction_state(
@@ -88,10 +88,10 @@ struct RollsBackManager {
 /// A pool over such a server.
 pub fn pool(options: PgConnectOptions, reset: ResetLevel, config: PoolConfig) -> PgPool {
     let inner = PgManager::new(options).with_reset(reset);
-    let link = inner.link();
-    let manager = RollsBackManager { inner, changes: link.schema_changes() };
+    let pool_handle = inner.pool_handle();
+    let manager = RollsBackManager { inner, changes: pool_handle.schema_changes() };
     let pool = QueuePool::builder(manager).config(config).build().unwrap();
-    link.join(&pool);
+    pool_handle.attach(&pool);
     SqlPool::from_queue(pool)
 }
 

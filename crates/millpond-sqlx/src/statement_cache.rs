@@ -18,7 +18,7 @@ const HINT_PAUSE: Duration = Duration::from_secs(1);
 
 /// What an error says about what the driver remembers of statements and types.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Memory {
+pub enum CacheValidity {
     /// Nothing.
     Valid,
     /// It may be out of date, or the statement is wrong.
@@ -51,13 +51,13 @@ impl SchemaChanges {
     }
 
     /// Whether a hint counts: none has for a while.
-    fn takes_hint(&self) -> bool {
+    fn accept_hint(&self) -> bool {
         let mut hinted = self.0.hinted.lock().unwrap_or_else(PoisonError::into_inner);
-        let rests = hinted.is_some_and(|at| at.elapsed() < HINT_PAUSE);
-        if !rests {
+        let is_recent = hinted.is_some_and(|at| at.elapsed() < HINT_PAUSE);
+        if !is_recent {
             *hinted = Some(Instant::now());
         }
-        !rests
+        !is_recent
     }
 
     fn noticed(&self) -> u64 {
@@ -78,7 +78,7 @@ impl fmt::Debug for SchemaChanges {
 }
 
 /// Whether what the driver of one connection remembers is still true.
-pub(crate) struct Cached {
+pub(crate) struct StatementCache {
     /// Whether it is known to be out of date on this connection.
     outdated: bool,
     /// The pool's count when it was last emptied, or the connection opened.
@@ -86,7 +86,7 @@ pub(crate) struct Cached {
     changes: Option<SchemaChanges>,
 }
 
-impl Cached {
+impl StatementCache {
     /// Nothing is remembered yet, and no other connection says what it has noticed.
     pub(crate) fn new() -> Self {
         Self { outdated: false, seen: 0, changes: None }
@@ -104,21 +104,23 @@ impl Cached {
     }
 
     /// The server has forgotten what was prepared on this connection.
-    pub(crate) fn note_forgotten(&mut self) {
+    pub(crate) fn mark_outdated(&mut self) {
         self.outdated = true;
     }
 
     /// Whether that is noted from now on; the answer is whether it was before.
-    pub(crate) fn set_forgotten(&mut self, is_forgotten: bool) -> bool {
-        mem::replace(&mut self.outdated, is_forgotten)
+    pub(crate) fn set_outdated(&mut self, is_outdated: bool) -> bool {
+        mem::replace(&mut self.outdated, is_outdated)
     }
 
     /// Learns from an error. If it shows a change that the other connections of the pool do not
     /// know of, they are notified.
-    pub(crate) fn note(&mut self, memory: Memory) {
-        self.outdated |= memory != Memory::Valid;
+    pub(crate) fn note(&mut self, validity: CacheValidity) {
+        self.outdated |= validity != CacheValidity::Valid;
         let Some(changes) = &self.changes else { return };
-        if memory == Memory::Outdated || (memory == Memory::Doubtful && changes.takes_hint()) {
+        if validity == CacheValidity::Outdated
+            || (validity == CacheValidity::Doubtful && changes.accept_hint())
+        {
             let (shared, next) = (&changes.0, self.seen.wrapping_add(1));
             if shared
                 .noticed
@@ -136,7 +138,7 @@ impl Cached {
     }
 
     /// The caches were emptied.
-    pub(crate) fn emptied(&mut self, as_of: u64) {
+    pub(crate) fn mark_cleared(&mut self, as_of: u64) {
         (self.outdated, self.seen) = (false, as_of);
     }
 }

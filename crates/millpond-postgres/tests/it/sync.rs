@@ -56,7 +56,7 @@ async fn a_query_that_was_cut_off_is_waited_for_while_the_limit_of_a_ping_lasts(
     for sql in ["SELECT pg_sleep(0.05)", LATE_ERROR, "SELECT pg_sleep(0.05); BEGIN; SELECT 1 / 0"] {
         let mut lease = pool.acquire().await.unwrap();
         assert!(poll_n(raw_sql(sql).fetch_all(&mut *lease), 1).await.is_none());
-        assert_eq!(lease.sync_state(), SyncState::Cut);
+        assert_eq!(lease.sync_state(), SyncState::Interrupted);
         drop(lease);
         server.same_is_clean(&pool).await;
     }
@@ -87,7 +87,7 @@ async fn the_same_borrower_can_go_on_after_a_query_was_cut_off() {
         assert!(poll_n(raw_sql(sql).fetch_all(&mut *lease), 1).await.is_none());
         let one: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&mut *lease).await.unwrap();
         assert_eq!(one, 1);
-        assert_eq!(lease.sync_state(), SyncState::Cut, "the doubt remains");
+        assert_eq!(lease.sync_state(), SyncState::Interrupted, "the doubt remains");
     }
 }
 

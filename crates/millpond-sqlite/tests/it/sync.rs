@@ -51,7 +51,7 @@ async fn a_transaction_that_was_committed_or_rolled_back_is_clean() {
     let pool = dir.one().await;
     let mut tx = pool.begin().await.unwrap();
     sqlx::query("SELECT 1").execute(&mut *tx).await.unwrap();
-    assert_eq!(tx.sync_state(), SyncState::Raw, "sqlx knows of it");
+    assert_eq!(tx.sync_state(), SyncState::InDoubt, "sqlx knows of it");
     tx.commit().await.unwrap();
     assert!(pool.try_acquire().is_some());
     pool.begin().await.unwrap().rollback().await.unwrap();
@@ -85,7 +85,7 @@ async fn whatever_else_was_done_with_a_connection_is_in_doubt() {
         let mut lease = pool.acquire().await.unwrap();
         assert_eq!(lease.sync_state(), SyncState::Clean);
         raw_sql(sql).execute(&mut *lease).await.unwrap();
-        assert_eq!(lease.sync_state(), SyncState::Raw, "{sql}");
+        assert_eq!(lease.sync_state(), SyncState::InDoubt, "{sql}");
     }
     next_is_clean(&pool, 1).await;
 }
@@ -158,12 +158,12 @@ async fn a_query_that_was_cut_off_is_interrupted_and_its_connection_lent_on() {
     // It never ends by itself, so whatever comes after it shows that it was interrupted.
     let mut lease = pool.acquire().await.unwrap();
     assert!(poll_n(sqlx::query(ENDLESS).fetch_one(&mut *lease), 1).await.is_none());
-    assert_eq!(lease.sync_state(), SyncState::Cut, "sent, and perhaps not begun");
+    assert_eq!(lease.sync_state(), SyncState::Interrupted, "sent, and perhaps not begun");
     drop(lease);
     next_is_clean(&pool, 1).await;
     let mut lease = pool.acquire().await.unwrap();
     abandon_endless(&mut *lease).await;
-    assert_eq!(lease.sync_state(), SyncState::Cut, "while it ran");
+    assert_eq!(lease.sync_state(), SyncState::Interrupted, "while it ran");
     drop(lease);
     next_is_clean(&pool, 1).await;
     abandon_endless(&pool).await;
@@ -182,7 +182,7 @@ async fn the_same_borrower_can_go_on_after_a_query_was_cut_off() {
     assert!(poll_n(sqlx::query(ENDLESS).fetch_all(&mut *lease), 1).await.is_none());
     let one: i64 = sqlx::query_scalar("SELECT 1").fetch_one(&mut *lease).await.unwrap();
     assert_eq!(one, 1);
-    assert_eq!(lease.sync_state(), SyncState::Cut, "the doubt remains");
+    assert_eq!(lease.sync_state(), SyncState::Interrupted, "the doubt remains");
 }
 
 #[tokio::test]

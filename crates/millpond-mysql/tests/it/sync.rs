@@ -129,7 +129,7 @@ async fn a_connection_on_which_something_was_cut_off_is_closed() {
         let mut lease = pool.acquire().await.unwrap();
         let before = id(&mut lease).await;
         assert!(poll_n(raw_sql(sql).fetch_all(&mut *lease), 1).await.is_none());
-        assert_eq!(lease.sync_state(), SyncState::Cut);
+        assert_eq!(lease.sync_state(), SyncState::Interrupted);
         drop(lease);
         assert_ne!(server.next_is_clean(&pool).await, before);
         assert_eq!(trace.closed(), [CloseReason::Unverified]);

@@ -2,7 +2,7 @@
 //! opened for.
 
 use crate::sync_state::SyncState;
-use crate::tracked::{Anchor, Tracked};
+use crate::tracked::{IdentityCheck, Tracked};
 use sqlx::{Connection, Database, Error};
 use std::mem;
 
@@ -12,19 +12,19 @@ const BROKEN: &str =
 
 impl<DB: Database> Tracked<DB> {
     /// Refuses what follows on a connection whose answers would be those to other questions.
-    pub(crate) async fn stay_in_step(&mut self) -> Result<(), Error> {
+    pub(crate) async fn ensure_in_sync(&mut self) -> Result<(), Error> {
         if self.sync_state == SyncState::Broken {
             return Err(Error::Protocol(BROKEN.to_owned()));
         }
         self.refuse_if_given_up()?;
-        if self.shown {
+        if self.needs_sync_check {
             // It could not be called off when the driver's own connection was handed out.
-            self.stand_down().await;
+            self.resolve_cancel().await;
             self.refuse_if_given_up()?;
             let backend = self.backend();
-            let (conn, watch) = self.watched(SyncState::Clean);
-            watch.follow(backend.in_step(conn)).await?;
-            self.shown = false;
+            let (conn, guard) = self.begin_operation(SyncState::Clean);
+            guard.track(backend.check_sync(conn)).await?;
+            self.needs_sync_check = false;
         }
         Ok(())
     }
@@ -49,25 +49,26 @@ impl<DB: Database> Tracked<DB> {
     /// [takes one](crate::backend_api::Backend::takes_session_lock), or by a borrower who had the
     /// driver's own connection. `migrate!().run(&pool)` has, and if it fails it leaves a lock
     /// behind that keeps every other migrator out. So managers release such locks.
-    pub fn take_escaped(&mut self) -> bool {
-        mem::take(&mut self.escaped)
+    pub fn take_may_hold_locks(&mut self) -> bool {
+        mem::take(&mut self.may_hold_locks)
     }
 
-    /// Whether a session lock may have been taken, without [forgetting](Self::take_escaped) it.
-    pub fn has_escaped(&self) -> bool {
-        self.escaped
+    /// Whether a session lock may have been taken, without [forgetting](Self::take_may_hold_locks)
+    /// it.
+    pub fn may_hold_locks(&self) -> bool {
+        self.may_hold_locks
     }
 
     /// Whether an operation may have made the driver's buffers grow: for managers, who
     /// [`shrink`](Self::shrink) them then.
-    pub fn is_bulky(&self) -> bool {
-        self.bulky
+    pub fn has_large_buffers(&self) -> bool {
+        self.large_buffers
     }
 
     /// Gives back the memory of what was large: the buffers stay as large as the largest value that
     /// went through them.
     pub fn shrink(&mut self) {
-        self.bulky = false;
+        self.large_buffers = false;
         self.driver_mut().shrink_buffers();
     }
 
@@ -85,18 +86,18 @@ impl<DB: Database> Tracked<DB> {
     /// Has it asked before every loan whether what the connection leads to is still what it was
     /// opened for: for managers. If it is not, the borrower gets the error, and the connection is
     /// closed. Asking must not block.
-    pub fn set_anchor(&mut self, anchor: Anchor) {
-        self.anchor = Some(anchor);
+    pub fn set_identity_check(&mut self, identity_check: IdentityCheck) {
+        self.identity_check = Some(identity_check);
     }
 
-    /// Takes out what was [set](Self::set_anchor): for managers, who may have put something into it
-    /// that outlives the close.
-    pub fn take_anchor(&mut self) -> Option<Anchor> {
-        self.anchor.take()
+    /// Takes out what was [set](Self::set_identity_check): for managers, who may have put something
+    /// into it that outlives the close.
+    pub fn take_identity_check(&mut self) -> Option<IdentityCheck> {
+        self.identity_check.take()
     }
 
     /// Whether what it leads to is still what it was opened for.
-    pub(crate) fn holds(&self) -> Result<(), Error> {
-        self.anchor.as_ref().map_or(Ok(()), |holds| holds())
+    pub(crate) fn check_identity(&self) -> Result<(), Error> {
+        self.identity_check.as_ref().map_or(Ok(()), |check| check())
     }
 }

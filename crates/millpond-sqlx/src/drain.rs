@@ -2,14 +2,14 @@
 //! the same borrower.
 
 use crate::backend::Unfinished;
-use crate::stopping::{CancelOutcome, Stopping};
+use crate::pending_cancel::{CancelOutcome, PendingCancel};
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use sqlx::{Database, Error};
 use std::io;
 use tokio::time::{Instant, timeout_at};
 
-const RESTLESS: &str = "an operation on this connection was dropped before it ended, and the \
+const NOT_DRAINED: &str = "an operation on this connection was dropped before it ended, and the \
     server did not finish or cancel it within ping_timeout: drop the connection and \
     acquire another one";
 
@@ -24,12 +24,12 @@ impl<DB: Database> Tracked<DB> {
     /// # Cancel safety
     ///
     /// It can be called again.
-    pub(crate) async fn stand_down(&mut self) -> CancelOutcome {
-        let Some(stopping) = &mut self.stopping else { return CancelOutcome::NotSent };
-        let outcome = stopping.stand_down().await;
-        self.stopping = None;
+    pub(crate) async fn resolve_cancel(&mut self) -> CancelOutcome {
+        let Some(pending_cancel) = &mut self.pending_cancel else { return CancelOutcome::NotSent };
+        let outcome = pending_cancel.resolve().await;
+        self.pending_cancel = None;
         if outcome == CancelOutcome::Unknown {
-            let _told_by_the_next_statement = self.give_up(LATE_CANCEL);
+            let _returned_by_the_next_statement = self.give_up(LATE_CANCEL);
         }
         outcome
     }
@@ -37,10 +37,10 @@ impl<DB: Database> Tracked<DB> {
     /// Calls off the cancel of what was left behind. Returns `false` if it may have been sent
     /// already, so that it may hit what is executed next: for managers, who close the connection
     /// then if it would be lent without a reset.
-    pub fn call_off_cancel(&mut self) -> bool {
-        let is_off = self.stopping.as_mut().is_none_or(Stopping::call_off);
+    pub fn revoke_cancel(&mut self) -> bool {
+        let is_off = self.pending_cancel.as_mut().is_none_or(PendingCancel::revoke);
         if is_off {
-            self.stopping = None;
+            self.pending_cancel = None;
         }
         is_off
     }
@@ -58,30 +58,30 @@ impl<DB: Database> Tracked<DB> {
 
     fn give_up(&mut self, reason: &'static str) -> Error {
         self.given_up = Some(reason);
-        self.degrade(SyncState::Cut);
+        self.degrade(SyncState::Interrupted);
         given_up(reason)
     }
 
     /// Reads over what is left of an operation that was cut off, while its cancel is under way
     /// beside that. All of it takes `ping_timeout` at most; then the connection is given up. The
     /// error of what was cut off is the result.
-    pub(crate) async fn read_over(&mut self, left: Unfinished) -> Result<Option<Error>, Error> {
+    pub(crate) async fn drain(&mut self, unfinished: Unfinished) -> Result<Option<Error>, Error> {
         // Only its cancel may be left, if reading over was dropped after the answer had come.
-        let is_stopped =
-            self.stopping.is_some() || (left == Unfinished::Operation && self.session().is_some());
-        let stopper = self.stopper.as_deref().filter(|_| is_stopped);
-        let Some(limit) = stopper.map(|stopper| stopper.limit()) else {
-            return self.read_over_once(left, true).await;
+        let is_cancelled = self.pending_cancel.is_some()
+            || (unfinished == Unfinished::Operation && self.session().is_some());
+        let auto_cancel = self.auto_cancel.as_deref().filter(|_| is_cancelled);
+        let Some(limit) = auto_cancel.map(|auto_cancel| auto_cancel.limit()) else {
+            return self.drain_once(unfinished, true).await;
         };
         let deadline = Instant::now() + limit;
         let mut first = None;
         loop {
-            let Ok(read_over) = timeout_at(deadline, self.read_over_once(left, false)).await else {
-                return Err(self.give_up(RESTLESS));
+            let Ok(drained) = timeout_at(deadline, self.drain_once(unfinished, false)).await else {
+                return Err(self.give_up(NOT_DRAINED));
             };
-            let error = read_over?;
+            let error = drained?;
             first = first.or(error);
-            match timeout_at(deadline, self.stand_down()).await {
+            match timeout_at(deadline, self.resolve_cancel()).await {
                 Ok(CancelOutcome::NotSent) => return Ok(first),
                 // It may have come too late for the statement: what it has hit is read over as
                 // well.
@@ -91,20 +91,24 @@ impl<DB: Database> Tracked<DB> {
         }
     }
 
-    async fn read_over_once(
+    async fn drain_once(
         &mut self,
-        left: Unfinished,
-        has_alarm: bool,
+        unfinished: Unfinished,
+        has_limit: bool,
     ) -> Result<Option<Error>, Error> {
         let backend = self.backend();
-        let effect = if left == Unfinished::Rows { SyncState::Undrained } else { SyncState::Cut };
-        let (conn, mut watch) = self.watched(effect);
-        if !has_alarm {
+        let effect = if unfinished == Unfinished::Rows {
+            SyncState::Undrained
+        } else {
+            SyncState::Interrupted
+        };
+        let (conn, mut guard) = self.begin_operation(effect);
+        if !has_limit {
             // It has a limit of its own, within which a statement that has exceeded the other one
             // is cancelled.
-            watch.silence();
+            guard.remove_limit();
         }
-        watch.follow(backend.resume(conn, left)).await
+        guard.track(backend.resume(conn, unfinished)).await
     }
 }
 

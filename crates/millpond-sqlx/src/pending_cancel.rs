@@ -41,7 +41,7 @@ pub(crate) struct Session {
 
 /// Why a statement is stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
+pub(crate) enum CancelReason {
     /// It exceeded its limit. It is cancelled at once.
     Expired,
     /// It was dropped. It is cancelled if it does not end by itself within a moment.
@@ -49,9 +49,9 @@ pub(crate) enum Reason {
 }
 
 /// How what one connection executes is stopped at its server.
-pub(crate) trait StopSession: Send + Sync {
+pub(crate) trait AutoCancel: Send + Sync {
     /// Begins to cancel what `session` executes, until it is called off.
-    fn begin(&self, session: Session, reason: Reason) -> Stopping;
+    fn begin(&self, session: Session, reason: CancelReason) -> PendingCancel;
 
     /// How long reading over what was cut off may take, its cancel included.
     fn limit(&self) -> Duration;
@@ -69,14 +69,14 @@ impl Decision {
 }
 
 /// A cancel that is due or on its way. It is called off if this is dropped in time.
-pub(crate) struct Stopping {
+pub(crate) struct PendingCancel {
     decision: Decision,
     /// Dropped to wake the task once the cancel is called off.
     needed: Option<oneshot::Sender<()>>,
     task: JoinHandle<CancelOutcome>,
 }
 
-impl Stopping {
+impl PendingCancel {
     /// The cancel that `task` sends if it takes the decision; the task ends early if `needed` is
     /// dropped.
     pub(crate) fn new(
@@ -88,7 +88,7 @@ impl Stopping {
     }
 
     /// Sees to it that the cancel is not sent. Returns `false` if it may have been sent already.
-    pub(crate) fn call_off(&mut self) -> bool {
+    pub(crate) fn revoke(&mut self) -> bool {
         if self.needed.is_some() && self.decision.take() {
             self.needed = None;
         }
@@ -100,8 +100,8 @@ impl Stopping {
     /// # Cancel safety
     ///
     /// It can be called again.
-    pub(crate) async fn stand_down(&mut self) -> CancelOutcome {
-        if self.call_off() {
+    pub(crate) async fn resolve(&mut self) -> CancelOutcome {
+        if self.revoke() {
             return CancelOutcome::NotSent;
         }
         // An error means that the task ended, with the runtime of the pool, after it had sent.
@@ -109,24 +109,26 @@ impl Stopping {
     }
 }
 
-impl Drop for Stopping {
+impl Drop for PendingCancel {
     fn drop(&mut self) {
-        self.call_off();
+        self.revoke();
     }
 }
 
 /// What an operation needs to have itself stopped.
-pub(crate) struct StopMark<'e> {
-    pub(crate) stopper: Option<&'e dyn StopSession>,
+pub(crate) struct CancelHandle<'e> {
+    pub(crate) auto_cancel: Option<&'e dyn AutoCancel>,
     pub(crate) session: Option<Session>,
-    pub(crate) stopping: &'e mut Option<Stopping>,
+    pub(crate) pending: &'e mut Option<PendingCancel>,
 }
 
-impl StopMark<'_> {
+impl CancelHandle<'_> {
     /// Begins to cancel the statement, unless that is under way.
-    pub(crate) fn stop(&mut self, reason: Reason) {
-        if let (None, Some(stopper), Some(session)) = (&self.stopping, self.stopper, self.session) {
-            *self.stopping = Some(stopper.begin(session, reason));
+    pub(crate) fn start(&mut self, reason: CancelReason) {
+        if let (None, Some(auto_cancel), Some(session)) =
+            (&self.pending, self.auto_cancel, self.session)
+        {
+            *self.pending = Some(auto_cancel.begin(session, reason));
         }
     }
 }

@@ -25,7 +25,7 @@ use tokio::net::{TcpStream, UnixListener, UnixStream};
 /// # Cancel safety
 ///
 /// Nothing is left behind if the future is dropped.
-pub async fn bridged<C, F>(
+pub async fn connect_through_socket<C, F>(
     address: SocketAddr,
     name: &str,
     connect: impl FnOnce(PathBuf) -> F,
@@ -40,7 +40,7 @@ where
     let accept = async {
         let (client, _) = listener.accept().await?;
         // It ends when either side closes.
-        tokio::spawn(pass_on(client, server));
+        tokio::spawn(relay(client, server));
         Ok::<(), io::Error>(())
     };
     let mut connect = pin!(connect(dir.0.clone()));
@@ -53,7 +53,7 @@ where
     }
 }
 
-async fn pass_on(mut client: UnixStream, mut server: TcpStream) {
+async fn relay(mut client: UnixStream, mut server: TcpStream) {
     let (mut from_client, mut to_client) = client.split();
     let (mut from_server, mut to_server) = server.split();
     tokio::select! {
