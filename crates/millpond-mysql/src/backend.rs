@@ -1,4 +1,4 @@
-//! What MySQL brings along to be pooled, apart from opening connections.
+//! MySQL's implementation of [`Backend`].
 
 use crate::error_class;
 use crate::in_transaction::{ends_transaction, is_marked, mark, transaction_state};
@@ -12,13 +12,12 @@ use millpond_sqlx::backend_api::{
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Connection, Error, MySql, MySqlConnection, Row, raw_sql};
 
-/// The error of an operation on a connection on which an earlier one of the same borrower was cut
-/// off.
-const INTERRUPTED: &str = "an operation on this connection was dropped before it ended, and with \
-    MySQL nothing can be done with the connection after that: drop it and acquire another one; \
-    what was open on it is rolled back";
+/// The error of an operation after an earlier one of the same borrower was dropped.
+const INTERRUPTED: &str = "an operation on this connection was dropped before it ended, after \
+    which a MySQL connection cannot be used: drop it and acquire another one; an open transaction \
+    on it is rolled back";
 
-/// MySQL's answers to what a tracked connection has to know.
+/// MySQL's [`Backend`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MySqlBackend;
 
@@ -27,13 +26,13 @@ impl Backend<MySql> for MySqlBackend {
     fn effect(&self, sql: &str) -> StatementEffect {
         match effect_of(sql) {
             StatementEffect::None => StatementEffect::None,
-            // The proof turns autocommit on again, so doubt ends with it.
+            // A verification enables autocommit, so doubt ends with it.
             _ => StatementEffect::Doubt,
         }
     }
 
-    /// A trigger or a function can have set `completion_type`, which no text of the borrower shows;
-    /// COMMIT and ROLLBACK then begin another transaction.
+    /// A trigger or a function may have set `completion_type`, which the borrower's statements do
+    /// not show; COMMIT and ROLLBACK then begin another transaction.
     fn transaction_end(&self) -> SyncState {
         SyncState::InDoubt
     }
@@ -64,8 +63,8 @@ impl Backend<MySql> for MySqlBackend {
         mentions(sql, "get", "lock")
     }
 
-    /// Of what locks others out UNLOCK TABLES ends only LOCK TABLES and FLUSH TABLES. BACKUP LOCK,
-    /// BACKUP STAGE, an open HANDLER and an XA transaction end with the session.
+    /// UNLOCK TABLES ends only LOCK TABLES and FLUSH TABLES. BACKUP LOCK, BACKUP STAGE, an open
+    /// HANDLER and an XA transaction end with the session.
     fn outlasts_reset(&self, sql: &str) -> bool {
         let is_one = |word: &str| {
             ["BACKUP", "HANDLER", "XA"].iter().any(|one| word.eq_ignore_ascii_case(one))
@@ -77,9 +76,9 @@ impl Backend<MySql> for MySqlBackend {
         conn.clear_cached_statements().await
     }
 
-    /// Between two rows the driver knows its place, and reads over the others. Anywhere else it may
-    /// have read half a packet, or wait for an answer that it has read already: it would take one
-    /// answer for another, or panic.
+    /// Only between rows can the stream be drained; elsewhere the driver has lost its position. It
+    /// may have read half a packet, or wait for an answer that it has already read, and would
+    /// confuse answers or panic.
     async fn resume(
         &self,
         conn: &mut MySqlConnection,
@@ -120,5 +119,5 @@ impl Backend<MySql> for MySqlBackend {
     }
 }
 
-/// The one that every connection refers to.
+/// The instance that all connections share.
 pub(crate) static MYSQL: MySqlBackend = MySqlBackend;

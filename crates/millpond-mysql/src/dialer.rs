@@ -1,4 +1,4 @@
-//! Opens the driver's connections: to which address, and as whom.
+//! Opens driver connections: address and login.
 
 use crate::error_class;
 use crate::kill::kill;
@@ -14,10 +14,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The limit of a connect for a cancel, which has a shorter one around it.
+/// The limit of a connect for a cancel; the canceller enforces a shorter one.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 
-/// Opens the connections of a pool, and those that its cancels go over.
+/// Opens the connections of a pool and of its cancels.
 #[derive(Clone)]
 pub(crate) struct Dialer {
     options: MySqlConnectOptions,
@@ -57,7 +57,7 @@ impl Dialer {
         Ok(conn)
     }
 
-    /// Connects; the kernel watches over the socket.
+    /// Connects and sets the TCP socket options.
     async fn dial(
         &self,
         options: &MySqlConnectOptions,
@@ -72,7 +72,7 @@ impl Dialer {
     }
 }
 
-/// Connects; where the host has several addresses, to one that answers.
+/// Connects; if the host has several addresses, to one that responds.
 async fn dial(options: &MySqlConnectOptions, limit: Duration) -> Result<MySqlConnection, Error> {
     let host = if options.get_socket().is_some() { "/" } else { options.get_host() };
     let target = Target { host, port: options.get_port(), limit };
@@ -84,7 +84,7 @@ async fn dial(options: &MySqlConnectOptions, limit: Duration) -> Result<MySqlCon
     conn.map_err(|error| error_class::with_hint(error, options.get_socket().is_some()))
 }
 
-/// Connects to one address. Where TLS asks for the host by its name, it goes on doing so.
+/// Connects to one address. TLS still verifies the host name.
 async fn to_address(
     options: MySqlConnectOptions,
     address: SocketAddr,

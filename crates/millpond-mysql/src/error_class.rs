@@ -1,8 +1,8 @@
-//! What MySQL's error numbers mean for a connection and for the pool.
+//! Classifies MySQL's error numbers, for the connection and for the pool.
 //!
 //! The numbers: <https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html> and
-//! <https://mariadb.com/kb/en/mariadb-error-code-reference/>. SQLSTATE is too coarse: HY000 is half
-//! of them.
+//! <https://mariadb.com/kb/en/mariadb-error-code-reference/>. SQLSTATE is too coarse: half of them
+//! are HY000.
 
 use millpond_core::ErrorClass;
 use millpond_sqlx::backend_api::{CacheValidity, ErrorImpact, is_failover};
@@ -10,17 +10,17 @@ use sqlx::Error;
 use sqlx::mysql::MySqlDatabaseError;
 use std::io::ErrorKind;
 
-/// Wrong password, or none.
+/// A wrong or missing password.
 const ACCESS_DENIED: u16 = 1045;
 
-/// What an error of `connect` or `ping` means for the pool.
+/// Classifies an error of `connect` or `ping` for the pool.
 pub(crate) fn classify(error: &Error) -> ErrorClass {
     match error {
         _ if is_failover(error) => ErrorClass::Failover,
         Error::Configuration(_) | Error::InvalidArgument(_) | Error::Tls(_) => {
             ErrorClass::Permanent
         }
-        // rustls tells so of a certificate that it does not accept.
+        // rustls reports this for a certificate that it does not accept.
         Error::Io(error) if error.kind() == ErrorKind::InvalidData => ErrorClass::Permanent,
         Error::Io(_) => ErrorClass::Transient,
         Error::Protocol(_) | Error::WorkerCrashed => ErrorClass::Connection,
@@ -32,33 +32,33 @@ pub(crate) fn classify(error: &Error) -> ErrorClass {
     }
 }
 
-/// What failed while a connection was opened, with a way out where the driver's own words have
-/// none.
+/// Adds a hint to an error of a connect where the driver's message has none.
 pub(crate) fn with_hint(error: Error, over_a_socket: bool) -> Error {
     let number = server_error(&error).map(MySqlDatabaseError::number);
     if over_a_socket && number == Some(ACCESS_DENIED) {
-        let hint = "if the password is right, the account may be one of caching_sha2_password, \
-                    whose password the driver sends over a unix socket only with TLS: give the \
-                    server a certificate, or connect by TCP";
+        let hint = "if the password is correct, the account may use caching_sha2_password, whose \
+                    password the driver sends over a Unix socket only with TLS: give the server a \
+                    certificate, or connect by TCP";
         return Error::Configuration(format!("{error}: {hint}").into());
     }
     let Error::Protocol(text) = &error else { return error };
     let hint = if text.contains("mysql_cleartext_plugin") {
-        "the server asks for the password in the clear, which the driver sends only if \
-         MySqlConnectOptions say enable_cleartext_plugin(true); do so over TLS alone"
+        "the server asks for the password in clear text, which the driver sends only with \
+         MySqlConnectOptions::enable_cleartext_plugin(true); use that only over TLS"
     } else if ["authentication plugin", "auth plugin", "expected 21 bytes"]
         .iter()
         .any(|sign| text.contains(sign))
     {
-        "the driver knows mysql_native_password, caching_sha2_password, sha256_password and \
-         mysql_clear_password; give the account one of them (ALTER USER .. IDENTIFIED VIA, or WITH)"
+        "the driver supports mysql_native_password, caching_sha2_password, sha256_password and \
+         mysql_clear_password; give the account one of them (ALTER USER .. IDENTIFIED VIA, or \
+         WITH)"
     } else {
         return error;
     };
     Error::Configuration(format!("{text}: {hint}").into())
 }
 
-/// What an error says about the connection on which a statement ended with it.
+/// Returns what a statement's error means for its connection.
 pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
     match error {
         Error::Database(_) => match server_error(error) {
@@ -72,26 +72,27 @@ pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
     }
 }
 
-/// Whether an error may mean that the server has been demoted or is going to be.
+/// Returns true if an error may mean that the server has been or will be demoted.
 pub(crate) fn is_suspicious(error: &Error) -> bool {
     server_error(error).is_some_and(|server_error| may_indicate_failover(server_error.number()))
 }
 
-/// What an error says about the statements that the driver has prepared.
+/// Returns what an error means for the driver's prepared statements.
 pub(crate) fn cache_validity(error: &Error) -> CacheValidity {
     match server_error(error).map(MySqlDatabaseError::number) {
-        // There is no such statement; one has to be prepared anew; there are too many.
+        // No such prepared statement; a statement must be prepared again; too many prepared
+        // statements.
         Some(1243 | 1461 | 1615) => CacheValidity::Outdated,
         _ => CacheValidity::Valid,
     }
 }
 
-/// The server's own words.
+/// Returns the error as the server's, if it is one.
 pub(crate) fn server_error(error: &Error) -> Option<&MySqlDatabaseError> {
     error.as_database_error()?.try_downcast_ref()
 }
 
-/// Whether the server ends the session with such an error.
+/// Returns true if the server ends the session with such an error.
 pub(crate) fn is_fatal(number: u16) -> bool {
     matches!(
         number,
@@ -99,7 +100,7 @@ pub(crate) fn is_fatal(number: u16) -> bool {
         1053 | 1080 | 1152 | 1184 | 1927 | 4031
         // A packet that is too large, cannot be read, or did not come in time.
         | 1153 | 1154 | 1155 | 1156 | 1157 | 1158 | 1159 | 1160 | 1161 | 1835
-        // Gone away, lost: the numbers of the client library, which proxies send.
+        // Gone away, lost: numbers of the client library, which proxies send.
         | 2006 | 2013
     )
 }
@@ -110,7 +111,7 @@ fn may_indicate_failover(number: u16) -> bool {
     matches!(number, 1290 | 1836 | 1053)
 }
 
-/// Who may not come in will not be let in the next time either.
+/// Login failures that a retry cannot fix.
 fn is_permanent(number: u16) -> bool {
     matches!(
         number,
@@ -120,19 +121,18 @@ fn is_permanent(number: u16) -> bool {
         // has expired.
         | 1129 | 1130 | 1820 | 1862 | 3118 | 4151
         | 3955 | 1227
-        // A way of authentication that one side does not know, or no TLS where it is demanded;
+        // An authentication method that one side does not support, or no TLS where it is required;
         // another protocol.
         | 1251 | 1524 | 3159 | 1043
-        // A name that cannot be one of a database or a user.
+        // An invalid name of a database or a user.
         | 1102 | 1059 | 1470
         // A character set, collation, time zone or variable that sqlx sets and the server does not
-        // know.
+        // support.
         | 1115 | 1193 | 1231 | 1253 | 1273 | 1298
     )
 }
 
-/// The server is full, or going down and perhaps coming up again: at a connect it says no more than
-/// "not now".
+/// The server is full or shutting down, perhaps to restart: a connect may be retried.
 fn is_transient(number: u16) -> bool {
     matches!(number, 1040 | 1053 | 1203 | 1226)
 }

@@ -1,34 +1,34 @@
-//! Whether a transaction is open at the server, and what may end one.
+//! Queries whether a transaction is open at the server, and classifies what may end one.
 //!
 //! The server ends transactions by itself: at a deadlock, at some other errors, at statements that
-//! commit first. MariaDB says whether one is open. MySQL tells it by a savepoint: set outside a
-//! transaction it is gone at once. Where autocommit is off it is not, but there what belongs to the
-//! next transaction cannot be changed while one is open.
+//! commit implicitly. MariaDB has a variable that shows whether one is open. On MySQL a savepoint
+//! shows it: set outside a transaction, it is gone at once. With autocommit disabled it is not, but
+//! then the settings of the next transaction cannot be changed while one is open.
 
 use crate::error_class::{is_fatal, server_error};
 use crate::verify::drain;
 use millpond_sqlx::backend_api::{MayEnd, TransactionState};
 use sqlx::{AssertSqlSafe, Error, MySqlConnection, Row, SqlSafeStr, raw_sql};
 
-/// The name of the savepoint by which a transaction is known again.
+/// The name of the savepoint that marks a transaction.
 const MARK: &str = "_millpond_mark";
 
-/// There is no such variable.
+/// No such variable.
 const NO_VARIABLE: u16 = 1193;
 
-/// What the next transaction is like cannot be changed while one is open.
+/// The next transaction's settings cannot be changed while one is open.
 const TRANSACTION_OPEN: u16 = 1568;
 
-/// Statements that end no transaction by themselves.
+/// Keywords of statements that do not end a transaction.
 const NO_TRANSACTION_EFFECT: [&str; 14] = [
     "SELECT", "INSERT", "UPDATE", "DELETE", "REPLACE", "VALUES", "WITH", "SHOW", "EXPLAIN",
     "DESCRIBE", "DESC", "USE", "DO", "TABLE",
 ];
 
-/// Statements of which the text does not say what they do.
+/// Keywords of statements whose text does not show what they do.
 const UNKNOWN_EFFECT: [&str; 5] = ["", "CALL", "EXECUTE", "XA", "SET"];
 
-/// Whether a statement may end the transaction in which it is executed, by its first keyword.
+/// Returns whether a statement may end its transaction, by its first keyword.
 pub(crate) fn ends_transaction(keyword: &str) -> MayEnd {
     let is_one_of = |words: &[&str]| words.iter().any(|word| keyword.eq_ignore_ascii_case(word));
     if is_one_of(&NO_TRANSACTION_EFFECT) {
@@ -40,7 +40,7 @@ pub(crate) fn ends_transaction(keyword: &str) -> MayEnd {
     }
 }
 
-/// Asks whether a transaction is open.
+/// Queries whether a transaction is open.
 pub(crate) async fn transaction_state(
     conn: &mut MySqlConnection,
 ) -> Result<TransactionState, Error> {
@@ -62,8 +62,8 @@ pub(crate) async fn transaction_state(
     Ok(if is_open { TransactionState::Open } else { TransactionState::None })
 }
 
-/// Whether transactions of this session are read-only unless they say otherwise. Before MySQL
-/// 5.7.20 the variable has its old name alone.
+/// Returns true if the session's transactions are read-only by default. Before MySQL 5.7.20 the
+/// variable has only its old name.
 async fn is_read_only(conn: &mut MySqlConnection) -> Result<bool, Error> {
     for name in ["transaction_read_only", "tx_read_only"] {
         if let Answer::Value(value) = ask(conn, format!("SELECT CAST(@@{name} AS SIGNED)")).await? {
@@ -73,13 +73,13 @@ async fn is_read_only(conn: &mut MySqlConnection) -> Result<bool, Error> {
     Ok(false)
 }
 
-/// Sets the savepoint by which the transaction is known again.
+/// Sets the savepoint that marks the transaction.
 pub(crate) async fn mark(conn: &mut MySqlConnection) -> Result<Option<String>, Error> {
     let set = ask(conn, format!("SAVEPOINT {MARK}")).await?;
     Ok(matches!(set, Answer::Value(_)).then(|| MARK.to_owned()))
 }
 
-/// Asks whether the transaction that was marked is still open.
+/// Queries whether the marked transaction is still open.
 pub(crate) async fn is_marked(
     conn: &mut MySqlConnection,
     mark: &str,
@@ -89,8 +89,8 @@ pub(crate) async fn is_marked(
     Ok(if is_open { TransactionState::Open } else { TransactionState::None })
 }
 
-/// Reads over the answers to what the driver has sent on its own account: a savepoint that was
-/// dropped is rolled back so.
+/// Drains the answers to statements that the driver has queued, such as the rollback of a dropped
+/// savepoint.
 async fn drain_driver_queue(conn: &mut MySqlConnection) -> Result<(), Error> {
     drain(conn).await.map(drop)
 }
@@ -101,7 +101,7 @@ async fn release(conn: &mut MySqlConnection, mark: &str) -> Result<bool, Error> 
 }
 
 enum Answer {
-    /// The number, or 0 of a statement without rows.
+    /// The number in the first row, or 0 for a statement without rows.
     Value(i64),
     Error(u16),
 }

@@ -1,19 +1,20 @@
-//! Ending at the server what was abandoned here.
+//! Ends abandoned sessions at the server.
 //!
-//! The whole session, not its query alone: its connection is closed already. KILL QUERY could come
-//! before the query has begun, and then nothing, or on MariaDB whatever comes next, would be hit.
+//! The whole session is ended, not only its query, since its connection is already closed. KILL
+//! QUERY could arrive before the query has begun, and then hit nothing, or on MariaDB the next
+//! query.
 
 use crate::error_class::server_error;
 use crate::verify::SESSION;
 use sqlx::{AssertSqlSafe, Error, MySqlConnection, Row, raw_sql};
 
-/// There is no session of that number any more.
+/// No such session any more.
 const UNKNOWN_SESSION: u16 = 1094;
 
-/// Ends a session. After a failover or a restart of the server its number is another session's:
-/// then nothing is done. Numbers are given out upwards, so a newer `conn` has a higher one unless
-/// the server was started again. One that `is_older` and still lives shows by that alone that the
-/// server was not.
+/// Ends a session. After a failover or a restart of the server the number may belong to another
+/// session; then nothing is done. Numbers are assigned in ascending order, so a newer `conn` has a
+/// higher one unless the server was restarted. An older `conn` that still works shows that it was
+/// not.
 pub(crate) async fn kill(
     conn: &mut MySqlConnection,
     session: u64,

@@ -20,35 +20,35 @@
 //! # }
 //! ```
 //!
-//! # In step
+//! # Sync state
 //!
-//! A connection comes back without I/O if all that was done with it were single statements that ran
-//! to their end. Otherwise the pool's maintenance task rolls back and asks the server for a nonce,
-//! in one round trip, before the next borrower can get the connection: a raw `BEGIN`, `SET
-//! autocommit = 0` and then a SELECT, `LOCK TABLES`, a procedure or a script that left a
-//! transaction open, a dropped stream leave nothing behind.
+//! A connection is returned without I/O if only single statements were executed on it and all
+//! completed. Otherwise the pool's maintenance task rolls back and queries a nonce, in one round
+//! trip, before the connection is lent again: so a raw `BEGIN`, `SET autocommit = 0` followed by a
+//! SELECT, `LOCK TABLES`, a procedure or a script that left a transaction open, or a dropped stream
+//! leave nothing behind.
 //!
-//! A connection on which an operation was dropped half-way is closed, and its borrower can do
-//! nothing more with it: the driver cannot find its place in what the server sends after that. It
-//! would give one query the answer to another, or panic. (What a `fn(&mut MySqlConnection)` does
-//! with it then is not seen and cannot be stopped.) A panic in the borrower closes as well. What
-//! the server still executes for it is ended there, so that it burns nothing for nobody: see
+//! A connection on which an operation was dropped is closed, and its borrower cannot use it any
+//! more: the driver has lost its position in the server's answers, and would return the answer to
+//! another query, or panic. (A `fn(&mut MySqlConnection)` that uses it then is not tracked and
+//! cannot be stopped.) A panic in the borrower closes the connection as well. The session is ended
+//! at the server, so that it does not waste server time: see
 //! [`MySqlPoolOptions::cancel_abandoned`].
 //!
-//! Connections have autocommit on and `completion_type` NO_CHAIN, whatever the server's defaults
-//! are and hooks have set.
+//! Connections have autocommit enabled and `completion_type` NO_CHAIN, regardless of the server's
+//! defaults and of hooks.
 //!
-//! # What is done between two borrowers
+//! # Reset between two borrowers
 //!
-//! | [`ResetLevel`] | the next borrower cannot see | costs a borrower |
+//! | [`ResetLevel`] | the next borrower cannot see | cost per return |
 //! |---|---|---|
-//! | `None` | nothing is done, except that what was cut off is closed | nothing |
-//! | `Transaction`, the default | an open transaction, table locks, another database, or answers to what somebody else asked | clean: nothing; in doubt: 0.03 ms |
+//! | `None` | nothing is reset, but an interrupted connection is closed | nothing |
+//! | `Transaction`, the default | an open transaction, table locks, another database, or answers to another borrower's statements | clean: nothing; in doubt: 0.03 ms |
 //! | `Session` | anything: every connection is closed on return; see [`MySqlManager::with_reset`] | 0.5 ms |
-//! | `Replace` | the same | the same |
+//! | `Replace` | as `Session` | as `Session` |
 //!
 //! The times are those of `examples/mysql_reset_cost.rs` with a server on the same machine. With a
-//! server elsewhere a proof is one round trip more, and a new connection at least four, or five
+//! remote server a verification is one more round trip, and a new connection at least four, or five
 //! with TLS.
 //!
 //! ```sh
@@ -57,49 +57,49 @@
 //!
 //! # What differs from `sqlx::MySqlPool`
 //!
-//! Queries, streams, `query!` and its sisters, `migrate!().run(&pool)`, `&mut *conn`, `&mut *tx`,
-//! savepoints, generic code over `Executor` and `MySqlExecutor`, and `#[sqlx::test]` functions that
-//! take `MySqlConnectOptions` stay as they are. These change; a star marks what the compiler does
-//! not find:
+//! Queries, streams, `query!` and related macros, `migrate!().run(&pool)`, `&mut *conn`, `&mut
+//! *tx`, savepoints, generic code over `Executor` and `MySqlExecutor`, and `#[sqlx::test]`
+//! functions that take `MySqlConnectOptions` need no change. The following do; a star marks changes
+//! that the compiler does not find:
 //!
 //! | with sqlx | here |
 //! |---|---|
 //! | `MySqlPool::connect(url)`, `connect_with`, `connect_lazy`, `connect_lazy_with` | `MySqlPoolOptions::new().connect(url)`, ..; the last one returns a `Result` too |
-//! | `max_connections(n)` | `pool_size(n).max_overflow(0)`: `pool_size` is kept, and `max_overflow`, 20 by default, may be opened beyond it |
+//! | `max_connections(n)` | `pool_size(n).max_overflow(0)`: up to `pool_size` connections are kept, and up to `max_overflow` (default 20) more may be opened |
 //! | `min_connections`, `acquire_timeout`, `max_lifetime` (30 min), `test_before_acquire` (always) | `min_idle`, `pool_timeout`, `pool_recycle` (1 h), `pool_pre_ping` (after 500 ms without use) |
 //! | * `idle_timeout`, by default 10 min | the same name, by default off |
 //! | `after_connect`, `before_acquire`, `after_release` | `on_connect`, `on_checkout`, `on_checkin`: an `Err` refuses the connection, where sqlx wants `Ok(false)` |
-//! | `acquire_slow_threshold` and its sisters | an observer: every acquire is reported with how long it took |
-//! | `parent`, `get_max_connections` and its sisters, `options()`, `connect_options()`, `close_event()`, `try_begin()`, `try_begin_with()` | not offered |
+//! | `acquire_slow_threshold` and related methods | an observer: every acquire is reported with its duration |
+//! | `parent`, `get_max_connections` and related methods, `options()`, `connect_options()`, `close_event()`, `try_begin()`, `try_begin_with()` | not offered |
 //! | `set_connect_options` | [`MySqlPoolOptions::credentials`] for a password that changes, else a new pool |
 //! | `sqlx::Pool<MySql>`, `sqlx::Transaction<'_, MySql>`, `PoolConnection<MySql>` in signatures | [`MySqlPool`], [`Transaction`], [`SqlLease`] |
-//! | crates that take a `&sqlx::MySqlPool`: session stores, job queues | they need a pool of sqlx's |
+//! | crates that take a `&sqlx::MySqlPool`: session stores, job queues | they need one of sqlx's pools |
 //! | `conn.detach()`, `leak()`; `close()`, `close_on_drop()`; `return_to_pool()` | `SqlLease::detach(conn)`; `SqlLease::discard(conn)`; `drop(conn)` |
-//! | * `pool.begin()` through `Acquire`, in code that is generic | begins on a connection: see [`SqlPool`] |
-//! | * `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut`, which says why; [`pool_error`] reads it |
-//! | * `close()` waits for every borrower | for 30 s at most; `close_within` reports who is left |
+//! | * `pool.begin()` through `Acquire`, in generic code | begin on a connection: see [`SqlPool`] |
+//! | * `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut` with the reason; [`pool_error`] extracts it |
+//! | * `close()` waits for every borrower | for 30 s at most; `close_within` reports the remaining holders |
 //! | `#[sqlx::test]` functions that take a pool | take the options: `(_: sqlx::pool::PoolOptions<MySql>, options: MySqlConnectOptions)` |
-//! | * a connection on which something was dropped half-way can be used on, and may give the answer to something else | its borrower gets an error that says to acquire another one |
-//! | * `try_acquire()` right after a lease was used by the driver's own means | `None` until that connection is verified, a round trip later |
-//! | * a query that was dropped runs on at the server | its session is [ended](MySqlPoolOptions::cancel_abandoned) |
-//! | * `USE` lasts for as long as the connection | until it comes back; statements that were prepared elsewhere are forgotten then |
-//! | * an unknown or contradictory parameter of a URL is ignored | it is an error; options that sqlx has parsed are taken as they are |
+//! | * a connection on which an operation was dropped can still be used, and may return answers to other statements | its borrower gets an error that says to acquire another one |
+//! | * `try_acquire()` right after a lease whose driver connection was used directly | `None` until that connection is verified, a round trip later |
+//! | * a dropped query continues at the server | its session is [ended](MySqlPoolOptions::cancel_abandoned) |
+//! | * `USE` lasts as long as the connection | until it is returned; statements that were prepared in another database are then dropped |
+//! | * an unknown or contradictory URL parameter is ignored | it is an error; options that sqlx has parsed are used as they are |
 //!
-//! One thing stays that may surprise: migrations lock out other migrators for the session, which
-//! sqlx takes back at a good end only. After an error of `migrate!().run(&mut conn)`, or when it
-//! was dropped, call `SqlLease::discard(conn)`; from a pool that gets `run(&pool)` its connection
-//! goes back with the lock. (The facade's `DatabaseConnection` sees to it.)
+//! One limitation remains: migrations take a session lock, which sqlx releases only on success.
+//! After an error of `migrate!().run(&mut conn)`, or when it was dropped, call
+//! `SqlLease::discard(conn)`; after `run(&pool)` the connection is returned with the lock. (The
+//! facade's `DatabaseConnection` handles this.)
 //!
 //! # TLS
 //!
-//! rustls, with the system's certificates. `sslmode` is sqlx's `preferred` unless the URL says
-//! otherwise, and that goes on in the clear with a server that has no TLS: write
-//! `sslmode=verify-identity`, or `ssl_ca=..`, where it matters.
+//! rustls, with the system's certificates. `sslmode` defaults to sqlx's `preferred`, which falls
+//! back to an unencrypted connection if the server has no TLS: set `sslmode=verify-identity` or
+//! `ssl_ca=..` where it matters.
 //!
 //! Without TLS, MySQL's `caching_sha2_password` and `sha256_password` need sqlx's feature
-//! `mysql-rsa`, which you turn on in your own manifest; with TLS they need nothing. Over a unix
-//! socket without TLS the driver cannot send such a password at all, and the server says `Access
-//! denied`; where MySQL has a certificate, as it has by default, the socket has TLS.
+//! `mysql-rsa`, which you enable in your own manifest; with TLS they do not. Over a Unix socket
+//! without TLS the driver cannot send such a password, and the server reports `Access denied`; if
+//! MySQL has a certificate, as it has by default, the socket has TLS.
 
 mod backend;
 mod dialer;

@@ -19,24 +19,23 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The manager over `sqlx::MySqlConnection`. [`MySqlPoolOptions`](crate::MySqlPoolOptions) makes
-/// one for you; build a core pool over it if you want to wrap one in a pool of your own.
+/// The manager of `sqlx::MySqlConnection`. [`MySqlPoolOptions`](crate::MySqlPoolOptions) creates
+/// one; use it directly to build a core pool for a custom pool.
 pub struct MySqlManager {
     dialer: Arc<Dialer>,
     reset: ResetLevel,
-    /// The database in which connections begin, as the server spells it. Known from the first one
-    /// on.
+    /// The database of new connections, as the server spells it. Known once the first one is open.
     initial_database: OnceLock<Option<String>>,
     pool_handle: WeakPoolHandle<MySql>,
     failover: FailoverDetector,
     changes: SchemaChanges,
-    /// Whether the server was asked what it allows.
+    /// Whether the server's limits were queried.
     compared: AtomicBool,
     canceller: Option<Arc<Canceller<MySql>>>,
 }
 
 impl MySqlManager {
-    /// A manager of connections that are opened with these options.
+    /// Creates a manager of connections that are opened with these options.
     pub fn new(options: MySqlConnectOptions) -> Self {
         let pool_handle = WeakPoolHandle::new();
         Self {
@@ -51,49 +50,48 @@ impl MySqlManager {
         }
     }
 
-    /// What is done to a connection between two borrowers.
+    /// Sets what is reset between two borrowers.
     ///
     /// `Transaction` also ends LOCK TABLES and FLUSH TABLES WITH READ LOCK, releases the locks of
     /// GET_LOCK if the text of a statement names it, and closes a connection on which BACKUP,
     /// HANDLER or XA was executed.
     ///
-    /// SQL cannot reset a session of MySQL: user variables, temporary tables (which can hide real
-    /// ones) and prepared statements stay, and what the protocol has for it sqlx does not offer. So
-    /// `Session` closes every connection on return, as `Replace` does: a plain SELECT can set a
-    /// variable or take a lock. With `min_idle` the next one is opened before it is asked for.
+    /// SQL cannot reset a MySQL session: user variables, temporary tables (which can hide real
+    /// ones) and prepared statements remain, and sqlx does not expose the protocol's own reset. So
+    /// `Session` closes every connection on return, as `Replace` does, because even a plain SELECT
+    /// can set a variable or take a lock. With `min_idle` a replacement is opened in advance.
     #[must_use]
     pub fn with_reset(self, level: ResetLevel) -> Self {
         Self { reset: level, ..self }
     }
 
-    /// Asks for the password, and the user, at every connect. A [link](Self::pool_handle) to the
-    /// pool retires what was opened with older ones.
+    /// Sets the credentials, which are read at every connect. With a [pool
+    /// handle](Self::pool_handle), connections that were opened with older ones are retired.
     #[must_use]
     pub fn with_credentials(self, credentials: Credentials) -> Self {
         let dialer = Arc::unwrap_or_clone(self.dialer).with_credentials(credentials);
         Self { dialer: Arc::new(dialer), ..self }
     }
 
-    /// Ends at the server what was abandoned and goes on there, `limit` being the pool's
-    /// `ping_timeout`.
+    /// Ends abandoned sessions at the server; `limit` is the pool's `ping_timeout`.
     #[must_use]
     pub fn with_cancel(self, limit: Duration) -> Self {
         Self { canceller: Some(Arc::new(Canceller::new(self.pool_handle.clone(), limit))), ..self }
     }
 
-    /// Sets these options of the sockets of all connections. By default they are the kernel's.
+    /// Sets the TCP socket options of all connections. Default: the kernel's.
     #[must_use]
     pub fn with_tcp_options(self, options: TcpOptions) -> Self {
         let dialer = Arc::unwrap_or_clone(self.dialer).with_tcp_options(options);
         Self { dialer: Arc::new(dialer), ..self }
     }
 
-    /// The manager's way to its pool, to be joined when the pool is built.
+    /// Returns the manager's handle to its pool; attach it when the pool is built.
     pub fn pool_handle(&self) -> WeakPoolHandle<MySql> {
         self.pool_handle.clone()
     }
 
-    /// Asks the first server of the pool what it allows.
+    /// Queries the server's limits at the pool's first connection.
     async fn compare(&self, conn: &mut MySqlConnection) -> Result<(), Error> {
         if !self.compared.load(Ordering::Relaxed) {
             self.pool_handle.compare(&limits(conn).await?);
@@ -102,7 +100,7 @@ impl MySqlManager {
         Ok(())
     }
 
-    /// Asks the server whether it takes writes, if that is in doubt.
+    /// Checks for a failover, if a check is due.
     async fn check_failover(&self, conn: &mut Tracked<MySql>) -> Result<bool, Error> {
         let due = self.failover.is_due();
         if due {
@@ -111,12 +109,12 @@ impl MySqlManager {
         Ok(due)
     }
 
-    /// Verifies a connection and leads it back to its database.
+    /// Verifies a connection and selects its initial database again.
     async fn verify_and_restore_database(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
         let current = verify(conn.driver_mut()).await?;
         let initial_database = self.initial_database.get().and_then(Option::as_deref);
         if current.as_deref() != initial_database {
-            // A hook may have led it elsewhere when it was opened.
+            // A hook may have selected another database when the connection was opened.
             conn.note_hooks_undone();
         }
         restore_database(conn.driver_mut(), current.as_deref(), initial_database).await
@@ -132,7 +130,7 @@ impl Manager for MySqlManager {
         let session_info = query_session(&mut conn).await?;
         self.compare(&mut conn).await?;
         self.failover.connected(session_info.takes_writes);
-        // They all begin in the same one.
+        // All connections begin in the same database.
         let _ = self.initial_database.set(session_info.database);
         let mut conn = Tracked::new(conn, &MYSQL);
         conn.share_schema_changes(&self.changes);
@@ -156,8 +154,8 @@ impl Manager for MySqlManager {
         }
         match (self.reset, conn.sync_state()) {
             (_, SyncState::Broken) => Triage::Broken,
-            // What was cut off cannot be verified: sqlx-mysql may have lost its place in the
-            // stream.
+            // An interrupted connection cannot be verified: sqlx-mysql may have lost its position
+            // in the stream.
             (_, SyncState::Interrupted) => Triage::Discard,
             (ResetLevel::Session | ResetLevel::Replace, _) => Triage::Discard,
             (ResetLevel::Transaction, _) if conn.needs_new_session() => Triage::Discard,
@@ -174,16 +172,16 @@ impl Manager for MySqlManager {
         conn.shrink();
         let may_hold_locks = conn.take_may_hold_locks();
         if self.reset == ResetLevel::None {
-            // Outdated, or large: nothing else is done at this level.
+            // Outdated, or large buffers: nothing else is reset at this level.
             return conn.refresh().await;
         }
-        // A stream without end would be read for as long as the core lets us.
+        // An endless stream would otherwise be read until the core's limit.
         let grace_period = self
             .canceller
             .as_ref()
             .filter(|_| conn.sync_state() == SyncState::Undrained)
             .map(|canceller| canceller.grace_period());
-        // Until it has been verified: whatever happens here, nobody goes on with it then.
+        // Any failure below must close the connection.
         conn.degrade(SyncState::Interrupted);
         match grace_period {
             Some(limit) => timeout(limit, self.verify_and_restore_database(conn))
@@ -205,10 +203,10 @@ impl Manager for MySqlManager {
 
     async fn close(&self, conn: Tracked<MySql>) -> Result<(), Error> {
         match (conn.sync_state(), &self.canceller) {
-            // Nobody is left to say goodbye to.
+            // The server has already closed the session.
             (SyncState::Broken, _) => Ok(()),
-            // What is said would be taken for the rest of something else, or not be heard before
-            // the end of it.
+            // A regular close would be read as the rest of another message, or only after the
+            // statement.
             (SyncState::Interrupted | SyncState::Undrained, Some(canceller)) => {
                 canceller.drop_and_end_session(conn, &*self.dialer).await;
                 Ok(())
@@ -224,13 +222,14 @@ impl Manager for MySqlManager {
 }
 
 fn drain_timed_out() -> Error {
-    let text = "the connection did not come to rest within an eighth of `ping_timeout`";
+    let text = "the connection did not finish its pending answers within an eighth of \
+        `ping_timeout`";
     Error::Io(std::io::Error::new(ErrorKind::TimedOut, text))
 }
 
 impl fmt::Debug for MySqlManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the options: they hold the password.
+        // The options are not shown: they contain the password.
         f.debug_struct("MySqlManager").field("reset", &self.reset).finish_non_exhaustive()
     }
 }

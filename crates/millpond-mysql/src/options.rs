@@ -1,4 +1,4 @@
-//! Building a MySQL pool: from a URL or sqlx's options.
+//! Builds a MySQL pool from a URL or sqlx's options.
 
 use crate::manager::MySqlManager;
 use crate::url::parse;
@@ -11,7 +11,7 @@ use sqlx::{Error, MySql, MySqlConnection};
 /// A pool of MySQL or MariaDB connections: a drop-in for `sqlx::MySqlPool`.
 pub type MySqlPool = SqlPool<MySql>;
 
-/// How a MySQL pool is to be: kind, settings, hooks.
+/// The options of a MySQL pool: kind, settings, hooks.
 ///
 /// ```
 /// use millpond_mysql::MySqlPoolOptions;
@@ -33,20 +33,20 @@ pub struct MySqlPoolOptions {
 }
 
 impl MySqlPoolOptions {
-    /// The defaults: those of the guide, [`PoolKind::Queue`].
+    /// Creates options with the default settings and [`PoolKind::Queue`].
     pub fn new() -> Self {
         Self { settings: SqlPoolSettings::new("mysql"), kind: PoolKind::Queue, credentials: None }
     }
 
-    /// How connections are pooled: [`PoolKind::Queue`] or [`PoolKind::Null`].
+    /// Sets how connections are pooled: [`PoolKind::Queue`] or [`PoolKind::Null`].
     pub fn pool(mut self, kind: PoolKind) -> Self {
         self.kind = kind;
         self
     }
 
-    /// Where the password comes from, and the user if it changes too: a file, a variable, a
-    /// callback. It is asked at every connect, so a rotation needs no restart; see [`Credentials`].
-    /// Default: the URL or the options.
+    /// Sets where the password comes from, and the user if it changes too: a file, a variable, a
+    /// callback. They are read at every connect, so a rotation needs no restart; see
+    /// [`Credentials`]. Default: the URL or the options.
     ///
     /// ```
     /// use millpond_mysql::{Credentials, MySqlPoolOptions};
@@ -61,50 +61,49 @@ impl MySqlPoolOptions {
         self
     }
 
-    /// Whether what was abandoned and goes on at the server is ended there. Default: yes.
+    /// Sets whether abandoned sessions are ended at the server. Default: true.
     ///
-    /// The server executes a query whose future was dropped to its end. So when its connection has
-    /// been closed, KILL ends its session, over a connection that is opened for it in the place of
-    /// the closed one, one at a time. A stream that was dropped half-way is read on for an eighth
-    /// of `ping_timeout`; after that it is treated likewise. The server must let the user connect
-    /// once more, and MySQL and MariaDB let every user end its own sessions.
+    /// The server continues a query whose future was dropped. So when its connection has been
+    /// closed, KILL ends its session, over a new connection in the slot of the closed one, one at a
+    /// time. A dropped stream is drained for an eighth of `ping_timeout`, and then treated
+    /// likewise. The server must allow the user one more connection; MySQL and MariaDB let every
+    /// user end its own sessions.
     pub fn cancel_abandoned(mut self, cancel: bool) -> Self {
         self.settings.cancel_abandoned = cancel;
         self
     }
 
-    /// Makes a pool from a URL, and opens a first connection to see that it works.
+    /// Builds a pool from a URL, and opens a first connection to check that it works.
     ///
     /// `mysql://user:password@host:port/database?parameter=value`, also with `mariadb` and with the
     /// drivers of SQLAlchemy (`mysql+pymysql`, `+aiomysql`, `+asyncmy`, `+mysqldb`,
-    /// `+mysqlconnector`, `+mariadbconnector`). What is left out is as with sqlx: `root`, no
+    /// `+mysqlconnector`, `+mariadbconnector`). Missing parts default as in sqlx: `root`, no
     /// password, `localhost`, port 3306, no database. In user and password write `/`, `?`, `#`, `:`
-    /// and `%` as `%2F`, `%3F`, `%23`, `%3A` and `%25`; every other character may stand for itself.
+    /// and `%` as `%2F`, `%3F`, `%23`, `%3A` and `%25`; every other character may be written as it
+    /// is.
     ///
     /// | parameter | |
     /// |---|---|
     /// | `sslmode` | `disabled`, `preferred`, `required`, `verify-ca`, `verify-identity`, or as with PostgreSQL `disable`, `prefer`, `require`, `verify-full` |
-    /// | `ssl_ca`, `sslrootcert` | the authority, a file; without `sslmode` it means `verify-identity`, with `required` `verify-ca` |
+    /// | `ssl_ca`, `sslrootcert` | the file of the certificate authority; without `sslmode` it means `verify-identity`, with `required` `verify-ca` |
     /// | `ssl_check_hostname` | `true` or `false`, beside `ssl_ca` and without `sslmode`; `false` means `verify-ca` |
-    /// | `ssl_cert`, `ssl_key` | a certificate for the client, both or neither; without `sslmode` they mean `required` |
+    /// | `ssl_cert`, `ssl_key` | the client certificate and its key, both or neither; without `sslmode` they mean `required` |
     /// | `charset`, `collation` | `utf8mb4` (the default), `utf8mb3` or `utf8`, and a collation of it: the driver writes UTF-8 |
-    /// | `time_zone` | `+00:00` (the default) or another one; see `MySqlConnectOptions::timezone` |
+    /// | `time_zone` | `+00:00` (the default) or another time zone; see `MySqlConnectOptions::timezone` |
     /// | `unix_socket` | the path of a socket instead of host and port |
-    /// | `statement_cache_capacity` | how many prepared statements a connection keeps |
+    /// | `statement_cache_capacity` | the number of prepared statements that a connection caches |
     ///
-    /// Every name may be written with `-` or `_`, and `sslca` and the like without either.
-    /// Everything else is an error, and so is what contradicts itself. Without any of the TLS
-    /// parameters sqlx's `preferred` holds, which goes on in the clear with a server that has no
-    /// TLS.
+    /// Names may be written with `-` or `_`, and `sslca` and similar ones without either. Every
+    /// other parameter is an error, and so are contradictions. Without TLS parameters sqlx's
+    /// `preferred` applies, which falls back to an unencrypted connection if the server has no TLS.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for what is wrong with the URL or the settings; otherwise that of the
-    /// first connection.
+    /// `Error::Configuration` for an invalid URL or setting; the error of the first connection.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the pool.
+    /// If the future is dropped, the pool is dropped.
     ///
     /// # Examples
     ///
@@ -121,25 +120,25 @@ impl MySqlPoolOptions {
         first(self.connect_lazy(url)?).await
     }
 
-    /// Reads a URL as [`connect`](Self::connect) does, for [`connect_with`](Self::connect_with).
+    /// Parses a URL as [`connect`](Self::connect) does, for [`connect_with`](Self::connect_with).
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for what is wrong with the URL.
+    /// `Error::Configuration` for an invalid URL.
     pub fn parse_url(url: &str) -> Result<MySqlConnectOptions, Error> {
         Ok(parse(url)?)
     }
 
-    /// Makes a pool from a URL. Nothing is opened until somebody asks for a connection.
+    /// Builds a pool from a URL. The first connection is opened by the first acquire.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for what is wrong with the URL or the settings.
+    /// `Error::Configuration` for an invalid URL or setting.
     pub fn connect_lazy(self, url: &str) -> Result<MySqlPool, Error> {
         self.connect_lazy_with(parse(url)?)
     }
 
-    /// Makes a pool from sqlx's options, and opens a first connection to see that it works.
+    /// Builds a pool from sqlx's options, and opens a first connection to check that it works.
     ///
     /// # Errors
     ///
@@ -147,16 +146,16 @@ impl MySqlPoolOptions {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the pool.
+    /// If the future is dropped, the pool is dropped.
     pub async fn connect_with(self, options: MySqlConnectOptions) -> Result<MySqlPool, Error> {
         first(self.connect_lazy_with(options)?).await
     }
 
-    /// Makes a pool from sqlx's options. Nothing is opened until somebody asks for a connection.
+    /// Builds a pool from sqlx's options. The first connection is opened by the first acquire.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for what is wrong with the settings.
+    /// `Error::Configuration` for an invalid setting.
     pub fn connect_lazy_with(self, options: MySqlConnectOptions) -> Result<MySqlPool, Error> {
         let Self { settings, kind, credentials } = self;
         settings.check()?;

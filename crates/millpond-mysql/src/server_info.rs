@@ -1,4 +1,4 @@
-//! What is asked of a server about itself: whether it takes writes, and what it allows.
+//! Queries about the server: whether it accepts writes, and its limits.
 
 use crate::error_class::{is_fatal, server_error};
 use millpond_sqlx::backend_api::ServerLimits;
@@ -6,24 +6,25 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Error, MySqlConnection, Row, raw_sql};
 use std::time::Duration;
 
-/// An expression for whether the server takes writes. `read_only` is a number or a word, depending
-/// on the version; the readers of some clouds have the other one.
+/// An expression for whether the server accepts writes. `read_only` is a number or a word,
+/// depending on the version; the read replicas of some cloud providers set `innodb_read_only`
+/// instead.
 pub(crate) const TAKES_WRITES: &str = "CAST(@@read_only AS CHAR) IN ('0', 'OFF') AND \
     CAST(@@innodb_read_only AS CHAR) IN ('0', 'OFF')";
 
-/// Whether the server takes writes now.
+/// Queries whether the server accepts writes.
 pub(crate) async fn takes_writes(conn: &mut MySqlConnection) -> Result<bool, Error> {
     raw_sql(AssertSqlSafe(format!("SELECT {TAKES_WRITES}"))).fetch_one(conn).await?.try_get(0)
 }
 
-/// The port from which the server sees this connection come, if it tells.
+/// Queries the client port of this connection as the server sees it, if it shows one.
 pub(crate) async fn own_port(conn: &mut MySqlConnection) -> Result<Option<u16>, Error> {
     const SQL: &str = "SELECT HOST FROM information_schema.PROCESSLIST WHERE ID = CONNECTION_ID()";
     let host: Option<String> = ask(conn, SQL).await?.and_then(|row| row.try_get(0).ok());
     Ok(host.and_then(|host| host.rsplit_once(':')?.1.parse().ok()))
 }
 
-/// What the server allows this user.
+/// Queries the server's limits for this user.
 pub(crate) async fn limits(conn: &mut MySqlConnection) -> Result<ServerLimits, Error> {
     const SQL: &str = "SELECT CAST(@@max_connections AS UNSIGNED) AS server, \
          CAST(@@max_user_connections AS UNSIGNED) AS user, CAST(@@wait_timeout AS \
@@ -42,7 +43,7 @@ pub(crate) async fn limits(conn: &mut MySqlConnection) -> Result<ServerLimits, E
     })
 }
 
-/// `None` from something that only speaks MySQL's protocol, and does not know what is asked.
+/// Returns `None` if the server only speaks MySQL's protocol and does not support the query.
 async fn ask(conn: &mut MySqlConnection, sql: &'static str) -> Result<Option<MySqlRow>, Error> {
     match raw_sql(sql).fetch_optional(conn).await {
         Err(error)
@@ -55,7 +56,7 @@ async fn ask(conn: &mut MySqlConnection, sql: &'static str) -> Result<Option<MyS
     }
 }
 
-/// A limit of 0 is none.
+/// A limit of 0 means no limit.
 fn number(row: &MySqlRow, column: &str) -> Option<u64> {
     row.try_get(column).ok().filter(|limit| *limit > 0)
 }

@@ -1,5 +1,5 @@
-//! Connection URLs: sqlx's forms and SQLAlchemy's, strictly. Nothing is ignored, since what is
-//! ignored is missed later: sqlx goes on in the clear at `?ssl=require`.
+//! Parses connection URLs strictly, in sqlx's and SQLAlchemy's forms. Nothing is ignored: sqlx
+//! would silently connect without encryption for `?ssl=require`.
 
 use millpond_sqlx::backend_api::{ServerUrl, UrlError, UrlForm, UrlProblem};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
@@ -23,15 +23,15 @@ static FORM: UrlForm = UrlForm {
     ],
 };
 
-const BELONGS_BEFORE_QUERY: &str = "it has its place before the ?";
+const BELONGS_BEFORE_QUERY: &str = "write it before the ?";
 
-/// Reads a URL.
+/// Parses a URL.
 pub(crate) fn parse(url: &str) -> Result<MySqlConnectOptions, UrlError> {
     let url = ServerUrl::read(url, &FORM)?;
     Parts::gather(url).and_then(|parts| parts.options()).map_err(|problem| problem.with_form(&FORM))
 }
 
-/// What a URL says, each thing once, by one name.
+/// The contents of a URL, each parameter once, under one name.
 #[derive(Default)]
 struct Parts {
     server: ServerUrl,
@@ -65,7 +65,7 @@ impl Parts {
                 "true" | "false" => self.put("ssl_check_hostname", value),
                 _ => wrong("true or false"),
             },
-            // sqlx writes its strings in UTF-8 whatever it tells the server.
+            // sqlx sends strings in UTF-8 regardless of the character set that it announces.
             "charset" if !["utf8mb4", "utf8mb3", "utf8"].contains(&value.as_str()) => {
                 wrong("utf8mb4, utf8mb3 or utf8")
             }
@@ -75,10 +75,10 @@ impl Parts {
             }
             "collation" => self.put("collation", value),
             "timezone" | "time-zone" => {
-                // A `+` in a URL is a space.
+                // A `+` in a URL was decoded as a space.
                 let zone = value.replace(' ', "+");
                 if zone.is_empty() || !zone.chars().all(is_zone) {
-                    return wrong("a time zone, +00:00 or Europe/Paris for one");
+                    return wrong("a time zone, such as +00:00 or Europe/Paris");
                 }
                 self.put("time_zone", zone)
             }
@@ -103,7 +103,8 @@ impl Parts {
         self.parameters.get(name).map(String::as_str)
     }
 
-    /// What is meant by all that is said of TLS. A setting that would be of no effect is an error.
+    /// Returns the TLS mode that follows from all TLS parameters. A parameter that would have no
+    /// effect is an error.
     fn ssl_mode(&self) -> Result<MySqlSslMode, UrlProblem> {
         let has = |name| self.get(name).is_some();
         if has("ssl_cert") != has("ssl_key") {
@@ -115,10 +116,10 @@ impl Parts {
             }
             (None, false, Some(_)) => conflict("ssl_check_hostname", "together with ssl_ca"),
             (None, true, Some("false")) | (Some("verify-ca"), ..) => Ok(MySqlSslMode::VerifyCa),
-            // As SQLAlchemy's usual driver has it: a URL that names an authority wants the server
+            // As in SQLAlchemy's usual driver, a certificate authority implies that the server is
             // verified.
             (None, true, _) | (Some("verify-identity"), ..) => Ok(MySqlSslMode::VerifyIdentity),
-            // sqlx would encrypt and look at nothing.
+            // sqlx would encrypt without verifying.
             (Some("required"), true, _) => Ok(MySqlSslMode::VerifyCa),
             (Some("required"), false, _) => Ok(MySqlSslMode::Required),
             (Some(_), true, _) => {
@@ -165,7 +166,7 @@ impl Parts {
         if let Some(user) = user {
             options = options.username(user);
         }
-        // The server takes an empty one for a wrong one where the account has none.
+        // The server treats an empty password as a wrong one if the account has none.
         if let Some(password) = password.as_deref().filter(|password| !password.is_empty()) {
             options = options.password(password);
         }
@@ -186,7 +187,7 @@ fn conflict<T>(name: &str, expected: &'static str) -> Result<T, UrlProblem> {
     Err(UrlProblem::Value { name: name.to_owned(), expected })
 }
 
-/// The one name of a mode, whether it is written as for MySQL or as for PostgreSQL.
+/// Returns the canonical name of a mode, written as for MySQL or as for PostgreSQL.
 fn mode(value: &str) -> Option<&'static str> {
     Some(match value.to_ascii_lowercase().replace('_', "-").as_str() {
         "disabled" | "disable" => "disabled",
@@ -198,7 +199,8 @@ fn mode(value: &str) -> Option<&'static str> {
     })
 }
 
-/// What a collation is made of. sqlx puts it into SQL as it is, and likewise the time zone.
+/// Returns true for a character of a collation name. sqlx inserts collation and time zone into SQL
+/// without quoting.
 fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
@@ -278,7 +280,7 @@ mod tests {
             "time_zone='",
             "time_zone=",
         ] {
-            assert!(text(query).contains("has to be"), "{query}");
+            assert!(text(query).contains("must be"), "{query}");
         }
         for (host, way_out) in [("[::1", "in brackets"), ("%2Frun%2Fmysqld.sock", "unix_socket")] {
             assert!(

@@ -1,4 +1,4 @@
-//! What PostgreSQL brings along to be pooled, apart from opening connections.
+//! PostgreSQL's implementation of [`Backend`].
 
 use crate::error_class;
 use crate::verify::{check_sync, is_late, mark, transaction_state, verify};
@@ -10,7 +10,7 @@ use millpond_sqlx::backend_api::{
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Connection, Error, PgConnection, Postgres, Row};
 
-/// PostgreSQL's answers to what a tracked connection has to know.
+/// PostgreSQL's [`Backend`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PgBackend;
 
@@ -19,13 +19,14 @@ impl Backend<Postgres> for PgBackend {
     fn effect(&self, sql: &str) -> StatementEffect {
         match effect_of(sql) {
             StatementEffect::None => StatementEffect::None,
-            // PostgreSQL has no setting that turns autocommit off, so doubt ends with the proof.
+            // PostgreSQL has no setting that disables autocommit, so doubt ends with a
+            // verification.
             _ => StatementEffect::Doubt,
         }
     }
 
     fn stops_after_one_row(&self) -> bool {
-        // The driver reads on to the end, for errors that come after the rows.
+        // The driver reads to the end, for errors that follow the rows.
         true
     }
 
@@ -59,7 +60,7 @@ impl Backend<Postgres> for PgBackend {
         mentions(sql, "pg", "advisory_lock") || mentions(sql, "pg_try", "advisory_lock")
     }
 
-    /// A notification that comes while a statement is executed is an error of that statement.
+    /// The driver reports a notification that arrives during a statement as that statement's error.
     fn subscribes(&self, sql: &str) -> bool {
         has(sql, "listen")
     }
@@ -97,7 +98,7 @@ impl Backend<Postgres> for PgBackend {
     }
 
     fn mark_is_savepoint(&self) -> bool {
-        // It is the time at which the transaction began.
+        // The mark is the time at which the transaction began.
         false
     }
 
@@ -106,7 +107,7 @@ impl Backend<Postgres> for PgBackend {
     }
 
     fn ends_transaction(&self, keyword: &str) -> MayEnd {
-        // PREPARE TRANSACTION; a procedure cannot end a transaction that it has not begun.
+        // PREPARE TRANSACTION; a procedure cannot end a transaction that it did not begin.
         if keyword.eq_ignore_ascii_case("PREPARE") { MayEnd::Perhaps } else { MayEnd::Never }
     }
 
@@ -115,11 +116,11 @@ impl Backend<Postgres> for PgBackend {
     }
 }
 
-/// Whether a word stands anywhere in a text, be it in a string: what is undone or prepared anew for
-/// nothing costs a round trip.
+/// Returns true if a text contains a word, also within strings: a false positive costs one round
+/// trip.
 fn has(sql: &str, word: &str) -> bool {
     sql.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
 }
 
-/// The one that every connection refers to.
+/// The instance that all connections share.
 pub(crate) static POSTGRES: PgBackend = PgBackend;

@@ -1,4 +1,4 @@
-//! Opens the driver's connections: to which address, as whom, and for what stands in between.
+//! Opens driver connections: address, login, and pooler settings.
 
 use crate::error_class;
 use crate::pooler_detection::STARTUP_REFUSED;
@@ -15,10 +15,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The limit of a connect for a cancel, which has a shorter one around it.
+/// The limit of a connect for a cancel; the canceller enforces a shorter one.
 const CANCEL_LIMIT: Duration = Duration::from_secs(10);
 
-/// Opens the connections of a pool, and those that its cancels go over.
+/// Opens the connections of a pool and of its cancels.
 #[derive(Clone)]
 pub(crate) struct Dialer {
     options: PgConnectOptions,
@@ -36,10 +36,10 @@ impl Dialer {
         Self { rotation: Some(Arc::new(Rotation::new(credentials))), ..self }
     }
 
-    /// The same for PgBouncer in transaction mode.
+    /// Adapts the options to PgBouncer in transaction mode.
     pub(crate) fn behind_pgbouncer(self) -> Self {
-        // What is remembered as prepared would be looked for on another server. A stock PgBouncer
-        // refuses `extra_float_digits`, without which servers tell floats exactly since version 12.
+        // Cached statements would be missing on another server. A stock PgBouncer refuses
+        // `extra_float_digits`, without which servers since version 12 still send exact floats.
         let options = self.options.statement_cache_capacity(0).extra_float_digits(None);
         Self { options, ..self }
     }
@@ -59,7 +59,7 @@ impl Dialer {
         Ok(conn)
     }
 
-    /// Connects; the kernel watches over the socket.
+    /// Connects and sets the TCP socket options.
     async fn dial(
         &self,
         options: &PgConnectOptions,
@@ -74,7 +74,7 @@ impl Dialer {
     }
 }
 
-/// Connects; where the host has several addresses, to one that answers.
+/// Connects; if the host has several addresses, to one that responds.
 async fn dial(options: &PgConnectOptions, limit: Duration) -> Result<PgConnection, Error> {
     let host = if options.get_socket().is_some() { "/" } else { options.get_host() };
     let target = Target { host, port: options.get_port(), limit };
@@ -86,7 +86,7 @@ async fn dial(options: &PgConnectOptions, limit: Duration) -> Result<PgConnectio
     conn.map_err(with_hint)
 }
 
-/// Connects to one address. Where TLS asks for the host by its name, it goes on doing so.
+/// Connects to one address. TLS still verifies the host name.
 async fn to_address(options: PgConnectOptions, address: SocketAddr) -> Result<PgConnection, Error> {
     match options.get_ssl_mode() {
         #[cfg(unix)]
@@ -102,7 +102,7 @@ async fn connect(options: PgConnectOptions) -> Result<PgConnection, Error> {
     options.connect().await.map_err(error_class::without_password)
 }
 
-/// An error of a connect, with the way out where it needs one.
+/// Adds a hint to an error of a connect where it needs one.
 fn with_hint(error: Error) -> Error {
     if error_class::refuses_startup(&error) {
         Error::Configuration(format!("{STARTUP_REFUSED} ({error})").into())
@@ -111,7 +111,7 @@ fn with_hint(error: Error) -> Error {
     }
 }
 
-/// The same options for the login of a provider.
+/// Returns the options with this login.
 pub(crate) fn with_login(options: PgConnectOptions, login: &Login) -> PgConnectOptions {
     let options = options.password(&login.password);
     match &login.user {

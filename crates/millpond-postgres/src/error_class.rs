@@ -1,4 +1,4 @@
-//! What SQLSTATEs mean for a connection and for the pool.
+//! Classifies SQLSTATEs, for the connection and for the pool.
 
 use millpond_core::ErrorClass;
 use millpond_sqlx::backend_api::{CacheValidity, ErrorImpact, is_failover};
@@ -6,24 +6,23 @@ use sqlx::Error;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 use std::io::ErrorKind;
 
-/// A server that takes no writes: perhaps no longer the one to talk to, but `BEGIN READ ONLY`
-/// causes it as well.
+/// The server accepts no writes: perhaps after a failover, but `BEGIN READ ONLY` causes it as well.
 const READ_ONLY: &str = "25006";
 
-/// A violation of the protocol, says PostgreSQL; PgBouncer says everything with it.
+/// A protocol violation in PostgreSQL; PgBouncer uses it for all its errors.
 const PROTOCOL_VIOLATION: &str = "08P01";
 
-/// The server shuts down, or somebody has ended this one session.
+/// The server is shutting down, or this session was terminated.
 const ADMIN_SHUTDOWN: &str = "57P01";
 
-/// What an error of `connect` or `ping` means for the pool.
+/// Classifies an error of `connect` or `ping` for the pool.
 pub(crate) fn classify(error: &Error) -> ErrorClass {
     match error {
         _ if is_failover(error) => ErrorClass::Failover,
         Error::Configuration(_) | Error::InvalidArgument(_) | Error::Tls(_) => {
             ErrorClass::Permanent
         }
-        // rustls tells so of a certificate that it does not accept.
+        // rustls reports this for a certificate that it does not accept.
         Error::Io(error) if error.kind() == ErrorKind::InvalidData => ErrorClass::Permanent,
         Error::Io(_) => ErrorClass::Transient,
         Error::Protocol(_) | Error::WorkerCrashed => ErrorClass::Connection,
@@ -41,15 +40,14 @@ pub(crate) fn classify(error: &Error) -> ErrorClass {
     }
 }
 
-/// What failed while a connection was opened, with a way out where the driver's own words have
-/// none.
+/// Adds a hint to an error of a connect where the driver's message has none.
 pub(crate) fn with_hint(error: Error) -> Error {
     let Error::Protocol(text) = &error else { return error };
     let hint = if text.contains("authentication method")
         || text.contains("SASL authentication mechanisms")
     {
-        "the driver knows passwords in the clear, MD5 and SCRAM-SHA-256; let pg_hba.conf ask this \
-         user for one of them"
+        "the driver supports clear-text passwords, MD5 and SCRAM-SHA-256; configure one of them \
+         for this user in pg_hba.conf"
     } else if ["SSLRequest", "unknown message type", "establish: unexpected"]
         .iter()
         .any(|sign| text.contains(sign))
@@ -61,7 +59,7 @@ pub(crate) fn with_hint(error: Error) -> Error {
     Error::Configuration(format!("{text}: {hint}").into())
 }
 
-/// What an error says about the connection on which a statement ended with it.
+/// Returns what a statement's error means for its connection.
 pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
     match error {
         Error::Database(_) => match server_error(error) {
@@ -75,14 +73,14 @@ pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
     }
 }
 
-/// The driver shows the character of a password that SCRAM does not allow; this does not.
+/// Replaces the driver's error that shows a character of the password.
 pub(crate) fn without_password(error: Error) -> Error {
     match &error {
         Error::Configuration(why) if why.to_string().contains("saslprep password") => {
             Error::Configuration(
-                "the password has a character that SCRAM does not allow (RFC 4013: a control \
-             character, or one that is newer than Unicode 3.2, such as most emoji): set \
-             another password"
+                "the password contains a character that SCRAM does not allow (RFC 4013: a control \
+             character, or one that is newer than Unicode 3.2, such as most emoji): set another \
+             password"
                     .into(),
             )
         }
@@ -90,13 +88,13 @@ pub(crate) fn without_password(error: Error) -> Error {
     }
 }
 
-/// Whether an error may mean that the server has become a standby or is going to.
+/// Returns true if an error may mean that the server has become or will become a standby.
 pub(crate) fn is_suspicious(error: &Error) -> bool {
     server_error(error)
         .is_some_and(|server_error| matches!(server_error.code(), READ_ONLY | ADMIN_SHUTDOWN))
 }
 
-/// What an error says about what the driver remembers of statements and types.
+/// Returns what an error means for the driver's cached statements and types.
 pub(crate) fn cache_validity(error: &Error) -> CacheValidity {
     match server_error(error) {
         Some(server_error) => {
@@ -106,7 +104,8 @@ pub(crate) fn cache_validity(error: &Error) -> CacheValidity {
     }
 }
 
-/// By the server's routine where the code has other meanings too: messages are translated.
+/// Where the code has several meanings, the server's routine decides, since messages are
+/// translated.
 fn cache_validity_of(code: &str, routine: Option<&str>, message: &str) -> CacheValidity {
     match code {
         // There is no such prepared statement, or there is one of that name already.
@@ -115,18 +114,18 @@ fn cache_validity_of(code: &str, routine: Option<&str>, message: &str) -> CacheV
         "0A000" if routine == Some("RevalidateCachedQuery") => CacheValidity::Outdated,
         // This one is never translated.
         "XX000" if message.starts_with("cache lookup failed for") => CacheValidity::Outdated,
-        // The wrong type: it may be one of the same name that was there before.
+        // A wrong type: it may have replaced one of the same name.
         "42804" | "42809" | "42883" | "42704" => CacheValidity::Doubtful,
         _ => CacheValidity::Valid,
     }
 }
 
-/// The server's own words.
+/// Returns the error as the server's, if it is one.
 pub(crate) fn server_error(error: &Error) -> Option<&PgDatabaseError> {
     error.as_database_error()?.try_downcast_ref()
 }
 
-/// Whether the server ends the session with such an error.
+/// Returns true if the server ends the session with such an error.
 pub(crate) fn is_fatal(server_error: &PgDatabaseError) -> bool {
     matches!(server_error.severity(), PgSeverity::Fatal | PgSeverity::Panic)
         || ends_the_session(server_error.code())
@@ -138,9 +137,9 @@ fn ends_the_session(code: &str) -> bool {
     code.starts_with("08") || matches!(code, "57P01" | "57P02" | "57P04" | "57P05" | "25P03")
 }
 
-/// Who may not come in will not be let in the next time either: wrong password or role, no such
-/// database or one that takes no connections, no right to connect, a start-up setting that does not
-/// exist or has no such value.
+/// Login failures that a retry cannot fix: wrong password or role, no such database or one that
+/// accepts no connections, no right to connect, a startup parameter that does not exist or has no
+/// such value.
 fn is_permanent(code: &str) -> bool {
     matches!(
         code,
@@ -148,8 +147,8 @@ fn is_permanent(code: &str) -> bool {
     )
 }
 
-/// What PgBouncer says with the code that means everything to it; as it is written, it is never
-/// translated. What comes from its server is passed on in the same way.
+/// Classifies PgBouncer's errors, which all have the same code, by their message, which is never
+/// translated. Errors of its server are forwarded with their messages.
 fn classify_pooler_error(message: &str) -> ErrorClass {
     const PERMANENT: [&str; 14] = [
         "no such database",
@@ -172,7 +171,7 @@ fn classify_pooler_error(message: &str) -> ErrorClass {
     if permanent { ErrorClass::Permanent } else { ErrorClass::Transient }
 }
 
-/// Whether a pooler has refused what the driver asks every server for.
+/// Returns true if a pooler refused a parameter that the driver sends to every server.
 pub(crate) fn refuses_startup(error: &Error) -> bool {
     server_error(error).is_some_and(|server_error| {
         server_error.code() == PROTOCOL_VIOLATION

@@ -1,22 +1,22 @@
-//! A text as PostgreSQL's lexer reads it, as far as it takes to find where its statements begin and
-//! end.
+//! Lexes PostgreSQL texts, as far as is needed to find where statements begin and end.
 
-/// A part of a text. Comments and blanks are passed over.
+/// A token of a text. Comments and blanks are skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part<'a> {
     /// A keyword or a name.
     Word(&'a str),
-    /// A name in double quotes, as it is written between them.
+    /// A name in double quotes, without the quotes.
     Quoted(&'a str),
     /// `;`
     End,
     /// A string, a number, an operator.
     Other,
-    /// What depends on a setting of the server, or has no end. Nothing is known of what follows.
+    /// A token that depends on a server setting, or is not terminated. The rest of the text is
+    /// unknown.
     Unclear,
 }
 
-/// The parts of a text in their order.
+/// The tokens of a text, in order.
 pub(crate) struct Parts<'a> {
     rest: &'a str,
 }
@@ -36,7 +36,7 @@ impl<'a> Parts<'a> {
         self.skip(self.rest.bytes().position(|byte| !wanted(byte)).unwrap_or(self.rest.len()))
     }
 
-    /// Past the end of what has begun, if it has one.
+    /// Skips past `end`, if the text contains it.
     fn skip_past(&mut self, end: &str) -> Option<&'a str> {
         let (inside, rest) = self.rest.split_once(end)?;
         self.rest = rest;
@@ -48,8 +48,8 @@ impl<'a> Parts<'a> {
         Part::Unclear
     }
 
-    /// A string whose opening quote has been read. Whether a backslash escapes in a plain one is a
-    /// setting.
+    /// Reads a string after its opening quote. Whether a backslash escapes in a plain string is a
+    /// server setting.
     fn string(&mut self, escapes: bool) -> Part<'a> {
         loop {
             let Some(at) = self.rest.find(['\'', '\\']) else { return self.unclear() };
@@ -68,7 +68,7 @@ impl<'a> Parts<'a> {
         }
     }
 
-    /// A comment whose `/*` has been read; they nest.
+    /// Skips a comment after its `/*`; comments nest.
     fn comment(&mut self) -> Option<Part<'a>> {
         let mut depth = 1_usize;
         while depth > 0 {
@@ -87,7 +87,7 @@ impl<'a> Parts<'a> {
         None
     }
 
-    /// `$1`, or `$tag$ .. $tag$`, at whose first `$` the text stands.
+    /// Reads `$1`, or `$tag$ .. $tag$`, from its first `$`.
     fn dollar(&mut self) -> Part<'a> {
         let after = self.rest.get(1..).unwrap_or_default();
         let tag = after
@@ -103,7 +103,7 @@ impl<'a> Parts<'a> {
         Part::Other
     }
 
-    /// What begins with this byte; `None` for what is passed over.
+    /// Reads the token that begins with this byte; `None` for blanks and comments.
     fn part(&mut self, byte: u8) -> Option<Part<'a>> {
         let escapes = matches!(byte, b'e' | b'E') && self.rest.as_bytes().get(1) == Some(&b'\'');
         match byte {

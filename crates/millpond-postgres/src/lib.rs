@@ -20,23 +20,23 @@
 //! # }
 //! ```
 //!
-//! # In step
+//! # Sync state
 //!
-//! A connection comes back without I/O if all that was done with it were single statements that ran
-//! to their end. Otherwise the pool's maintenance task asks the server, in one round trip, for a
-//! nonce and whether a transaction is open, before the next borrower can get the connection: a raw
-//! `BEGIN`, a cancelled `begin()`, a script that failed half-way, a dropped stream, a panic leave
-//! nothing behind. What cannot be verified within `ping_timeout` is closed.
+//! A connection is returned without I/O if only single statements were executed on it and all
+//! completed. Otherwise the pool's maintenance task queries a nonce and whether a transaction is
+//! open, in one round trip, before the connection is lent again: so a raw `BEGIN`, a cancelled
+//! `begin()`, a script that failed midway, a dropped stream or a panic leave nothing behind. A
+//! connection that cannot be verified within `ping_timeout` is closed.
 //!
-//! A query that was cut off goes on at the server. What does not end by itself soon is cancelled
-//! there, so that it does not hold its place: see [`PgPoolOptions::cancel_abandoned`].
+//! A dropped query continues at the server. If it does not end soon, it is cancelled there, so that
+//! it does not hold a slot: see [`PgPoolOptions::cancel_abandoned`].
 //!
-//! # What is done between two borrowers
+//! # Reset between two borrowers
 //!
-//! | [`ResetLevel`] | the next borrower cannot see | cost of a return |
+//! | [`ResetLevel`] | the next borrower cannot see | cost per return |
 //! |---|---|---|
-//! | `None` | nothing is done | nothing |
-//! | `Transaction`, the default | an open transaction, or answers to what somebody else asked | nothing if clean, else a round trip, 0.13 ms |
+//! | `None` | nothing is reset | nothing |
+//! | `Transaction`, the default | an open transaction, or answers to another borrower's statements | nothing if clean, else a round trip, 0.13 ms |
 //! | `Session` | role, settings, search path, temporary tables, advisory locks, LISTEN and cursors either; see [`PgManager::with_reset`] | two round trips, 0.25 ms |
 //! | `Replace` | anything: every connection is closed on return | a new connection, 2.5 ms |
 //!
@@ -50,47 +50,46 @@
 //!
 //! # What differs from `sqlx::PgPool`
 //!
-//! Queries, streams, `query!` and its sisters, `migrate!().run(&pool)`, `&mut *conn`, `&mut *tx`,
-//! savepoints, generic code over `Executor` and `PgExecutor`, and `#[sqlx::test]` functions that
-//! take `PgConnectOptions` stay as they are. These change; a star marks what the compiler does not
-//! find:
+//! Queries, streams, `query!` and related macros, `migrate!().run(&pool)`, `&mut *conn`, `&mut
+//! *tx`, savepoints, generic code over `Executor` and `PgExecutor`, and `#[sqlx::test]` functions
+//! that take `PgConnectOptions` need no change. The following do; a star marks changes that the
+//! compiler does not find:
 //!
 //! | with sqlx | here |
 //! |---|---|
 //! | `PgPool::connect(url)`, `connect_with`, `connect_lazy`, `connect_lazy_with` | `PgPoolOptions::new().connect(url)`, ..; the last one returns a `Result` too |
-//! | `max_connections(n)` | `pool_size(n).max_overflow(0)`: `pool_size` is kept, and `max_overflow`, 20 by default, may be opened beyond it |
+//! | `max_connections(n)` | `pool_size(n).max_overflow(0)`: up to `pool_size` connections are kept, and up to `max_overflow` (default 20) more may be opened |
 //! | `min_connections`, `acquire_timeout`, `max_lifetime` (30 min), `test_before_acquire` (always) | `min_idle`, `pool_timeout`, `pool_recycle` (1 h), `pool_pre_ping` (after 500 ms without use) |
 //! | * `idle_timeout`, by default 10 min | the same name, by default off |
 //! | `after_connect`, `before_acquire`, `after_release` | `on_connect`, `on_checkout`, `on_checkin`: an `Err` refuses the connection, where sqlx wants `Ok(false)` |
-//! | `acquire_slow_threshold` and its sisters | an observer: every acquire is reported with how long it took |
-//! | `parent`, `get_max_connections` and its sisters, `options()`, `connect_options()`, `close_event()`, `try_begin()`, `try_begin_with()` | not offered |
+//! | `acquire_slow_threshold` and related methods | an observer: every acquire is reported with its duration |
+//! | `parent`, `get_max_connections` and related methods, `options()`, `connect_options()`, `close_event()`, `try_begin()`, `try_begin_with()` | not offered |
 //! | `set_connect_options` | [`PgPoolOptions::credentials`] for a password that changes, else a new pool |
 //! | `sqlx::Pool<Postgres>`, `sqlx::Transaction<'_, Postgres>`, `PoolConnection<Postgres>` in signatures | [`PgPool`], [`Transaction`], [`SqlLease`] |
-//! | crates that take a `&sqlx::PgPool`: session stores, job queues | they need a pool of sqlx's |
+//! | crates that take a `&sqlx::PgPool`: session stores, job queues | they need one of sqlx's pools |
 //! | `conn.detach()`, `leak()`; `close()`, `close_on_drop()`; `return_to_pool()` | `SqlLease::detach(conn)`; `SqlLease::discard(conn)`; `drop(conn)` |
-//! | * `pool.begin()` through `Acquire`, in code that is generic | begins on a connection: see [`SqlPool`] |
-//! | * `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut`, which says why; [`pool_error`] reads it |
-//! | * `close()` waits for every borrower | for 30 s at most; `close_within` reports who is left |
+//! | * `pool.begin()` through `Acquire`, in generic code | begin on a connection: see [`SqlPool`] |
+//! | * `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut` with the reason; [`pool_error`] extracts it |
+//! | * `close()` waits for every borrower | for 30 s at most; `close_within` reports the remaining holders |
 //! | `PgListener::connect_with(&pool)` | [`PgPoolOptions::listener`] |
 //! | `pool.copy_in_raw(..)`, `pool.copy_out_raw(..)` | on a lease: `pool.acquire().await?.copy_in_raw(..)` |
 //! | `#[sqlx::test]` functions that take a pool | take the options: `(_: sqlx::pool::PoolOptions<Postgres>, options: PgConnectOptions)` |
-//! | * `try_acquire()` right after a lease was used by the driver's own means | `None` until that connection is verified, a round trip later |
-//! | * a query that was dropped runs on at the server | it is [cancelled](PgPoolOptions::cancel_abandoned) |
-//! | * an unknown parameter of a URL is ignored | it is an error |
+//! | * `try_acquire()` right after a lease whose driver connection was used directly | `None` until that connection is verified, a round trip later |
+//! | * a dropped query continues at the server | it is [cancelled](PgPoolOptions::cancel_abandoned) |
+//! | * an unknown URL parameter is ignored | it is an error |
 //!
-//! Two things stay that may surprise; the facade's `DatabaseConnection` sees to both. A connection
-//! knows a prepared statement by its text alone, with the types of its first arguments: an `f64`
-//! given to a text that an `i64` was given before is read as another number, as with sqlx's pool,
-//! so give a text the same types always. And migrations lock out other migrators for the session,
-//! which sqlx takes back at a good end only: after an error of `migrate!().run(&mut conn)`, or when
-//! it was dropped, call `SqlLease::discard(conn)`; from a pool that gets `run(&pool)` its
-//! connection goes back with the lock.
+//! Two limitations remain; the facade's `DatabaseConnection` handles both. A connection identifies
+//! a prepared statement by its text, with the types of its first arguments: an `f64` bound to a
+//! text to which an `i64` was bound before is read as another number, as with sqlx's pool, so
+//! always bind the same types to a text. And migrations take a session lock, which sqlx releases
+//! only on success: after an error of `migrate!().run(&mut conn)`, or when it was dropped, call
+//! `SqlLease::discard(conn)`; after `run(&pool)` the connection is returned with the lock.
 //!
 //! # TLS
 //!
-//! rustls, with the system's certificates. `sslmode` is sqlx's `prefer` unless the URL says
-//! otherwise, and that goes on in the clear with a server that has no TLS: write
-//! `sslmode=verify-full` where it matters.
+//! rustls, with the system's certificates. `sslmode` defaults to sqlx's `prefer`, which falls back
+//! to an unencrypted connection if the server has no TLS: set `sslmode=verify-full` where it
+//! matters.
 
 mod backend;
 mod dialer;

@@ -1,4 +1,4 @@
-//! LISTEN: a connection of its own, since notifications come when nobody has borrowed anything.
+//! LISTEN on a separate connection, since notifications arrive at any time.
 
 use crate::dialer::with_login;
 use crate::error_class::without_password;
@@ -11,19 +11,19 @@ use sqlx::postgres::{PgConnectOptions, PgListener};
 impl PgPoolOptions {
     /// Opens a listener for notifications, with the URL of a pool.
     ///
-    /// It is sqlx's `PgListener`, on a connection of its own that counts under no cap, and opens
-    /// that anew by itself when it is lost; what is notified meanwhile is lost too, so ask again
-    /// for what was missed when `try_recv` returns `None`. Of these options the credentials count,
-    /// as they are now, and `connect_timeout`.
+    /// It is sqlx's `PgListener` on a separate connection, which does not count against the pool's
+    /// limit and is reopened when it is lost. Notifications in the meantime are lost: when
+    /// `try_recv` returns `None`, query what was missed. Of these options only `connect_timeout`
+    /// and the current credentials apply.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for what is wrong with the URL, and behind a transaction pooler;
-    /// otherwise that of the connect.
+    /// `Error::Configuration` for an invalid URL, and behind a transaction pooler; the error of the
+    /// connect.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future closes the connection.
+    /// If the future is dropped, the connection is closed.
     ///
     /// # Examples
     ///
@@ -53,15 +53,15 @@ impl PgPoolOptions {
     /// As [`listener`](Self::listener).
     pub async fn listener_with(self, options: PgConnectOptions) -> Result<PgListener, Error> {
         if self.pooler == Pooler::PgBouncer {
-            let text = "behind a transaction pooler nothing can be listened to: give the listener \
-                the URL of the server itself";
+            let text = "LISTEN is not supported behind a transaction pooler: give the listener the \
+                URL of the server itself";
             return Err(Error::Configuration(text.into()));
         }
         let options = match &self.credentials {
             None => options,
             Some(credentials) => with_login(options, &credentials.current().await?),
         };
-        // The listener knows no other way to open its connection anew.
+        // The listener can reopen its connection only through a pool.
         let source = sqlx::postgres::PgPoolOptions::new()
             .max_connections(1)
             .max_lifetime(None)

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The manager over `sqlx::PgConnection`. [`PgPoolOptions`](crate::PgPoolOptions) makes one for
-/// you; build a core pool over it if you want to wrap one in a pool of your own.
+/// The manager of `sqlx::PgConnection`. [`PgPoolOptions`](crate::PgPoolOptions) creates one; use it
+/// directly to build a core pool for a custom pool.
 pub struct PgManager {
     dialer: Arc<Dialer>,
     reset: ResetLevel,
@@ -28,13 +28,13 @@ pub struct PgManager {
     pool_handle: WeakPoolHandle<Postgres>,
     failover: FailoverDetector,
     changes: SchemaChanges,
-    /// Whether the server was asked what it allows.
+    /// Whether the server's limits were queried.
     compared: AtomicBool,
     canceller: Option<Arc<Canceller<Postgres>>>,
 }
 
 impl PgManager {
-    /// A manager of connections that are opened with these options.
+    /// Creates a manager of connections that are opened with these options.
     pub fn new(options: PgConnectOptions) -> Self {
         let pool_handle = WeakPoolHandle::new();
         Self {
@@ -49,26 +49,26 @@ impl PgManager {
         }
     }
 
-    /// What is done to a connection between two borrowers.
+    /// Sets what is reset between two borrowers.
     ///
     /// `Transaction` also releases the session's advisory locks and ends its LISTEN, if the text of
-    /// a statement names that or a function that takes one; a function of your own that does so
-    /// hides it.
+    /// a statement contains LISTEN or a function that takes such a lock; a user-defined function
+    /// may hide one.
     ///
-    /// `Session` costs two round trips on every return, of clean connections too: a plain SELECT
-    /// can call `set_config` or take an advisory lock. It clears role, settings, search path,
-    /// cursors, LISTEN, advisory locks, temporary tables, sequence state and statements prepared by
-    /// SQL, and keeps those that sqlx has prepared. Settings go back to those of the URL or the
-    /// options, and then `on_connect` hooks are called again. What PostgreSQL cannot undo stays: a
-    /// custom setting that was never set (`app.tenant`) is empty instead of unset, and a library
-    /// that was loaded stays so.
+    /// `Session` costs two round trips on every return, of clean connections too, because even a
+    /// plain SELECT can call `set_config` or take an advisory lock. It resets role, settings,
+    /// search path, cursors, LISTEN, advisory locks, temporary tables, sequence state and
+    /// statements prepared in SQL, and keeps those that sqlx has prepared. Settings are reset to
+    /// those of the URL or the options, and then `on_connect` hooks are called again. PostgreSQL
+    /// cannot undo everything: a custom setting (`app.tenant`) becomes empty instead of unset, and
+    /// a loaded library stays loaded.
     #[must_use]
     pub fn with_reset(self, level: ResetLevel) -> Self {
         Self { reset: level, ..self }
     }
 
-    /// Opens connections for what stands between the pool and its server. Wrap the pool in
-    /// [`SqlPool::transactions_only`](millpond_sqlx::SqlPool::transactions_only) as well.
+    /// Sets the pooler between the pool and its server. Also wrap the pool in
+    /// [`SqlPool::transactions_only`](millpond_sqlx::SqlPool::transactions_only).
     #[must_use]
     pub fn behind(self, pooler: Pooler) -> Self {
         let dialer = if pooler != Pooler::PgBouncer {
@@ -79,35 +79,35 @@ impl PgManager {
         Self { dialer, pooler, ..self }
     }
 
-    /// Asks for the password, and the user, at every connect. A [link](Self::pool_handle) to the
-    /// pool retires what was opened with older ones.
+    /// Sets the credentials, which are read at every connect. With a [pool
+    /// handle](Self::pool_handle), connections that were opened with older ones are retired.
     #[must_use]
     pub fn with_credentials(self, credentials: Credentials) -> Self {
         let dialer = Arc::unwrap_or_clone(self.dialer).with_credentials(credentials);
         Self { dialer: Arc::new(dialer), ..self }
     }
 
-    /// Cancels at the server what was abandoned and goes on there, `limit` being the pool's
-    /// `ping_timeout`. Needs a [link](Self::pool_handle) to the pool. Where a pooler seems to lend
-    /// the session, nothing is cancelled: it may be somebody else's by then.
+    /// Cancels abandoned statements at the server; `limit` is the pool's `ping_timeout`. Needs a
+    /// [pool handle](Self::pool_handle). If the session may be pooled, nothing is cancelled, since
+    /// another client may be using it by then.
     #[must_use]
     pub fn with_cancel(self, limit: Duration) -> Self {
         Self { canceller: Some(Arc::new(Canceller::new(self.pool_handle.clone(), limit))), ..self }
     }
 
-    /// Sets these options of the sockets of all connections. By default they are the kernel's.
+    /// Sets the TCP socket options of all connections. Default: the kernel's.
     #[must_use]
     pub fn with_tcp_options(self, options: TcpOptions) -> Self {
         let dialer = Arc::unwrap_or_clone(self.dialer).with_tcp_options(options);
         Self { dialer: Arc::new(dialer), ..self }
     }
 
-    /// The manager's way to its pool, to be joined when the pool is built.
+    /// Returns the manager's handle to its pool; attach it when the pool is built.
     pub fn pool_handle(&self) -> WeakPoolHandle<Postgres> {
         self.pool_handle.clone()
     }
 
-    /// Asks the first server of the pool what it allows.
+    /// Queries the server's limits at the pool's first connection.
     async fn compare(
         &self,
         conn: &mut PgConnection,
@@ -124,15 +124,14 @@ impl PgManager {
         Ok(())
     }
 
-    /// Finds out whether a pooler lends a server for each transaction, by another connection under
-    /// the pool's cap.
+    /// Detects a transaction pooler, by a second connection in a free slot.
     async fn detect_pooler(&self, conn: &mut PgConnection, limit: Duration) -> Result<(), Error> {
         let slot = self.pool_handle.try_reserve();
         let certain = match &slot {
             Some(_) => {
                 let mut other = self.dialer.open(limit).await?;
                 let shared = share_backend_process(conn, &mut other).await;
-                // Its server is its own again whatever it says.
+                // An error of this close does not matter.
                 let _ = other.close().await;
                 shared?
             }
@@ -143,7 +142,7 @@ impl PgManager {
         if certain { Err(Error::Configuration(POOLER_FOUND.into())) } else { Ok(()) }
     }
 
-    /// Asks the server whether it takes writes, if that is in doubt.
+    /// Checks for a failover, if a check is due.
     async fn check_failover(&self, conn: &mut Tracked<Postgres>) -> Result<bool, Error> {
         let due = self.failover.is_due();
         if due {
@@ -161,13 +160,12 @@ impl Manager for PgManager {
         let began = Instant::now();
         let mut conn = self.dialer.open(info.limit).await?;
         if self.pooler == Pooler::PgBouncer {
-            // What its servers say of themselves does not hold for the connection.
+            // Its servers' properties do not apply to the connection.
             let mut conn = Tracked::new(conn, &POOLED);
             conn.share_schema_changes(&self.changes);
             return Ok(conn);
         }
-        // A round trip, so only for who has a use for the answer: a canceller, or who does not know
-        // what to suspect.
+        // Costs a round trip, so it is done only if needed.
         let asked = self.canceller.is_some() || !self.failover.has_written();
         let session_info = if asked { query_session(&mut conn).await? } else { None };
         let may_be_pooled = session_info
@@ -178,7 +176,7 @@ impl Manager for PgManager {
         conn.share_schema_changes(&self.changes);
         if let Some(session_info) = session_info {
             self.failover.connected(session_info.takes_writes);
-            // A pooler may lend the session to somebody else, whom a cancel would hit.
+            // A pooler may give the session to another client, which a cancel would hit.
             let session = session_info.session.filter(|_| !may_be_pooled);
             if let (Some(session), Some(canceller)) = (session, &self.canceller) {
                 conn.set_session(session);
@@ -207,7 +205,7 @@ impl Manager for PgManager {
             _ if conn.is_outdated() || conn.has_large_buffers() => Triage::Reset,
             (ResetLevel::Transaction, _) if conn.may_hold_locks() => Triage::Reset,
             (ResetLevel::None, _) if conn.has_lost_transaction() => Triage::Discard,
-            // Nothing waits for it at this level.
+            // Nothing waits for the cancel at this level.
             (ResetLevel::None, _) if !conn.revoke_cancel() => Triage::Discard,
             (ResetLevel::None, _) => Triage::Keep,
             (_, SyncState::Clean) if !conn.is_suspect() => Triage::Keep,
@@ -219,7 +217,7 @@ impl Manager for PgManager {
         conn.shrink();
         let may_hold_locks = conn.take_may_hold_locks();
         match &self.canceller {
-            // Outdated, or large: nothing else is done at this level.
+            // Outdated, or large buffers: nothing else is reset at this level.
             _ if self.reset == ResetLevel::None => return conn.refresh().await,
             Some(canceller) => canceller.verify(conn, &*self.dialer).await?,
             None => conn.verify().await?,
@@ -240,9 +238,9 @@ impl Manager for PgManager {
 
     async fn close(&self, conn: Tracked<Postgres>) -> Result<(), Error> {
         match (conn.sync_state(), &self.canceller) {
-            // Nobody is left to say goodbye to.
+            // The server has already closed the session.
             (SyncState::Broken, _) => Ok(()),
-            // The server would go on with it for nobody.
+            // The server would continue the abandoned statement.
             (SyncState::Interrupted | SyncState::Undrained, Some(canceller)) => {
                 canceller.drop_and_end_session(conn, &*self.dialer).await;
                 Ok(())
@@ -258,7 +256,7 @@ impl Manager for PgManager {
 
 impl fmt::Debug for PgManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the options: they hold the password.
+        // The options are not shown: they contain the password.
         f.debug_struct("PgManager").field("reset", &self.reset).finish_non_exhaustive()
     }
 }

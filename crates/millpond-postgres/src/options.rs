@@ -1,4 +1,4 @@
-//! Building a PostgreSQL pool: from a URL or sqlx's options.
+//! Builds a PostgreSQL pool from a URL or sqlx's options.
 
 use crate::manager::PgManager;
 use crate::pooler::BEGIN;
@@ -12,7 +12,7 @@ use sqlx::{Error, PgConnection, Postgres};
 /// A pool of PostgreSQL connections: a drop-in for `sqlx::PgPool`.
 pub type PgPool = SqlPool<Postgres>;
 
-/// How a PostgreSQL pool is to be: kind, settings, hooks.
+/// The options of a PostgreSQL pool: kind, settings, hooks.
 ///
 /// ```
 /// use millpond_postgres::PgPoolOptions;
@@ -35,7 +35,7 @@ pub struct PgPoolOptions {
 }
 
 impl PgPoolOptions {
-    /// The defaults: those of the guide, [`PoolKind::Queue`].
+    /// Creates options with the default settings and [`PoolKind::Queue`].
     pub fn new() -> Self {
         Self {
             settings: SqlPoolSettings::new("postgres"),
@@ -45,40 +45,39 @@ impl PgPoolOptions {
         }
     }
 
-    /// How connections are pooled: [`PoolKind::Queue`] or [`PoolKind::Null`].
+    /// Sets how connections are pooled: [`PoolKind::Queue`] or [`PoolKind::Null`].
     pub fn pool(mut self, kind: PoolKind) -> Self {
         self.kind = kind;
         self
     }
 
-    /// Makes a pool from a URL, and opens a first connection to see that it works.
+    /// Builds a pool from a URL, and opens a first connection to check that it works.
     ///
     /// `postgres://user:password@host:port/database?parameter=value`, also with `postgresql` and
-    /// with the drivers of SQLAlchemy (`postgresql+asyncpg`, `+psycopg`, `+psycopg2`, `+pg8000`). A
-    /// part that is left out comes from the `PG..` variables and the password file, as with sqlx.
-    /// In user and password write `/`, `?`, `#`, `:` and `%` as `%2F`, `%3F`, `%23`, `%3A` and
-    /// `%25`; every other character may stand for itself.
+    /// with the drivers of SQLAlchemy (`postgresql+asyncpg`, `+psycopg`, `+psycopg2`, `+pg8000`).
+    /// Missing parts come from the `PG..` variables and the password file, as in sqlx. In user and
+    /// password write `/`, `?`, `#`, `:` and `%` as `%2F`, `%3F`, `%23`, `%3A` and `%25`; every
+    /// other character may be written as it is.
     ///
     /// | parameter | |
     /// |---|---|
     /// | `sslmode` | `disable`, `allow`, `prefer` (sqlx's default), `require`, `verify-ca`, `verify-full`; `allow` never uses TLS |
-    /// | `sslrootcert`, `ssl_ca` | the authority; needs `sslmode`; with `require` it means `verify-ca`, as with libpq |
-    /// | `sslcert`, `sslkey` | a certificate for the client, both or neither |
+    /// | `sslrootcert`, `ssl_ca` | the file of the certificate authority; needs `sslmode`; with `require` it means `verify-ca`, as with libpq |
+    /// | `sslcert`, `sslkey` | the client certificate and its key, both or neither |
     /// | `host`, `port`, `user`, `password`, `dbname` | instead of those in front of the `?`; a host that begins with `/` is a socket's directory |
     /// | `application_name`, `options`, `options[name]` | settings of the session |
-    /// | `statement_cache_capacity` | how many prepared statements a connection keeps |
+    /// | `statement_cache_capacity` | the number of prepared statements that a connection caches |
     ///
-    /// Every name may be written with `-` or `_` as well. Everything else is an error, and so is
-    /// what contradicts itself.
+    /// Names may be written with `-` or `_`. Every other parameter is an error, and so are
+    /// contradictions.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for what is wrong with the URL or the settings; otherwise that of the
-    /// first connection.
+    /// `Error::Configuration` for an invalid URL or setting; the error of the first connection.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the pool.
+    /// If the future is dropped, the pool is dropped.
     ///
     /// # Examples
     ///
@@ -96,25 +95,25 @@ impl PgPoolOptions {
         first(self.connect_lazy(url)?).await
     }
 
-    /// Reads a URL as [`connect`](Self::connect) does, for [`connect_with`](Self::connect_with).
+    /// Parses a URL as [`connect`](Self::connect) does, for [`connect_with`](Self::connect_with).
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for what is wrong with the URL.
+    /// `Error::Configuration` for an invalid URL.
     pub fn parse_url(url: &str) -> Result<PgConnectOptions, Error> {
         Ok(parse(url)?)
     }
 
-    /// Makes a pool from a URL. Nothing is opened until somebody asks for a connection.
+    /// Builds a pool from a URL. The first connection is opened by the first acquire.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for what is wrong with the URL or the settings.
+    /// `Error::Configuration` for an invalid URL or setting.
     pub fn connect_lazy(self, url: &str) -> Result<PgPool, Error> {
         self.connect_lazy_with(parse(url)?)
     }
 
-    /// Makes a pool from sqlx's options, and opens a first connection to see that it works.
+    /// Builds a pool from sqlx's options, and opens a first connection to check that it works.
     ///
     /// # Errors
     ///
@@ -122,16 +121,16 @@ impl PgPoolOptions {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the pool.
+    /// If the future is dropped, the pool is dropped.
     pub async fn connect_with(self, options: PgConnectOptions) -> Result<PgPool, Error> {
         first(self.connect_lazy_with(options)?).await
     }
 
-    /// Makes a pool from sqlx's options. Nothing is opened until somebody asks for a connection.
+    /// Builds a pool from sqlx's options. The first connection is opened by the first acquire.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for what is wrong with the settings.
+    /// `Error::Configuration` for an invalid setting.
     pub fn connect_lazy_with(self, options: PgConnectOptions) -> Result<PgPool, Error> {
         let Self { settings, kind, credentials, pooler } = self;
         settings.check()?;
@@ -165,30 +164,29 @@ impl PgPoolOptions {
         Ok(if pooler != Pooler::PgBouncer { pool } else { pool.transactions_only(BEGIN) })
     }
 
-    /// What stands between the pool and its server. Default: nothing.
+    /// Sets the pooler between the pool and its server. Default: none.
     ///
-    /// If a session seems to be lent by a pooler, the first connect looks with a second connection
-    /// (under the cap, if there is room) whether the two share a server. If they do, the pool is
-    /// refused unless this is
-    /// [`Pooler::Unchecked`](crate::Pooler::Unchecked); otherwise it is warned
+    /// If a session may be pooled, the first connect opens a second connection, in a free slot, to
+    /// check whether the two share a server process. If they do, connecting fails unless this is
+    /// [`Pooler::Unchecked`](crate::Pooler::Unchecked); otherwise a warning is emitted
     /// ([`Event::Warned`](millpond_core::Event::Warned), and the log).
     ///
-    /// Behind PgBouncer in transaction mode two statements of one connection may be executed by two
-    /// servers, and so may the two halves of a statement with arguments, if that is not in a
-    /// transaction. So every statement is put into one, three to four round trips instead of one,
-    /// and prepared anew each time. `&pool` and `pool.begin()` work as ever; `acquire()`, hooks,
-    /// `reset = session`, migrations, statements that need a session (SET, LISTEN, PREPARE, COMMIT,
-    /// locks for a session) and all that are not known are refused; nothing is cancelled at the
-    /// server. A stream that is dropped early rolls its statement back. What cannot run in a
-    /// transaction (VACUUM) goes through `raw_sql`, alone.
+    /// Behind PgBouncer in transaction mode, two statements of one connection may be executed by
+    /// two servers, and so may the two messages of a statement with arguments, if it is not in a
+    /// transaction. So every statement is wrapped in one, with three to four round trips instead of
+    /// one, and prepared again each time. `&pool` and `pool.begin()` work as usual; `acquire()`,
+    /// hooks, `reset = session`, migrations, statements that need a session (SET, LISTEN, PREPARE,
+    /// COMMIT, session locks) and unknown ones are refused; nothing is cancelled at the server. A
+    /// stream that is dropped early rolls its statement back. Statements that cannot run in a
+    /// transaction (VACUUM) must be executed alone, with `raw_sql`.
     ///
-    /// Whatever else a statement changes in the session of its server (`set_config`, a temporary
-    /// table, what a function or a trigger does) is gone when its transaction ends: settings, role,
-    /// cursors, LISTEN, advisory locks, temporary tables, sequence state and prepared statements
-    /// are cleared in the message that ends it, since others get the server next. That includes
-    /// what PgBouncer's `connect_query` has set; settings for all sessions belong into `ALTER ROLE
-    /// .. SET` or `ALTER DATABASE .. SET`. What is done with the driver's own connection of a
-    /// transaction is not read: do not end the transaction there.
+    /// Other changes to the server's session (`set_config`, a temporary table, effects of functions
+    /// and triggers) are reset when the transaction ends: settings, role, cursors, LISTEN, advisory
+    /// locks, temporary tables, sequence state and prepared statements are cleared in the message
+    /// that ends it, since another client gets the server next. That includes what PgBouncer's
+    /// `connect_query` has set; use `ALTER ROLE .. SET` or `ALTER DATABASE .. SET` for settings of
+    /// all sessions. Statements on a transaction's driver connection are not checked: do not end
+    /// the transaction there.
     ///
     /// ```
     /// use millpond_postgres::{PgPoolOptions, Pooler};
@@ -202,9 +200,9 @@ impl PgPoolOptions {
         self
     }
 
-    /// Where the password comes from, and the user if it changes too: a file, a variable, a
-    /// callback. It is asked at every connect, so a rotation needs no restart; see [`Credentials`].
-    /// Default: the URL or the options.
+    /// Sets where the password comes from, and the user if it changes too: a file, a variable, a
+    /// callback. They are read at every connect, so a rotation needs no restart; see
+    /// [`Credentials`]. Default: the URL or the options.
     ///
     /// ```
     /// use millpond_postgres::{Credentials, PgPoolOptions};
@@ -219,16 +217,16 @@ impl PgPoolOptions {
         self
     }
 
-    /// Whether what was abandoned and goes on at the server is cancelled there. Default: yes.
+    /// Sets whether abandoned statements are cancelled at the server. Default: true.
     ///
-    /// A query whose future was dropped runs on at the server. Its connection is waited for an
-    /// eighth of `ping_timeout`; then `pg_cancel_backend` stops it, over an idle connection of the
-    /// pool or a new one in a place under the cap, one at a time. Where none is free the connection
-    /// is closed, and its own place serves.
+    /// The server continues a query whose future was dropped. The pool waits for an eighth of
+    /// `ping_timeout`; then `pg_cancel_backend` cancels the query, over an idle connection of the
+    /// pool or a new one in a free slot, one at a time. If none is free, the connection is closed
+    /// and its own slot is used.
     ///
-    /// It costs every connect a round trip: a session can be found again by its process id and the
-    /// moment at which it began, which has to be asked for. Without it the first connection alone
-    /// asks, whether its server takes writes.
+    /// It costs one round trip per connect: a session is identified by its process id and start
+    /// time, which must be queried. Without it only the first connection queries whether its server
+    /// accepts writes.
     pub fn cancel_abandoned(mut self, cancel: bool) -> Self {
         self.settings.cancel_abandoned = cancel;
         self
@@ -244,11 +242,11 @@ impl Default for PgPoolOptions {
     }
 }
 
-/// Refuses what would need a session where there is none.
+/// Refuses settings that need a session, behind a transaction pooler.
 fn check(settings: &SqlPoolSettings<Postgres>, pooler: Pooler) -> Result<(), Error> {
     let mut problems = Vec::new();
     if settings.reset == ResetLevel::Session {
-        problems.push("reset = session: there is no session to be reset; leave it at transaction");
+        problems.push("reset = session: there is no session to reset; use transaction");
     }
     if settings.has_hooks() {
         problems.push(

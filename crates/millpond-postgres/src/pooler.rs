@@ -1,5 +1,4 @@
-//! Behind a pooler that lends a server for each transaction there is no session: what that means
-//! for a connection.
+//! Connections behind a transaction pooler, which have no session.
 
 use crate::backend::POSTGRES;
 use crate::lexer::{Part, Parts};
@@ -12,13 +11,12 @@ use millpond_sqlx::backend_api::{
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Connection, Error, PgConnection, Postgres, raw_sql};
 
-/// Begins a transaction on a server that somebody else has had before. What is prepared there is
-/// not ours, though it may have the names that the driver would give.
+/// Begins a transaction and drops statements that other clients prepared.
 pub(crate) const BEGIN: &str = "BEGIN; DEALLOCATE ALL";
 
-/// Clears everything of a session on a server that others get next: a trigger or a function may
-/// have changed it, which no text shows. Without quotes, and each part works in a block of several
-/// statements, unlike DISCARD ALL.
+/// Clears the session of a server that another client gets next: a trigger or a function may have
+/// changed it, which a statement's text does not show. It contains no quotes, and works in a block
+/// of several statements, unlike DISCARD ALL.
 macro_rules! clear {
     () => {
         "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; UNLISTEN *; \
@@ -27,21 +25,21 @@ macro_rules! clear {
     };
 }
 
-/// The pooler gives the server to others only after the last statement of a message. What stands
-/// before COMMIT fails in a transaction that has failed, so that it is not committed into nothing,
-/// and a COMMIT that fails leaves no locks.
+/// The pooler releases the server only after the last statement of a message. Statements before
+/// COMMIT fail in a failed transaction, so COMMIT reports the failure, and a COMMIT that fails
+/// leaves no locks.
 const COMMIT: &str = concat!("SELECT pg_catalog.pg_advisory_unlock_all(); COMMIT; ", clear!());
 const ROLLBACK: &str = concat!("ROLLBACK; ", clear!());
-/// The same with an empty transaction afterwards, which the driver ends: it counts transactions.
+/// The same, followed by an empty transaction for the driver, which counts transactions, to end.
 const COMMIT_FOR_DRIVER: &str =
     concat!("SELECT pg_catalog.pg_advisory_unlock_all(); COMMIT; ", clear!(), "; BEGIN");
 const ROLLBACK_FOR_DRIVER: &str = concat!("ROLLBACK; ", clear!(), "; BEGIN");
 
-/// PostgreSQL behind a pooler.
+/// PostgreSQL's [`Backend`] behind a transaction pooler.
 #[derive(Debug)]
 pub(crate) struct Pooled;
 
-/// The one that every connection behind a pooler refers to.
+/// The instance that all connections behind a pooler share.
 pub(crate) static POOLED: Pooled = Pooled;
 
 #[async_trait]
@@ -67,8 +65,8 @@ impl Backend<Postgres> for Pooled {
         classify(sql).map(drop).map_err(|what| {
             Error::InvalidArgument(format!(
                 "{what}, and behind a transaction pooler there is no session: begin and end \
-                 transactions with `pool.begin()`, set what is needed in one of them with SET \
-                 LOCAL, and connect to the server itself for everything else"
+                 transactions with `pool.begin()`, change settings within one with SET LOCAL, and \
+                 connect to the server itself for everything else"
             ))
         })
     }
@@ -140,24 +138,24 @@ impl Backend<Postgres> for Pooled {
 
     async fn verify(&self, conn: &mut PgConnection) -> Result<Verified, Error> {
         if conn.is_in_transaction() {
-            // It was dropped. The driver would give the server back as it is.
+            // The transaction was dropped. The driver would release the server without clearing it.
             end_transactions(conn, ROLLBACK_FOR_DRIVER).await?;
         }
         Ok(Verified::InSync { late_error: verify(conn, ROLLBACK).await? })
     }
 }
 
-/// Where a text can be executed.
+/// How a text can be executed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ExecutionMode {
     /// In a transaction.
     InTransaction,
-    /// Only outside of one. Nothing of the session is changed by it.
+    /// Only outside of a transaction. It does not change the session.
     OutsideTransaction,
 }
 
-/// What begins a statement that can be executed in a transaction and does not end it. What it
-/// leaves in the session is cleared in the end.
+/// First keywords of statements that can be executed in a transaction and do not end it. What they
+/// leave in the session is cleared afterwards.
 const IN_TRANSACTION: [&str; 38] = [
     "SELECT",
     "INSERT",
@@ -199,7 +197,7 @@ const IN_TRANSACTION: [&str; 38] = [
     "CHECKPOINT",
 ];
 
-/// Locks that would be gone with the end of the statement, or with that of its transaction.
+/// Functions whose session locks would be lost at the end of the statement or its transaction.
 const SESSION_LOCKS: [&str; 4] = [
     "pg_advisory_lock",
     "pg_advisory_lock_shared",
@@ -207,7 +205,7 @@ const SESSION_LOCKS: [&str; 4] = [
     "pg_try_advisory_lock_shared",
 ];
 
-/// Where a text can be executed, or why it cannot be. What is not known is refused.
+/// Returns how a text can be executed, or why it cannot be. Unknown statements are refused.
 fn classify(sql: &str) -> Result<ExecutionMode, String> {
     let (mut mode, mut statements, mut start) = (ExecutionMode::InTransaction, 0_u32, Vec::new());
     let end = std::iter::once(Part::End);
@@ -229,17 +227,19 @@ fn classify(sql: &str) -> Result<ExecutionMode, String> {
             Part::Word(word) | Part::Quoted(word)
                 if SESSION_LOCKS.iter().any(|lock| word.eq_ignore_ascii_case(lock)) =>
             {
-                return Err(format!("{word} locks for a session (pg_advisory_xact_lock does not)"));
+                return Err(format!(
+                    "{word} takes a session lock (pg_advisory_xact_lock does not)"
+                ));
             }
             part if start.len() < START_MAX => start.push(part),
             _ => {}
         }
     }
-    // Among others it would be executed in a transaction.
+    // Several statements in one text are executed in a transaction.
     Ok(if statements == 1 { mode } else { ExecutionMode::InTransaction })
 }
 
-/// How many parts of a statement decide.
+/// The number of leading tokens that determine a statement.
 const START_MAX: usize = 4;
 
 fn classify_statement(start: &[Part<'_>]) -> Result<ExecutionMode, String> {
@@ -252,7 +252,7 @@ fn classify_statement(start: &[Part<'_>]) -> Result<ExecutionMode, String> {
     let concurrent = |n: usize| is(n, &["INDEX"]) && is(n.saturating_add(1), &["CONCURRENTLY"]);
     let databases = ["DATABASE", "TABLESPACE", "SUBSCRIPTION", "SYSTEM"];
     let is_admitted = match start.first() {
-        // Only queries can stand in parentheses.
+        // Only queries can begin with a parenthesis.
         Some(Part::Other) => true,
         _ if is(0, &["SET"]) => is(1, &["LOCAL", "TRANSACTION", "CONSTRAINTS"]),
         _ if is(0, &["ROLLBACK"]) => {
@@ -267,7 +267,7 @@ fn classify_statement(start: &[Part<'_>]) -> Result<ExecutionMode, String> {
         (true, true) => Ok(ExecutionMode::OutsideTransaction),
         (true, false) => Ok(ExecutionMode::InTransaction),
         (false, _) if word(0).is_empty() => {
-            Err("the statement is not known, so it might need a session".to_owned())
+            Err("the statement is unknown, so it might need a session".to_owned())
         }
         (false, _) => Err(format!("{} needs a session", word(0).to_ascii_uppercase())),
     }

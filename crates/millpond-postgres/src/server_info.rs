@@ -1,5 +1,4 @@
-//! What is asked of a server about itself: who serves a new connection, whether it takes writes,
-//! and what it allows.
+//! Queries about the server: a new connection's session, whether it accepts writes, and its limits.
 
 use crate::error_class::{is_fatal, server_error};
 use crate::session::NUMBER;
@@ -8,30 +7,30 @@ use sqlx::postgres::PgRow;
 use sqlx::{AssertSqlSafe, Error, PgConnection, Row, SqlSafeStr, raw_sql};
 use std::time::Duration;
 
-/// What a new connection asks its server, in one round trip.
+/// What a new connection queries, in one round trip.
 pub(crate) struct SessionInfo {
-    /// The number by which [`session`](crate::session) finds it; none if the role that is set may
-    /// not see it.
+    /// The session's number for [`session`](crate::session); none if the current role may not see
+    /// it.
     pub(crate) session: Option<u64>,
     pub(crate) takes_writes: bool,
-    /// How long it has been open, if the role that is set may see it.
+    /// The session's age, if the current role may see it.
     pub(crate) age: Option<Duration>,
-    /// Whether it has what the driver asks for when it opens a session.
+    /// Whether it has the settings that the driver requests when it opens a session.
     pub(crate) has_driver_settings: bool,
 }
 
 impl SessionInfo {
-    /// Whether the session may be one that somebody else has had before, `opened` being how long
-    /// the connection took.
+    /// Returns true if another client may have used the session before; `opened` is how long the
+    /// connect took.
     pub(crate) fn may_be_pooled(&self, opened: Duration) -> bool {
-        // The server's clock may be set, and a process is there a moment before it answers.
+        // The server's clock may be adjusted, and its process starts shortly before it answers.
         const MARGIN: Duration = Duration::from_secs(1);
         !self.has_driver_settings || self.age.is_some_and(|age| age > opened.saturating_add(MARGIN))
     }
 }
 
-/// `None` if what answers does not know these functions: something that only speaks PostgreSQL's
-/// protocol.
+/// Queries the session. Returns `None` if the server only speaks PostgreSQL's protocol and does not
+/// support these functions.
 pub(crate) async fn query_session(conn: &mut PgConnection) -> Result<Option<SessionInfo>, Error> {
     let sql = format!(
         "SELECT {NUMBER}, NOT pg_catalog.pg_is_in_recovery(), pg_catalog.date_part('epoch', \
@@ -51,20 +50,20 @@ pub(crate) async fn query_session(conn: &mut PgConnection) -> Result<Option<Sess
     }))
 }
 
-/// Whether the server takes writes now.
+/// Queries whether the server accepts writes.
 pub(crate) async fn takes_writes(conn: &mut PgConnection) -> Result<bool, Error> {
     raw_sql("SELECT NOT pg_catalog.pg_is_in_recovery()").fetch_one(conn).await?.try_get(0)
 }
 
-/// The port from which the server sees this connection come, if it sees one.
+/// Queries the client port of this connection as the server sees it, if there is one.
 pub(crate) async fn own_port(conn: &mut PgConnection) -> Result<Option<u16>, Error> {
     let row = ask(conn, "SELECT pg_catalog.inet_client_port()").await?;
     let port: Option<i32> = row.and_then(|row| row.try_get(0).ok());
     Ok(port.and_then(|port| u16::try_from(port).ok()))
 }
 
-/// What the server allows this role in this database. Some of the settings came with later versions
-/// than others.
+/// Queries the server's limits for this role and database. Older versions lack some of the
+/// settings.
 pub(crate) async fn limits(conn: &mut PgConnection) -> Result<ServerLimits, Error> {
     const SQL: &str = "WITH s AS (SELECT name, setting::pg_catalog.int8 AS n FROM \
         pg_catalog.pg_settings WHERE name IN ('max_connections', 'superuser_reserved_connections', \
@@ -76,7 +75,7 @@ pub(crate) async fn limits(conn: &mut PgConnection) -> Result<ServerLimits, Erro
         = current_database())::pg_catalog.int8 AS base, (SELECT n FROM s WHERE name \
         = 'idle_session_timeout') AS idle";
     let Some(row) = ask(conn, SQL).await? else { return Ok(ServerLimits::default()) };
-    // A limit of -1 is none, and so is an idle time of 0.
+    // A limit of -1 means no limit, and so does an idle time of 0.
     let number = |column| {
         row.try_get::<Option<i64>, _>(column).ok().flatten().and_then(|n| u64::try_from(n).ok())
     };
@@ -95,8 +94,7 @@ pub(crate) async fn limits(conn: &mut PgConnection) -> Result<ServerLimits, Erro
     })
 }
 
-/// By the simple protocol: nothing is prepared, so a pooler in between and sqlx's cache have
-/// nothing to remember.
+/// Uses the simple protocol, so that nothing is prepared, neither at a pooler nor in sqlx's cache.
 async fn ask(conn: &mut PgConnection, sql: impl SqlSafeStr + Send) -> Result<Option<PgRow>, Error> {
     match raw_sql(sql).fetch_optional(conn).await {
         Ok(row) => Ok(row),

@@ -1,9 +1,7 @@
-//! Connection URLs: sqlx's forms and SQLAlchemy's, strictly. Nothing is ignored, since what is
-//! ignored is missed later.
+//! Parses connection URLs strictly, in sqlx's and SQLAlchemy's forms. Nothing is ignored.
 //!
-//! What was understood is written down once more, in the one form that sqlx cannot misread,
-//! `postgres:?name=value`, and read by sqlx: so the `PG..` variables and the password file count as
-//! they do there.
+//! The result is written in the one form that sqlx cannot misread, `postgres:?name=value`, and
+//! parsed by sqlx, so that the `PG..` variables and the password file apply as usual.
 
 use millpond_sqlx::backend_api::{ServerUrl, UrlError, UrlForm, UrlProblem, percent_encode};
 use sqlx::postgres::PgConnectOptions;
@@ -25,7 +23,7 @@ static FORM: UrlForm = UrlForm {
 
 const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
-/// Reads a URL.
+/// Parses a URL.
 pub(crate) fn parse(url: &str) -> Result<PgConnectOptions, UrlError> {
     let parameters = Parameters::read(url)?;
     // sqlx's own error might show a value.
@@ -33,7 +31,7 @@ pub(crate) fn parse(url: &str) -> Result<PgConnectOptions, UrlError> {
         .map_err(|_| UrlProblem::Refused.with_form(&FORM))
 }
 
-/// What a URL says, each thing once, by the names that sqlx knows.
+/// The contents of a URL, each parameter once, under sqlx's name.
 #[derive(Default)]
 struct Parameters(BTreeMap<String, String>);
 
@@ -59,8 +57,7 @@ impl Parameters {
         let mut is_behind_password = false;
         for (name, value) in pairs {
             match parameters.set(&name, value) {
-                // It may be what stands behind an unescaped `&` in the password, so it is not
-                // shown.
+                // It may be part of a password with an unescaped `&`, so it is not shown.
                 Err(UrlProblem::Parameter(_)) if is_behind_password => {
                     return Err(UrlProblem::NoValue);
                 }
@@ -117,7 +114,7 @@ impl Parameters {
         }
     }
 
-    /// Refuses what contradicts itself, above all TLS settings that would be of no effect.
+    /// Refuses contradictions, and TLS parameters that would have no effect.
     fn check_conflicts(&mut self) -> Result<(), UrlProblem> {
         let conflict =
             |name: &str, expected| Err(UrlProblem::Value { name: name.to_owned(), expected });
@@ -132,7 +129,7 @@ impl Parameters {
         if has("sslrootcert") {
             match mode {
                 Some("verify-ca" | "verify-full") => {}
-                // sqlx would encrypt and look at nothing; libpq's documented meaning is this one.
+                // sqlx would encrypt without verifying; this is libpq's documented meaning.
                 Some("require") => {
                     drop(self.0.insert("sslmode".to_owned(), "verify-ca".to_owned()))
                 }

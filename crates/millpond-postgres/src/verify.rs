@@ -1,10 +1,9 @@
-//! Verifies that a connection is in sync and that nothing is open on it, or makes it so.
+//! Verifies that a connection is in sync and has no open transaction, rolling back if necessary.
 //!
-//! One simple query, one round trip: a nonce, which must come back, so that the answer is the one
-//! to this question; and whether `now()`, which stands still within a transaction, is the time at
-//! which this very statement came. If it is not, a transaction is open; the error 25P02 says that
-//! one is open and has failed. What the server still had to say about a statement that was cut off
-//! comes first, as an error, and is read over.
+//! One simple query, in one round trip, returns a nonce, which identifies the answer, and whether
+//! `now()`, which is constant within a transaction, is the time of this statement. If it is not, a
+//! transaction is open; the error 25P02 means that one is open and has failed. Pending errors of
+//! dropped statements arrive first and are drained.
 
 use crate::error_class::{is_fatal, server_error};
 use millpond_sqlx::backend_api::{
@@ -12,15 +11,15 @@ use millpond_sqlx::backend_api::{
 };
 use sqlx::{AssertSqlSafe, Connection, Error, PgConnection, Postgres, Row, raw_sql};
 
-/// Everything of a session but what was prepared: a session as it was after the connection was
-/// opened. DISCARD ALL would take the statements with it that sqlx has prepared and believes in.
+/// Resets a session to its initial state, except for prepared statements. DISCARD ALL would also
+/// deallocate those that sqlx has cached.
 const RESET_SESSION: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESET ALL; CLOSE ALL; \
     UNLISTEN *; SELECT pg_catalog.pg_advisory_unlock_all(); DISCARD TEMP; DISCARD SEQUENCES; \
     SELECT pg_catalog.quote_ident(name) AS prepared FROM pg_catalog.pg_prepared_statements \
     WHERE from_sql";
 
-/// Brings a connection out of every transaction, by `rollback`; an error means that it could not be
-/// done. The result is the first error of what was cut off.
+/// Rolls back every transaction on the connection, with `rollback`. Returns the first error of a
+/// dropped statement, if any.
 pub(crate) async fn verify(
     conn: &mut PgConnection,
     rollback: &'static str,
@@ -41,8 +40,7 @@ pub(crate) async fn verify(
     Err(not_drained())
 }
 
-/// Finds out whether the answers are those to the questions: a COPY that was dropped half-way
-/// leaves one too many.
+/// Checks that answers match their statements: a dropped COPY leaves an additional one.
 pub(crate) async fn check_sync(conn: &mut PgConnection) -> Result<(), Error> {
     for _ in 0..DRAIN_ROUNDS_MAX {
         if !matches!(probe(conn).await?, ProbeResult::LateError(_)) {
@@ -52,7 +50,7 @@ pub(crate) async fn check_sync(conn: &mut PgConnection) -> Result<(), Error> {
     Err(not_drained())
 }
 
-/// Asks whether a transaction is open, and whether it is the one that was marked.
+/// Queries whether a transaction is open, and whether it is the marked one.
 pub(crate) async fn transaction_state(
     conn: &mut PgConnection,
     mark: Option<&str>,
@@ -75,8 +73,8 @@ pub(crate) async fn transaction_state(
     Err(not_drained())
 }
 
-/// By what the open transaction is known again: the time at which it began. One that has failed
-/// does not tell it, so no transaction in which statements can be executed later is taken for it.
+/// Returns the mark of the open transaction: the time at which it began. For a failed one that is
+/// unknown, so the mark matches no later transaction.
 pub(crate) async fn mark(conn: &mut PgConnection) -> Result<Option<String>, Error> {
     match probe(conn).await? {
         ProbeResult::Transaction { began } => Ok(Some(began)),
@@ -85,10 +83,9 @@ pub(crate) async fn mark(conn: &mut PgConnection) -> Result<Option<String>, Erro
     }
 }
 
-/// Brings the session back to how it was when it was opened. The connection is outside a
-/// transaction.
+/// Resets the session to its initial state, outside of a transaction.
 pub(crate) async fn clear_session(conn: &mut PgConnection) -> Result<(), Error> {
-    // What `random()` gives next is part of a session too.
+    // The seed of `random()` is part of a session too.
     let sql = format!("SELECT pg_catalog.setseed({}); {RESET_SESSION}", fastrand::f64());
     let rows = raw_sql(AssertSqlSafe(sql)).fetch_all(&mut *conn).await?;
     let prepared: Vec<String> =
@@ -101,30 +98,29 @@ pub(crate) async fn clear_session(conn: &mut PgConnection) -> Result<(), Error> 
     Ok(())
 }
 
-/// Releases the session's advisory locks, since a migrator that failed has left its own, and ends
-/// its subscriptions.
+/// Releases the session's advisory locks, such as that of a failed migration, and ends its
+/// subscriptions.
 pub(crate) async fn release_locks(conn: &mut PgConnection) -> Result<(), Error> {
     let sql = "UNLISTEN *; SELECT pg_catalog.pg_advisory_unlock_all()";
     raw_sql(sql).execute(conn).await.map(drop)
 }
 
-/// What a look at a connection found.
+/// The result of a probe.
 enum ProbeResult {
     Nothing,
     /// A transaction is open, which began at this time.
     Transaction {
         began: String,
     },
-    /// A transaction has failed and waits for its end.
+    /// A transaction has failed and has not ended.
     Failed,
-    /// The answer to something older, of which nobody waits for the answer.
+    /// The error of an earlier, dropped statement.
     LateError(Error),
 }
 
 async fn probe(conn: &mut PgConnection) -> Result<ProbeResult, Error> {
     let nonce = nonce();
-    // Neither names nor the operator are looked up along a search path that a borrower may have
-    // set.
+    // Names and the operator are qualified, since a borrower may have changed the search path.
     let sql = format!(
         "SELECT '{nonce}'::pg_catalog.text, \
          pg_catalog.now() OPERATOR(pg_catalog.=) pg_catalog.statement_timestamp(), \
@@ -149,8 +145,8 @@ async fn probe(conn: &mut PgConnection) -> Result<ProbeResult, Error> {
     })
 }
 
-/// Ends the transactions that sqlx believes in by `rollback`, which leaves an empty one for what
-/// sqlx sends itself.
+/// Ends the transactions that sqlx counts, with `rollback`, which leaves an empty one for sqlx's
+/// own rollback.
 pub(crate) async fn end_transactions(
     conn: &mut PgConnection,
     rollback: &'static str,
@@ -179,8 +175,7 @@ fn has_failed(error: &Error) -> bool {
     server_error(error).is_some_and(|server_error| server_error.code() == "25P02")
 }
 
-/// Whether it ended a statement and nothing more. The proof itself cannot fail so, unless it was
-/// not reached.
+/// Returns true if an error only ended its statement. The probe itself cannot fail in this way.
 pub(crate) fn is_late(error: &Error) -> bool {
     server_error(error).is_some_and(|server_error| !is_fatal(server_error))
 }

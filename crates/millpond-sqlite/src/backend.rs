@@ -105,8 +105,8 @@ impl Backend<Sqlite> for SqliteBackend {
         schema::forget(conn).await
     }
 
-    fn forget_first(&self, conn: &mut SqliteConnection) {
-        schema::forget_first(conn);
+    fn clear_caches_first(&self, conn: &mut SqliteConnection) {
+        schema::clear_caches_first(conn);
     }
 
     fn error_impact(&self, error: &Error) -> ErrorImpact {

@@ -68,7 +68,7 @@ pub(crate) async fn forget(conn: &mut SqliteConnection) -> Result<(), Error> {
 
 /// The same before whatever is executed next: the driver's thread executes what it was sent in
 /// turn, also if nobody waits for it.
-pub(crate) fn forget_first(conn: &mut SqliteConnection) {
+pub(crate) fn clear_caches_first(conn: &mut SqliteConnection) {
     // The first poll sends it.
     let _ = conn.clear_cached_statements().now_or_never();
     let _ = conn.execute(raw_sql("PRAGMA writable_schema = RESET")).now_or_never();

@@ -1,4 +1,4 @@
-//! sqlx's `Acquire` for what can be asked for a connection: a pool, a lease, a transaction.
+//! sqlx's `Acquire` for pools, leases and transactions.
 
 use crate::lease::{RawLease, SqlLease};
 use crate::pool::SqlPool;
@@ -20,8 +20,8 @@ impl<'c, DB: Database> Acquire<'c> for &'_ SqlPool<DB> {
     }
 
     fn begin(self) -> BoxFuture<'c, Result<sqlx::Transaction<'c, DB>, Error>> {
-        // sqlx's `Transaction` can hold `&mut Connection` or sqlx's own pooled connection: nothing
-        // of ours could be given back when it ends.
+        // sqlx's `Transaction` holds `&mut Connection` or sqlx's own pooled connection: it could
+        // not return one of ours when it ends.
         Box::pin(future::err(Error::InvalidArgument(
             "`Acquire::begin` cannot begin a transaction on a millpond pool: call \
              `SqlPool::begin(&pool)`; code that is generic over `Acquire` writes `let mut conn \

@@ -1,9 +1,9 @@
-//! A host name with several addresses, one of which may swallow what is sent to it.
+//! Connects to a host name with several addresses, of which one may not respond.
 //!
-//! The driver tries one address after the other, and one that is silent holds it up until the limit
-//! of the whole connect. So a connect by name that has not ended after 250 ms (RFC 8305) is looked
-//! into: all addresses are dialled. If one answers while another one is silent, the driver is led
-//! to the one that answers.
+//! The driver tries one address after the other, and one that does not respond blocks it until the
+//! limit of the whole connect. So if a connect by name takes longer than 250 ms (RFC 8305), all
+//! addresses are dialled. If one of them responds and another one does not, the driver is connected
+//! to the one that responds.
 
 use futures_core::future::BoxFuture;
 use futures_util::StreamExt;
@@ -18,19 +18,19 @@ use std::time::Duration;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::{sleep, timeout};
 
-/// How long the driver is left alone with a name.
+/// How long the driver's own connect may take before the addresses are dialled.
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// How much longer than the first address that answers the others may take.
+/// How long to wait for the other addresses after the first one has responded.
 const GRACE: Duration = Duration::from_millis(50);
 
-/// What part of the limit of a connect is left for saying what went wrong.
+/// Fraction of a connect's limit that is reserved for finding out why it failed.
 const RESERVE: u32 = 20;
 
-/// A host and a port, as the options of a driver name them.
+/// The host and port of a driver's options.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
-    /// A name, or an address, or the directory of a socket.
+    /// A name, an address, or the directory of a socket.
     pub host: &'a str,
     /// The port.
     pub port: u16,
@@ -39,12 +39,12 @@ pub struct Target<'a> {
 }
 
 impl Target<'_> {
-    /// Connects. `by_name` is the driver's own connect, `by_address` one that leads to one address;
-    /// it is called only where the name has several, of which one is silent.
+    /// Connects. `by_name` is the driver's own connect; `by_address` connects to one address and is
+    /// called only if the name has several and one of them does not respond.
     ///
     /// # Errors
     ///
-    /// The driver's. An `Error::Io` says what every address of the name has answered.
+    /// The driver's. An `Error::Io` includes the result of every address of the name.
     ///
     /// # Cancel safety
     ///
@@ -87,7 +87,7 @@ impl Target<'_> {
                 outcome = &mut by_name => return outcome,
                 address = detour => address,
             };
-            // It waits for an address that is silent, so nothing is cut off.
+            // It still waits for an address that does not respond, so no session is interrupted.
             drop(by_name);
             by_address(address).await
         };
@@ -101,7 +101,7 @@ impl Target<'_> {
             }
         };
         if results.is_empty() {
-            // The driver failed soon, and has told of the last address alone.
+            // The driver failed quickly, and its error covers only the last address.
             let ask = async {
                 let addresses = addresses().await.unwrap_or_default();
                 match addresses.as_slice() {
@@ -120,12 +120,12 @@ impl Target<'_> {
 /// The addresses of a name.
 type Lookup = BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
 
-/// What the addresses of a name have said.
+/// The results of dialling the addresses of a name.
 #[derive(Default)]
 struct DialResults(Mutex<Vec<(SocketAddr, String)>>);
 
 impl DialResults {
-    /// Dials all; one that answers, if another one is silent.
+    /// Dials all addresses. Returns one that responds, if another one does not.
     async fn dial(&self, addresses: Vec<SocketAddr>) -> Option<SocketAddr> {
         addresses.iter().for_each(|address| self.note(*address, "no answer".to_owned()));
         let mut dials: FuturesUnordered<_> = addresses.into_iter().map(dial).collect();
@@ -142,7 +142,7 @@ impl DialResults {
         timeout(GRACE, others).await.err().and(winner)
     }
 
-    /// Notes what came of a dial; the address if it answers.
+    /// Records the result of a dial. Returns the address if it responds.
     fn record(&self, address: SocketAddr, outcome: io::Result<TcpStream>) -> Option<SocketAddr> {
         let winner = outcome.is_ok().then_some(address);
         self.note(
@@ -176,7 +176,7 @@ async fn dial(address: SocketAddr) -> (SocketAddr, io::Result<TcpStream>) {
     (address, TcpStream::connect(address).await)
 }
 
-/// An error of the network, with the addresses to which it belongs.
+/// A network error, with the result of each address.
 #[derive(Debug)]
 struct Unreachable {
     text: String,
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
     use tokio::net::{TcpListener, TcpSocket};
 
-    /// An address that swallows SYNs: its queue of connections is full.
+    /// An address that drops SYN packets: its accept queue is full.
     async fn silent() -> (SocketAddr, TcpListener, Vec<TcpStream>) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
@@ -222,7 +222,7 @@ mod tests {
         Target { host: "db.example", port: 5432, limit }
     }
 
-    /// As the drivers do.
+    /// Tries the addresses in order, as the drivers do.
     fn in_turn(addresses: Vec<SocketAddr>) -> BoxFuture<'static, Result<SocketAddr, Error>> {
         Box::pin(async move { Ok(TcpStream::connect(addresses.as_slice()).await?.peer_addr()?) })
     }
@@ -260,7 +260,7 @@ mod tests {
         for addresses in [vec![good], vec![good, other]] {
             let several = addresses.len() > 1;
             let (server, also) = (&server, &also);
-            // It ends when both have been dialled.
+            // Completes once both have been dialled.
             let slow = Box::pin(async move {
                 server.accept().await?;
                 if several {

@@ -1,4 +1,4 @@
-//! Looking at a `SqlPool` and steering it while it runs.
+//! Status and runtime control of a `SqlPool`.
 
 use crate::backing_pool::{BackingPool, ManagedPool};
 use crate::pool::SqlPool;
@@ -6,30 +6,30 @@ use crate::tracked::Tracked;
 use millpond_core::{Holder, Invalidate, Pool, Status};
 use sqlx::{Database, Error};
 
-/// A pool of your own is steered through your own handle on it: what only our pools can do does
-/// nothing to it, or says so where an error can be returned. A pool of one writer and many readers
-/// is steered as one, except as noted.
+/// A custom pool is controlled through your own handle: what only millpond's pools can do has no
+/// effect on it, or returns an error where the method can. A pool of one writer and many readers is
+/// controlled as one, except as noted.
 impl<DB: Database> SqlPool<DB> {
-    /// How the pool is doing. Of one writer and many readers this is the writer:
-    /// `pool.reader().status()` for the others.
+    /// Returns a snapshot of the pool's counts. For one writer and many readers it is the writer's;
+    /// use `pool.reader().status()` for the readers.
     pub fn status(&self) -> Status {
         self.main().as_pool().status()
     }
 
-    /// How many connections are open, as `sqlx::Pool` tells it; of one writer and many readers, all
-    /// of them.
+    /// Returns the number of open connections, as `sqlx::Pool` does; for one writer and many
+    /// readers, of both.
     pub fn size(&self) -> u32 {
         self.pools().map(|pool| pool.status().open).sum()
     }
 
-    /// How many connections are idle, as `sqlx::Pool` tells it; of one writer and many readers, all
-    /// of them.
+    /// Returns the number of idle connections, as `sqlx::Pool` does; for one writer and many
+    /// readers, of both.
     pub fn num_idle(&self) -> usize {
         self.pools().map(|pool| pool.status().idle).sum::<u32>().try_into().unwrap_or(usize::MAX)
     }
 
-    /// Who holds a connection, the oldest first; of a pool of your own, nobody. The line is that of
-    /// [`acquire`](Self::acquire) or [`begin`](Self::begin); a query on `&pool` has the
+    /// Returns the holders of connections, the oldest first; none for a custom pool. The location
+    /// is that of [`acquire`](Self::acquire) or [`begin`](Self::begin); a query on `&pool` has the
     /// first words of its statement as its [`label`](Holder::label), without values.
     pub fn holders(&self) -> Vec<Holder> {
         let mut holders: Vec<_> = self.managed_pools().flat_map(ManagedPool::holders).collect();
@@ -37,41 +37,41 @@ impl<DB: Database> SqlPool<DB> {
         holders
     }
 
-    /// Changes the sizes of the pool; of one writer and many readers, those of the readers.
+    /// Changes the sizes of the pool; for one writer and many readers, those of the readers.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` if a size is out of its range, or if the pool is one of your own.
+    /// `Error::Configuration` if a size is out of its range, or for a custom pool.
     pub fn resize(&self, pool_size: u32, max_overflow: u32) -> Result<(), Error> {
         require_managed(self.readers().unwrap_or(self.main()), "resize")?
             .resize(pool_size, max_overflow)
     }
 
-    /// Makes everything opened so far out of date: nothing older is lent from now on.
+    /// Invalidates all connections opened so far: none of them is lent again.
     pub fn invalidate_all(&self, how: Invalidate) {
         self.managed_pools().for_each(|pool| pool.invalidate_all(how));
     }
 
-    /// Lends nothing until [`resume`](Self::resume); callers wait.
+    /// Suspends the pool: callers wait until [`resume`](Self::resume).
     pub fn suspend(&self) {
         self.managed_pools().for_each(ManagedPool::suspend);
     }
 
-    /// Goes on lending.
+    /// Resumes a suspended pool.
     pub fn resume(&self) {
         self.managed_pools().for_each(ManagedPool::resume);
     }
 
-    /// Opens connections until `idle` are idle; of one writer and many readers, that many readers
+    /// Opens connections until `idle` are idle; for one writer and many readers, that many readers
     /// and the writer.
     ///
     /// # Errors
     ///
-    /// Those of [`acquire`](Self::acquire); `Error::Configuration` if the pool is one of your own.
+    /// Those of [`acquire`](Self::acquire); `Error::Configuration` for a custom pool.
     ///
     /// # Cancel safety
     ///
-    /// What was opened stays open if the future is dropped.
+    /// If the future is dropped, connections that were opened stay open.
     pub async fn prewarm(&self, idle: u32) -> Result<(), Error> {
         match self.readers() {
             None => require_managed(self.main(), "prewarm")?.prewarm(idle).await,
@@ -96,14 +96,14 @@ impl<DB: Database> SqlPool<DB> {
     }
 }
 
-/// The pool as one of ours, or why that cannot be done with it.
+/// Returns the pool if it is one of millpond's, or an error that names the unsupported operation.
 fn require_managed<'a, DB: Database>(
     backing: &'a BackingPool<DB>,
     what: &str,
 ) -> Result<&'a dyn ManagedPool<DB>, Error> {
     backing.managed_pool().ok_or_else(|| {
         Error::Configuration(
-            format!("{what}: the pool is one of your own, use your own handle on it").into(),
+            format!("{what} is not supported on a custom pool: use your own handle on it").into(),
         )
     })
 }

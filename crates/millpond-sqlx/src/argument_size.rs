@@ -1,5 +1,4 @@
-//! How large the arguments of a statement are: a driver sends them through a buffer that stays as
-//! large as they were.
+//! Measures encoded arguments, because a driver's send buffer never shrinks.
 
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
@@ -8,10 +7,10 @@ use std::cell::Cell;
 use std::error::Error as StdError;
 use std::fmt;
 
-/// The size of encoded arguments in bytes, `len` being that of their buffer: for backends.
+/// Returns the size of encoded arguments in bytes, for backends; `len` measures their buffer.
 ///
-/// sqlx shows the buffer to nobody but values that are encoded into it. So one is, which looks and
-/// then refuses to be added: nothing is changed.
+/// sqlx exposes the buffer only to values that are encoded into it. So this encodes a probe value
+/// that reads the buffer's length and then fails, and nothing is added.
 pub fn argument_size<DB: Database>(
     arguments: &mut DB::Arguments,
     len: fn(&DB::ArgumentBuffer) -> usize,
@@ -32,7 +31,7 @@ struct Probe<'a, DB: Database> {
 impl<DB: Database> Encode<'_, DB> for Probe<'_, DB> {
     fn encode_by_ref(&self, buffer: &mut DB::ArgumentBuffer) -> Result<IsNull, BoxDynError> {
         self.found.set((self.len)(buffer));
-        // Without a size, so nothing is allocated.
+        // A zero-sized type, so that the box does not allocate.
         Err(Box::new(Refused))
     }
 }

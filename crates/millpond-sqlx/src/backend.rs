@@ -1,4 +1,4 @@
-//! What a database brings along to be pooled: one implementation a backend crate.
+//! The trait that a database backend implements.
 
 use crate::sql_text::{StatementEffect, effect_of, first_keyword};
 use crate::statement_cache::CacheValidity;
@@ -8,84 +8,82 @@ use millpond_core::async_trait;
 use sqlx::{Connection, Database, Describe, Error, SqlStr};
 use std::fmt::Debug;
 
-/// What differs from database to database, apart from the manager that opens connections.
+/// Database-specific behaviour of tracked connections. Opening them is the manager's part.
 ///
-/// Every method has a default that is safe to forget. A backend crate implements it for a type of
-/// its own (the database's type belongs to sqlx) and hands a `static` to
+/// Every method has a default that is safe to keep. A backend crate implements the trait for a type
+/// of its own (the database's type belongs to sqlx) and passes a `static` to
 /// [`Tracked::new`](crate::Tracked::new).
 #[async_trait]
 pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
-    /// What a statement may leave behind, by its text. The default is [`effect_of`].
+    /// Returns what a statement may leave behind, judged by its text. The default is [`effect_of`].
     fn effect(&self, sql: &str) -> StatementEffect {
         effect_of(sql)
     }
 
-    /// What the end of a transaction may leave behind, committed or rolled back. By default
-    /// nothing.
+    /// Returns the sync state after a commit or rollback. By default it is clean.
     fn transaction_end(&self) -> SyncState {
         SyncState::Clean
     }
 
-    /// What is put around every statement, where a connection is lent another server for each
-    /// transaction. By default a connection is a session, and nothing is put around anything.
+    /// Returns the wrapper for each statement behind a transaction pooler; by default none.
     fn transaction_wrapper(&self) -> Option<TransactionWrapper> {
         None
     }
 
-    /// Whether a text cannot be executed in a transaction, and needs none, where others are
-    /// [enclosed](Self::transaction_wrapper) in one. By default no text is.
+    /// Returns true if the text must run outside a transaction, so that it is not
+    /// [wrapped](Self::transaction_wrapper) in one. By default no text must.
     fn runs_outside_transaction(&self, sql: &str) -> bool {
         let _ = sql;
         false
     }
 
-    /// Called when a transaction that was begun by the driver is about to be committed or rolled
-    /// back, before the driver does it. Where a connection is lent another server for each
-    /// transaction this ends it and leaves nothing of its session behind. By default nothing is
+    /// Called before the driver commits or rolls back a transaction that it began. Behind a
+    /// transaction pooler this ends the transaction and clears the session. By default nothing is
     /// done.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection counts as cut off.
+    /// If the future is dropped, the connection counts as interrupted.
     async fn before_end(&self, conn: &mut DB::Connection, commits: bool) -> Result<(), Error> {
         let _ = (conn, commits);
         Ok(())
     }
 
-    /// Refuses a statement that cannot work on such a connection. By default all are admitted.
+    /// Returns an error for a statement that cannot work on this kind of connection. By default
+    /// every statement is admitted.
     fn admit(&self, sql: &str) -> Result<(), Error> {
         let _ = sql;
         Ok(())
     }
 
-    /// Whether the driver's `fetch_optional` leaves nothing of the statement behind. By default it
-    /// does not: the rows after the first one are read and thrown away, so that `fetch_one` is not
-    /// a reason for doubt.
+    /// Returns true if the driver's `fetch_optional` leaves nothing of the statement pending. By
+    /// default it is assumed to: the rows after the first one are read and discarded, so that
+    /// `fetch_one` does not put the connection in doubt.
     fn stops_after_one_row(&self) -> bool {
         false
     }
 
-    /// Whether a text may hold no statement at all, only blanks and comments. Every other command
-    /// ends with the result of its last statement; an answer that ends without one is an error. The
-    /// default takes a text without a keyword for an empty one.
+    /// Returns true if a text may hold no statement at all, only blanks and comments. Every other
+    /// command ends with the result of its last statement; an answer that ends without one is an
+    /// error. By default a text without a keyword is empty.
     fn may_be_empty(&self, sql: &str) -> bool {
         first_keyword(sql).is_none()
     }
 
-    /// Whether a statement is left to end by itself when its rows are dropped after the first one
-    /// has come, by its text: where it has changed all rows by then, and an interrupt would undo
-    /// that. By default it is interrupted.
+    /// Returns true if the statement must not be interrupted once it has returned a row: it has
+    /// changed all rows by then, and an interrupt would undo that. By default every statement is
+    /// interrupted when its rows are dropped.
     fn ends_by_itself(&self, sql: &str) -> bool {
         let _ = sql;
         false
     }
 
-    /// Describes a statement, where the driver's own `describe` is not safe to call. By default it
-    /// is called.
+    /// Describes a statement without the driver's own `describe`, where that is not safe to call.
+    /// By default returns `None`, and the driver's is called.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection counts as cut off.
+    /// If the future is dropped, the connection counts as interrupted.
     async fn describe(
         &self,
         conn: &mut DB::Connection,
@@ -95,21 +93,21 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Called when the driver's `fetch_optional` gave no row, where that [is
-    /// used](Self::stops_after_one_row): an error says that the driver stopped before the end of
-    /// the command. By default it is believed.
+    /// Checks that a missing row was not an early stop of the driver. Called when its
+    /// `fetch_optional` returned no row, where that [is used](Self::stops_after_one_row). The
+    /// default accepts it.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection counts as cut off.
+    /// If the future is dropped, the connection counts as interrupted.
     async fn confirm(&self, conn: &mut DB::Connection) -> Result<(), Error> {
         let _ = conn;
         Ok(())
     }
 
-    /// What an error says about the connection on which it happened. By default an error of the
-    /// database itself ends the statement and nothing more; one of the transport or the protocol
-    /// ends the connection; all others are doubtful.
+    /// Returns what an error means for the connection on which it occurred. By default an error of
+    /// the database itself ends only the statement, one of the transport or the protocol breaks the
+    /// connection, and all others put it in doubt.
     fn error_impact(&self, error: &Error) -> ErrorImpact {
         match error {
             Error::Database(_) => ErrorImpact::InSync,
@@ -120,98 +118,97 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         }
     }
 
-    /// Whether an error may mean that the server is no longer the one to talk to: see
+    /// Returns true if an error may indicate a failover: see
     /// [`FailoverDetector`](crate::backend_api::FailoverDetector). By default none does.
     fn is_suspicious(&self, error: &Error) -> bool {
         let _ = error;
         false
     }
 
-    /// Whether an error means that what the driver remembers of statements and types is out of
-    /// date. By default none does.
+    /// Returns whether the driver's cached statements and types are still valid after an error. By
+    /// default they are.
     fn cache_validity(&self, error: &Error) -> CacheValidity {
         let _ = error;
         CacheValidity::Valid
     }
 
-    /// Whether the arguments of a statement are so large that the driver's buffers should not stay
-    /// as large. They are not changed. By default none are.
+    /// Returns true if the arguments of a statement are so large that the driver's buffers should
+    /// be shrunk afterwards. The arguments are not changed. By default none are.
     fn has_large_arguments(&self, arguments: &mut DB::Arguments) -> bool {
         let _ = arguments;
         false
     }
 
-    /// Whether a row is so large that the driver's buffers should not stay as large. By default
-    /// none is.
+    /// Returns true if a row is so large that the driver's buffers should be shrunk afterwards. By
+    /// default none is.
     fn is_large(&self, row: &DB::Row) -> bool {
         let _ = row;
         false
     }
 
-    /// Whether a statement may take a lock that its session keeps, by its text: a migration's, for
-    /// one. Such a connection counts as one whose driver was used unseen: managers release its
-    /// locks. By default none does.
+    /// Returns true if a statement may take a lock that its session keeps, such as a migration's,
+    /// judged by its text. Managers then release the session's locks on return. By default none
+    /// does.
     fn takes_session_lock(&self, sql: &str) -> bool {
         let _ = sql;
         false
     }
 
-    /// Whether a statement may have messages sent to its session that the driver does not expect
-    /// among its answers, by its text; asked only where [`effect`](Self::effect) is not `None`.
-    /// Managers end that as they release locks. By default none does.
+    /// Returns true if a statement may make the server send messages that the driver does not
+    /// expect among its answers, judged by its text; called only where [`effect`](Self::effect) is
+    /// not `None`. Managers end such subscriptions when they release locks. By default none does.
     fn subscribes(&self, sql: &str) -> bool {
         let _ = sql;
         false
     }
 
-    /// Whether a statement may leave something in its session that only its end undoes, by its
-    /// text; asked only where [`effect`](Self::effect) is not `None`. By default none does.
+    /// Returns true if a statement may leave something in its session that only closing the session
+    /// undoes, judged by its text; called only where [`effect`](Self::effect) is not `None`. By
+    /// default none does.
     fn outlasts_reset(&self, sql: &str) -> bool {
         let _ = sql;
         false
     }
 
-    /// Whether a statement may make the server forget what the driver has prepared, by its text;
-    /// asked only where [`effect`](Self::effect) is not `None`. By default none does.
+    /// Returns true if a statement may deallocate what the driver has prepared, judged by its text;
+    /// called only where [`effect`](Self::effect) is not `None`. By default none does.
     fn deallocates(&self, sql: &str) -> bool {
         let _ = sql;
         false
     }
 
-    /// Makes the driver forget what it remembers of statements and types. By default it remembers
-    /// nothing.
+    /// Clears the driver's cached statements and types. By default there are none.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection counts as cut off.
+    /// If the future is dropped, the connection counts as interrupted.
     async fn clear_caches(&self, conn: &mut DB::Connection) -> Result<(), Error> {
         let _ = conn;
         Ok(())
     }
 
-    /// Has the driver forget what it remembers of statements and of the schema before it executes
-    /// anything else, without waiting for that. Called when its own connection is handed out, where
-    /// nobody [looks](Self::look) at the schema. By default the driver notices by itself that the
-    /// schema has changed.
-    fn deallocate_then_execute(&self, conn: &mut DB::Connection) {
+    /// Makes the driver clear its cached statements and schema before it executes anything else,
+    /// without waiting for that. Called when the driver's connection is used directly, where no
+    /// [check](Self::check_schema) of the schema runs. By default the driver notices a changed
+    /// schema by itself.
+    fn clear_caches_first(&self, conn: &mut DB::Connection) {
         let _ = conn;
     }
 
-    /// Whether the columns of a statement's rows follow from the schema, where the driver would go
-    /// on with those that it remembers when the schema has changed. By default it notices by
-    /// itself.
+    /// Returns true if the driver would use cached columns for this statement after the schema has
+    /// changed. By default the driver notices the change by itself.
     fn depends_on_schema(&self, sql: &str) -> bool {
         let _ = sql;
         false
     }
 
-    /// Looks whether the schema is still the one of `schema`, and makes the driver forget what it
-    /// remembers if not. Called before a statement that [depends on it](Self::depends_on_schema);
-    /// `inside` says that a transaction may be open.
+    /// Compares the schema with `schema`, and clears the driver's caches if it has changed. Called
+    /// before a statement that [depends on it](Self::depends_on_schema); `inside` means that a
+    /// transaction may be open.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection counts as cut off, and nothing is known of the
+    /// If the future is dropped, the connection counts as interrupted, and nothing is known of the
     /// schema.
     async fn check_schema(
         &self,
@@ -224,12 +221,12 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Whether the schema is still the one of `schema`, now that the statement has ended. Called
-    /// outside of transactions.
+    /// Returns true if the schema is still the one of `schema` after the statement has ended.
+    /// Called outside of transactions.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection counts as cut off.
+    /// If the future is dropped, the connection counts as interrupted.
     async fn recheck_schema(
         &self,
         conn: &mut DB::Connection,
@@ -239,14 +236,14 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(true)
     }
 
-    /// Called before the next operation of the *same* borrower on a connection of which an
-    /// operation was cut off, with what is left of it. The default pings, which waits until the
-    /// server is through with what was cut. An error is the operation's error. An error of what was
-    /// cut off, which nobody else will see, is the result.
+    /// Drains a dropped operation before the same borrower's next one. Returns the dropped
+    /// operation's error, if any, which nothing else reports; an `Err` is returned by the next
+    /// operation. The default pings, which waits until the server has finished the dropped
+    /// operation.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection stays as it was: cut.
+    /// If the future is dropped, the connection stays interrupted.
     async fn resume(
         &self,
         conn: &mut DB::Connection,
@@ -256,13 +253,12 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         conn.ping().await.map(|()| None)
     }
 
-    /// Asks the server whether a transaction is open; with a [mark](Self::mark), whether it is the
-    /// one that was marked. By default it is never known, so that every error in a transaction
-    /// loses it.
+    /// Queries the server whether a transaction is open; with a [mark](Self::mark), whether it is
+    /// the marked one. By default this is unknown, so that every error in a transaction loses it.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the server is asked again.
+    /// If the future is dropped, the server is queried again.
     async fn transaction_state(
         &self,
         conn: &mut DB::Connection,
@@ -272,145 +268,141 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(TransactionState::None)
     }
 
-    /// Marks the open transaction, so that another one that takes its place is not taken for it. By
-    /// default there is no mark.
+    /// Marks the open transaction, so that a later one cannot be mistaken for it. By default there
+    /// is no mark.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection counts as cut off.
+    /// If the future is dropped, the connection counts as interrupted.
     async fn mark(&self, conn: &mut DB::Connection) -> Result<Option<String>, Error> {
         let _ = conn;
         Ok(None)
     }
 
-    /// Whether a [mark](Self::mark) is a savepoint, which goes if one that was set before it is
-    /// released or rolled back to. By default it is.
+    /// Returns true if a [mark](Self::mark) is a savepoint, which is lost when an earlier savepoint
+    /// is released or rolled back to. By default it is.
     fn mark_is_savepoint(&self) -> bool {
         true
     }
 
-    /// Called before a COMMIT or ROLLBACK that the borrower writes in SQL, without saying there
-    /// whether another transaction follows: sees to it that none does, whatever a function or a
-    /// trigger has set. By default none does anyway.
+    /// Disables transaction chaining, which a function or a trigger may have enabled. Called before
+    /// a COMMIT or ROLLBACK in SQL that does not ask for it. By default there is no such setting.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection counts as cut off.
+    /// If the future is dropped, the connection counts as interrupted.
     async fn unchain(&self, conn: &mut DB::Connection) -> Result<(), Error> {
         let _ = conn;
         Ok(())
     }
 
-    /// Whether the server refuses every statement in a transaction after one that has failed, so
-    /// that it need not be asked after an error. By default it does not.
+    /// Returns true if the server refuses every statement in a failed transaction, so that its
+    /// state need not be queried after an error. By default it does not.
     fn refuses_after_failure(&self) -> bool {
         false
     }
 
-    /// Whether a statement that begins with this keyword may end the transaction in which it is
-    /// executed, beside those that are made for that. By default every one may.
+    /// Returns whether a statement with this first keyword, other than COMMIT and ROLLBACK, may end
+    /// its transaction. By default every one may.
     fn ends_transaction(&self, keyword: &str) -> MayEnd {
         let _ = keyword;
         MayEnd::Perhaps
     }
 
-    /// Called before the next operation of the *same* borrower after it had the driver's own
-    /// connection. An error says that answers would be those to other questions. By default the
-    /// driver is trusted.
+    /// Returns an error if the connection is out of sync. Called before the next operation of a
+    /// borrower that has used the driver's connection directly. By default the driver is trusted.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection counts as cut off.
+    /// If the future is dropped, the connection counts as interrupted.
     async fn check_sync(&self, conn: &mut DB::Connection) -> Result<(), Error> {
         let _ = conn;
         Ok(())
     }
 
-    /// Verifies that nothing is open on a connection, or makes it so, and says what is known of it
-    /// then. Called after hooks have had the driver's connection, and by
+    /// Verifies that the connection is in sync and no transaction is open, rolling back if
+    /// necessary. Called after hooks have used the driver's connection, and by
     /// [`Tracked::verify`](crate::Tracked::verify), which managers call from their `reset`. By
     /// default nothing is verified and the connection stays [`InDoubt`](SyncState::InDoubt).
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection is closed.
+    /// If the future is dropped, the connection is closed.
     async fn verify(&self, conn: &mut DB::Connection) -> Result<Verified, Error> {
         let _ = conn;
         Ok(Verified::Not)
     }
 }
 
-/// What a connection has seen of the schema: for backends. Nothing, when something was done that
-/// may have changed it.
+/// What a connection knows of the schema, for backends. It is reset by any statement that may have
+/// changed the schema.
 #[derive(Debug, Default)]
 pub struct KnownSchema {
-    /// How to ask for the versions of the schema.
+    /// The query that returns the schema's versions.
     pub version_query: String,
-    /// The versions at the last look; none if it is not known.
+    /// The versions at the last check; empty if unknown.
     pub versions: Vec<i64>,
-    /// Whether the open transaction, if there is one, has a snapshot that nobody else changes.
+    /// True if the open transaction reads from a snapshot, in which the schema cannot change.
     pub is_frozen: bool,
-    /// Whether the schema may have been changed here, in a transaction that may be rolled back:
-    /// another change would then have the same version.
+    /// True if this connection may have changed the schema in a transaction that may still be
+    /// rolled back: a later change could then have the same version.
     pub(crate) uncommitted: bool,
 }
 
 impl KnownSchema {
-    /// Nothing is known, since something was done that may have changed the schema.
+    /// An unknown schema: a statement may have changed it.
     pub(crate) fn unknown() -> Self {
         Self { uncommitted: true, ..Self::default() }
     }
 }
 
-/// What a verification found.
+/// The result of a verification.
 #[derive(Debug)]
 pub enum Verified {
     /// Nothing is open on the connection.
     InSync {
-        /// The first error of what was cut off on it, which nobody else sees.
+        /// The first error of an interrupted operation, which nothing else reports.
         late_error: Option<Error>,
     },
     /// Nothing was verified.
     Not,
 }
 
-/// How many bytes make a row or arguments large: see [`Backend::is_large`] and
+/// Size in bytes above which a row or arguments are large: see [`Backend::is_large`] and
 /// [`Backend::has_large_arguments`].
 pub const LARGE: usize = 128 * 1024;
 
-/// How a connection uses a server that it is lent for one transaction.
+/// The statements that a connection behind a transaction pooler puts around each statement.
 #[derive(Debug, Clone, Copy)]
 pub struct TransactionWrapper {
-    /// Begins a transaction, and forgets what others have prepared on that server under names that
-    /// the driver would give.
+    /// Begins a transaction and deallocates statements that other clients prepared on that server.
     pub begin: &'static str,
-    /// Commits it and leaves nothing of the session behind. It fails in a transaction that has
-    /// failed.
+    /// Commits the transaction and clears the session. It fails in a failed transaction.
     pub commit: &'static str,
-    /// Rolls it back and leaves nothing of the session behind.
+    /// Rolls the transaction back and clears the session.
     pub rollback: &'static str,
-    /// Forgets what was prepared so far: from time to time in a long transaction.
+    /// Deallocates prepared statements; executed from time to time in a long transaction.
     pub deallocate: &'static str,
 }
 
-/// What an error says about the connection on which it happened.
+/// What an error means for the connection on which it occurred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ErrorImpact {
-    /// The statement ended, and the connection is in step.
+    /// Only the statement failed; the connection is in sync.
     InSync,
-    /// The connection has to be verified before it is lent again.
+    /// The connection must be verified before it is lent again.
     Doubt,
-    /// The connection is of no use any more.
+    /// The connection is no longer usable.
     Broken,
 }
 
-/// What a borrower left unfinished on a connection.
+/// How far the last operation got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Unfinished {
-    /// Every operation has ended.
+    /// Every operation has completed.
     #[default]
     Nothing,
-    /// Rows of a statement were dropped after one had come whole.
+    /// The rows of a statement were dropped between two rows.
     Rows,
     /// An operation was dropped while it waited for the server, or panicked.
     Operation,
@@ -421,8 +413,8 @@ pub enum Unfinished {
 pub enum MayEnd {
     /// It cannot.
     Never,
-    /// It commits it.
+    /// It commits the transaction.
     Commits,
-    /// What it does is not known: it may commit, roll back or begin another one.
+    /// Unknown: it may commit, roll back or begin another transaction.
     Perhaps,
 }

@@ -1,9 +1,8 @@
-//! What a backend needs to make its pools: for authors of backends, as `millpond-sqlite`,
-//! `millpond-postgres` and `millpond-mysql` are.
+//! The API for backend crates such as `millpond-sqlite`, `millpond-postgres` and `millpond-mysql`.
 //!
-//! A backend implements [`Backend`] for what differs from database to database, and the core's
-//! `Manager` over [`Tracked`](crate::Tracked) connections. Its options hold [`SqlPoolSettings`],
-//! whose setters [`pool_settings!`](crate::pool_settings) writes.
+//! A backend implements [`Backend`] for database-specific behaviour, and the core's `Manager` over
+//! [`Tracked`](crate::Tracked) connections. Its options hold [`SqlPoolSettings`], whose setters
+//! [`pool_settings!`](crate::pool_settings) writes.
 
 pub use crate::addresses::Target;
 pub use crate::argument_size::argument_size;

@@ -1,4 +1,4 @@
-//! Where a `SqlPool` gets its connections from: one of our pools, or one of the user's own.
+//! The pool behind a `SqlPool`: one of millpond's, or a custom one.
 
 use crate::error::{config_error, lending_error};
 use crate::lease::SqlLease;
@@ -16,7 +16,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// A pool of tracked connections, with or without what only our own pools can do.
+/// A pool of tracked connections.
 pub(crate) enum BackingPool<DB: Database> {
     Managed(Arc<dyn ManagedPool<DB>>),
     Custom(Arc<dyn Pool<Connection = Tracked<DB>>>),
@@ -38,7 +38,7 @@ impl<DB: Database> BackingPool<DB> {
         limits: Limits,
     ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
         let backing = self.clone();
-        // That of a query on the pool is ours.
+        // For a query on the pool the location is in this crate.
         let location = request.label.is_none().then_some(request.location);
         async move {
             let outcome = match &backing {
@@ -56,7 +56,7 @@ impl<DB: Database> BackingPool<DB> {
         }
     }
 
-    /// A connection on loan, if what it leads to is still what it was opened for.
+    /// Returns the lease, if its connection still leads to what it was opened for.
     pub(crate) fn check_identity(&self, lease: Lease<Tracked<DB>>) -> Result<SqlLease<DB>, Error> {
         if let Err(error) = lease.check_identity() {
             Lease::discard(lease, CloseReason::Discarded);
@@ -79,7 +79,7 @@ impl<DB: Database> BackingPool<DB> {
         }
     }
 
-    /// What only our own pools can do.
+    /// Returns the pool if it is one of millpond's.
     pub(crate) fn managed_pool(&self) -> Option<&dyn ManagedPool<DB>> {
         match self {
             Self::Managed(pool) => Some(&**pool),
@@ -88,13 +88,13 @@ impl<DB: Database> BackingPool<DB> {
     }
 }
 
-/// What an acquire comes to.
+/// The result of an acquire.
 type Lent<DB> = Result<Lease<Tracked<DB>>, PoolError>;
 
-/// What our own pools can do beyond [`Pool`], with any manager. A `NullPool` is a `QueuePool` that
-/// keeps nothing.
+/// What millpond's pools can do beyond [`Pool`], with any manager. A `NullPool` is a `QueuePool`
+/// that keeps no connections.
 pub(crate) trait ManagedPool<DB: Database>: Pool<Connection = Tracked<DB>> {
-    /// An acquire, polled once. Only one that has to wait costs an allocation.
+    /// Polls an acquire once. Only one that has to wait is boxed.
     fn begin_acquire(
         &self,
         request: Request,

@@ -1,16 +1,15 @@
-//! Stopping at the server what was abandoned, so that a query that was cut off does not hold its
-//! place until it ends.
+//! Cancels abandoned statements at the server, so that they do not hold a slot.
 //!
 //! # Invariants
 //!
-//! 1. One cancel of a pool at a time. Its limit begins when it has its turn.
-//! 2. It goes over an idle connection of the pool that has just answered a ping, or over one of its
-//!    own in a place under the cap, or not at all. That place is the victim's where the victim is
-//!    closed first. Only for a statement that exceeded its limit in a full pool is a connection
-//!    opened beyond the cap; it is closed before the victim is.
-//! 3. The victim is with its caller, in no pool, until the server has answered the cancel: a late
-//!    one cannot hit the next borrower. If the answer does not come, or the call is dropped
-//!    half-way, the victim is closed.
+//! 1. A pool sends one cancel at a time. Its time limit starts when its turn comes.
+//! 2. It uses an idle connection that answered a ping, or a new one in a free slot, or none. If the
+//!    cancelled connection is closed first, its own slot is used. Only for a statement that
+//!    exceeded its limit in a full pool is a connection opened beyond the pool's limit; it is
+//!    closed before the cancelled connection is.
+//! 3. The cancelled connection stays with its caller until the server has answered the cancel, so
+//!    that a late cancel cannot hit the next borrower. If no answer arrives, or the call is
+//!    dropped, the connection is closed.
 
 use crate::pending_cancel::{
     AutoCancel, CancelOutcome, CancelReason, Decision, PendingCancel, Session,
@@ -27,30 +26,30 @@ use tokio::runtime::Handle;
 use tokio::sync::{Mutex, oneshot};
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
-/// What part of `ping_timeout` a connection has to come to rest by itself: a query that ends soon
-/// needs no cancel.
+/// Fraction of `ping_timeout` after which a pending statement is cancelled: a query that ends
+/// sooner needs no cancel.
 const GRACE_SHARE: u32 = 8;
 
 const NO_CONNECTION: &str =
-    "what was cut off goes on at the server, and the pool has no connection to cancel it over";
+    "the abandoned statement is still running at the server; no connection to cancel it with";
 
-/// How a backend stops what another session of the same user executes: implemented by its manager.
+/// How a backend cancels a statement of another session of the same user. A manager implements it.
 #[async_trait]
 pub trait CancelTransport<DB: Database>: Send + Sync + 'static {
-    /// Opens a connection past the pool.
+    /// Opens a connection outside the pool.
     ///
     /// # Cancel safety
     ///
     /// Nothing is left behind if the future is dropped.
     async fn connect(&self) -> Result<DB::Connection, Error>;
 
-    /// Stops what the session with this number executes. It must have been stopped, or told to,
-    /// when this returns. `is_older` says that `conn` was opened before that session, so the server
-    /// has not been started again since.
+    /// Cancels the statement of the session with this number. When this returns, the statement has
+    /// been cancelled or the server has been asked to. `is_older` means that `conn` was opened
+    /// before that session, so the server was not restarted in between.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the victim is closed.
+    /// If the future is dropped, the cancelled connection is closed.
     async fn cancel(
         &self,
         conn: &mut DB::Connection,
@@ -58,18 +57,18 @@ pub trait CancelTransport<DB: Database>: Send + Sync + 'static {
         is_older: bool,
     ) -> Result<(), Error>;
 
-    /// Ends the session with this number, of which this side has been closed, over a connection
-    /// that is newer. By default what it executes is stopped.
+    /// Ends the session with this number, whose connection has been closed on this side; `conn` is
+    /// newer. By default its statement is cancelled.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the session may go on.
+    /// If the future is dropped, the session may continue.
     async fn end(&self, conn: &mut DB::Connection, session: u64) -> Result<(), Error> {
         self.cancel(conn, session, false).await
     }
 }
 
-/// Stops at the server what was abandoned: one for each pool.
+/// Cancels abandoned statements at the server; one for each pool.
 pub struct Canceller<DB: Database> {
     pool_handle: WeakPoolHandle<DB>,
     limit: Duration,
@@ -77,24 +76,24 @@ pub struct Canceller<DB: Database> {
 }
 
 impl<DB: Database> Canceller<DB> {
-    /// The canceller of the pool that this link leads to; `limit` is its `ping_timeout`.
+    /// Creates the canceller of the pool behind `pool_handle`; `limit` is its `ping_timeout`.
     pub fn new(pool_handle: WeakPoolHandle<DB>, limit: Duration) -> Self {
         Self { pool_handle, limit, turn: Mutex::new(()) }
     }
 
-    /// Verifies that a connection is at rest, as [`Tracked::verify`] does; if it does not come to
-    /// rest within an eighth of the limit, what it executes is cancelled first. A connection whose
-    /// [session](Tracked::session) is not known is waited for.
+    /// Verifies a connection, as [`Tracked::verify`] does. If that takes longer than an eighth of
+    /// the limit, the connection's statement is cancelled first; without a known
+    /// [session](Tracked::session) it is only waited for.
     ///
     /// # Errors
     ///
-    /// Those of [`Tracked::verify`]; that nothing was free to send the cancel over; that the server
-    /// has not answered it, so that it may come late. Then
-    /// [`drop_and_end_session`](Self::drop_and_end_session) will do.
+    /// Those of [`Tracked::verify`]; an error if no connection was free to send the cancel, or if
+    /// the server has not answered it, so that it may still arrive. Call
+    /// [`drop_and_end_session`](Self::drop_and_end_session) then.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection is to be closed.
+    /// If the future is dropped, close the connection.
     pub async fn verify(
         &self,
         conn: &mut Tracked<DB>,
@@ -107,7 +106,7 @@ impl<DB: Database> Canceller<DB> {
             if let Ok(verified) = timeout(grace_period, conn.verify()).await {
                 return verified;
             }
-            // Not known while the cancel is under way: if it hangs, it is not tried again.
+            // Taken while the cancel is in flight, so that one that hangs is not repeated.
             let Some(session) = conn.session_mut().take() else { break };
             let decision = Decision::default();
             let outcome = self.cancel(session, transport, &decision, CancelReason::Dropped).await;
@@ -117,20 +116,19 @@ impl<DB: Database> Canceller<DB> {
                 CancelOutcome::NotSent => return Err(Error::Protocol(NO_CONNECTION.to_owned())),
                 CancelOutcome::Unknown => return Err(conn.give_up_for_late_cancel()),
             }
-            // A cancel that came before the statement had begun has hit nothing; where the network
-            // is slow, nothing is amiss.
+            // The cancel arrived before the statement started, or the network is slow.
             grace_period = grace_period.saturating_mul(2);
         }
         conn.verify().await
     }
 
-    /// Drops a connection and then ends its session at the server, over a connection in the place
-    /// that the dropped one had: for [`Manager::close`](millpond_core::Manager::close), during
-    /// which a place is taken. A failure is reported as a warning of the pool.
+    /// Drops a connection and then ends its session at the server, over a new connection in the
+    /// same slot: for [`Manager::close`](millpond_core::Manager::close), during which the slot is
+    /// still taken. A failure is reported as a warning of the pool.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the server may go on.
+    /// If the future is dropped, the session may continue at the server.
     pub async fn drop_and_end_session(
         &self,
         mut conn: Tracked<DB>,
@@ -150,8 +148,8 @@ impl<DB: Database> Canceller<DB> {
         }
     }
 
-    /// Has what is dropped on a connection, or exceeds its limit there, cancelled while its
-    /// borrower keeps it: when the connection is new and its [session](Tracked::session) is known.
+    /// Makes dropped and expired statements of a connection be cancelled while its borrower keeps
+    /// it. Call it when the connection is new and its [session](Tracked::session) is known.
     ///
     /// # Panics
     ///
@@ -166,13 +164,13 @@ impl<DB: Database> Canceller<DB> {
             Some(Box::new(SessionCanceller { canceller, transport, runtime: Handle::current() }));
     }
 
-    /// How long a connection may take to come to rest by itself.
+    /// Returns how long a pending statement may take before it is cancelled.
     pub fn grace_period(&self) -> Duration {
         self.limit / GRACE_SHARE
     }
 
-    /// Cancels what a session executes, if `decision` can be taken when everything is ready to send
-    /// it. A failure is reported as a warning of the pool.
+    /// Cancels the statement of a session, if `decision` can be taken once everything is ready to
+    /// send the cancel. A failure is reported as a warning of the pool.
     async fn cancel(
         &self,
         session: Session,
@@ -190,7 +188,7 @@ impl<DB: Database> Canceller<DB> {
             let sent = guard.track(transport.cancel(conn, session.number, is_older));
             return outcome(self.until(Instant::now() + self.limit, sent).await);
         }
-        // It is freed after the connection is dropped.
+        // Declared before the connection, so that the slot is freed after it is dropped.
         let slot = self.pool_handle.try_reserve();
         if slot.is_none() && !(reason == CancelReason::Expired && self.pool_handle.is_open()) {
             return CancelOutcome::NotSent;
@@ -203,13 +201,13 @@ impl<DB: Database> Canceller<DB> {
             return CancelOutcome::NotSent;
         }
         let sent = self.until(until, transport.cancel(&mut conn, session.number, false)).await;
-        // The cancel has its outcome, whatever becomes of the goodbye.
+        // The outcome is known; an error of this close does not change it.
         let _ = timeout_at(until, conn.close()).await;
         outcome(sent)
     }
 
-    /// An idle connection of the pool that answers. Those that do not are closed: what is sent over
-    /// them would have an unknown outcome.
+    /// Returns an idle connection of the pool that answers a ping. Those that do not are closed: a
+    /// cancel sent over them would have an unknown outcome.
     async fn idle_connection(&self) -> Option<Lease<Tracked<DB>>> {
         loop {
             let mut lease = self.pool_handle.pool()?.try_acquire_with(Request::here())?;
@@ -232,30 +230,29 @@ impl<DB: Database> Canceller<DB> {
             outcome.unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())));
         outcome
             .map_err(|error| {
-                let message = format!(
-                    "a query that was cut off could not be cancelled at the server: {error}"
-                );
+                let message =
+                    format!("an abandoned query could not be cancelled at the server: {error}");
                 self.pool_handle.warn("cancel_abandoned", message);
             })
             .ok()
     }
 }
 
-/// The outcome of a cancel that was sent, and answered or not.
+/// Returns the outcome of a cancel that was sent, by its answer if there is one.
 fn outcome(answer: Option<()>) -> CancelOutcome {
     answer.map_or(CancelOutcome::Unknown, |()| CancelOutcome::Answered)
 }
 
-/// How one connection is stopped while its borrower keeps it.
+/// Cancels statements of one connection while its borrower keeps it.
 struct SessionCanceller<DB: Database> {
     canceller: Arc<Canceller<DB>>,
     transport: Arc<dyn CancelTransport<DB>>,
-    /// The runtime of the pool: futures may be dropped anywhere.
+    /// The runtime of the pool: futures may be dropped outside of any runtime.
     runtime: Handle,
 }
 
 impl<DB: Database> AutoCancel for SessionCanceller<DB> {
-    /// As long as it could not be sent, it is tried again.
+    /// Retries until the cancel could be sent.
     fn begin(&self, session: Session, reason: CancelReason) -> PendingCancel {
         let (canceller, transport) = (Arc::clone(&self.canceller), Arc::clone(&self.transport));
         let decision = Decision::default();

@@ -1,4 +1,4 @@
-//! One statement on its way to the driver, taken apart so that its text can be looked at first.
+//! A statement for the driver, split into its parts so that its text can be read first.
 
 use crate::backend::{Backend, LARGE};
 use sqlx::error::BoxDynError;
@@ -6,7 +6,7 @@ use sqlx::{Arguments, Database, Error, Execute, SqlStr};
 use std::borrow::BorrowMut;
 use std::mem;
 
-/// What sqlx's `Execute` holds. Its `sql` consumes it, so reading the text means taking it apart.
+/// The contents of sqlx's `Execute`, whose `sql` method consumes it.
 pub(crate) struct Command<DB: Database> {
     sql: SqlStr,
     statement: Option<DB::Statement>,
@@ -15,7 +15,7 @@ pub(crate) struct Command<DB: Database> {
 }
 
 impl<DB: Database> Command<DB> {
-    /// Takes a query apart.
+    /// Splits a query into its parts.
     ///
     /// # Errors
     ///
@@ -27,12 +27,12 @@ impl<DB: Database> Command<DB> {
         Ok(Self { sql: query.sql(), statement, arguments, persistent })
     }
 
-    /// Whether it is prepared and then executed, instead of being sent as it is.
+    /// Returns true if it is prepared and then executed, instead of being sent as text.
     pub(crate) fn is_prepared(&self) -> bool {
         self.arguments.is_some()
     }
 
-    /// Whether it makes the driver's buffer for sending large.
+    /// Returns true if it makes the driver's send buffer large.
     pub(crate) fn is_large(&mut self, backend: &dyn Backend<DB>) -> bool {
         let arguments = self.arguments.as_mut().filter(|arguments| arguments.len() > 0);
         self.sql.as_str().len() > LARGE
@@ -44,8 +44,8 @@ impl<DB: Database> Command<DB> {
     }
 }
 
-/// A statement for the driver, handed over or left where it is and lent: what is moved from future
-/// to future costs more than the whole look at its text.
+/// A statement for the driver, owned or borrowed. Borrowed where possible: moving it between
+/// futures costs more than reading its text.
 pub(crate) struct ForDriver<C>(pub(crate) C);
 
 impl<DB: Database, C: BorrowMut<Command<DB>> + Send> Execute<'_, DB> for ForDriver<C> {

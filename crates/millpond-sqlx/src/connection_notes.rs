@@ -1,24 +1,24 @@
-//! What a manager notes on a connection for later: session locks, memory, settings, and what it was
-//! opened for.
+//! What managers record on a connection: session locks, buffer sizes, settings, and its identity
+//! check.
 
 use crate::sync_state::SyncState;
 use crate::tracked::{IdentityCheck, Tracked};
 use sqlx::{Connection, Database, Error};
 use std::mem;
 
-/// The error of an operation on a connection that is lost.
+/// The error of an operation on a broken connection.
 const BROKEN: &str =
-    "the connection was lost or is out of step with its server: drop it and acquire another one";
+    "the connection was lost or is out of sync with its server: drop it and acquire another one";
 
 impl<DB: Database> Tracked<DB> {
-    /// Refuses what follows on a connection whose answers would be those to other questions.
+    /// Returns an error if the connection is out of sync.
     pub(crate) async fn ensure_in_sync(&mut self) -> Result<(), Error> {
         if self.sync_state == SyncState::Broken {
             return Err(Error::Protocol(BROKEN.to_owned()));
         }
         self.refuse_if_given_up()?;
         if self.needs_sync_check {
-            // It could not be called off when the driver's own connection was handed out.
+            // It could not be revoked when the driver's connection was used directly.
             self.resolve_cancel().await;
             self.refuse_if_given_up()?;
             let backend = self.backend();
@@ -29,74 +29,73 @@ impl<DB: Database> Tracked<DB> {
         Ok(())
     }
 
-    /// Notes that a reset has undone what `on_connect` hooks may have set: for managers.
+    /// Notes that a reset has undone what `on_connect` hooks may have set, for managers.
     pub fn note_hooks_undone(&mut self) {
         self.hooks_undone = true;
     }
 
-    /// Whether that was noted since it was last asked for.
+    /// Returns and clears the note.
     pub fn take_hooks_undone(&mut self) -> bool {
         mem::take(&mut self.hooks_undone)
     }
 
-    /// Has the hooks for new connections passed over, since they have acted on it before: for
-    /// managers that hand a connection out anew.
+    /// Skips the hooks for new connections, which have already run: for managers that return an
+    /// existing connection from `connect`.
     pub fn note_hooks_done(&mut self) {
         self.hooks_done = true;
     }
 
-    /// Whether a session lock may have been taken since this was last asked: by a statement that
-    /// [takes one](crate::backend_api::Backend::takes_session_lock), or by a borrower who had the
-    /// driver's own connection. `migrate!().run(&pool)` has, and if it fails it leaves a lock
-    /// behind that keeps every other migrator out. So managers release such locks.
+    /// Returns and clears whether a session lock may have been taken, by a statement that [takes
+    /// one](crate::backend_api::Backend::takes_session_lock) or through the driver's connection.
+    /// `migrate!().run(&pool)` does the latter, and if it fails it leaves a lock behind that blocks
+    /// every other migrator. So managers release such locks.
     pub fn take_may_hold_locks(&mut self) -> bool {
         mem::take(&mut self.may_hold_locks)
     }
 
-    /// Whether a session lock may have been taken, without [forgetting](Self::take_may_hold_locks)
-    /// it.
+    /// Returns whether a session lock may have been taken, without
+    /// [clearing](Self::take_may_hold_locks) it.
     pub fn may_hold_locks(&self) -> bool {
         self.may_hold_locks
     }
 
-    /// Whether an operation may have made the driver's buffers grow: for managers, who
+    /// Returns true if an operation may have enlarged the driver's buffers. Managers
     /// [`shrink`](Self::shrink) them then.
     pub fn has_large_buffers(&self) -> bool {
         self.large_buffers
     }
 
-    /// Gives back the memory of what was large: the buffers stay as large as the largest value that
-    /// went through them.
+    /// Shrinks the driver's buffers, which otherwise stay as large as the largest value.
     pub fn shrink(&mut self) {
         self.large_buffers = false;
         self.driver_mut().shrink_buffers();
     }
 
-    /// The settings of the session as its hooks have left them; empty if they were never noted.
+    /// Returns the session's settings after its hooks ran; empty if they were never recorded.
     pub fn baseline(&self) -> &[Option<String>] {
         &self.baseline
     }
 
-    /// Notes the settings of the session that a reset leads back to: for managers, in an order of
-    /// their own.
+    /// Records the session settings that a reset restores, for managers, in an order of their
+    /// choice.
     pub fn set_baseline(&mut self, settings: Vec<Option<String>>) {
         self.baseline = settings;
     }
 
-    /// Has it asked before every loan whether what the connection leads to is still what it was
-    /// opened for: for managers. If it is not, the borrower gets the error, and the connection is
-    /// closed. Asking must not block.
+    /// Sets a check that runs before every checkout, for managers: whether the connection still
+    /// leads to what it was opened for. If it does not, the borrower gets the error, and the
+    /// connection is closed. The check must not block.
     pub fn set_identity_check(&mut self, identity_check: IdentityCheck) {
         self.identity_check = Some(identity_check);
     }
 
-    /// Takes out what was [set](Self::set_identity_check): for managers, who may have put something
-    /// into it that outlives the close.
+    /// Removes the check that was [set](Self::set_identity_check), for managers whose check owns
+    /// something that must outlive the close.
     pub fn take_identity_check(&mut self) -> Option<IdentityCheck> {
         self.identity_check.take()
     }
 
-    /// Whether what it leads to is still what it was opened for.
+    /// Runs the identity check, if one is set.
     pub(crate) fn check_identity(&self) -> Result<(), Error> {
         self.identity_check.as_ref().map_or(Ok(()), |check| check())
     }

@@ -1,5 +1,4 @@
-//! Credentials, read again for each new connection: a password that is changed while the pool
-//! runs.
+//! Credentials, read again for each new connection so that passwords can rotate.
 
 use futures_core::future::BoxFuture;
 use millpond_core::BoxError;
@@ -16,8 +15,8 @@ use tokio::task::spawn_blocking;
 /// The largest file that is read as a password.
 const FILE_MAX: u64 = 64 * 1024;
 
-/// Where the password comes from, and the user if it changes too. Asked for every connection that
-/// is opened.
+/// Where the password comes from, and the user if it changes too. It is read for every new
+/// connection.
 ///
 /// ```
 /// use millpond_sqlx::Credentials;
@@ -31,10 +30,10 @@ const FILE_MAX: u64 = 64 * 1024;
 ///
 /// # Rotation
 ///
-/// When a connection could be opened with a new password out of a file or a variable, or with
-/// another user, those opened before retire: idle ones are closed, those in use when they come
-/// back. Nobody gets an error of it. A callback's passwords may differ every time, as tokens do;
-/// they retire nothing, and a call of `invalidate_all` does.
+/// When a connection was opened with a new password from a file or a variable, or with another
+/// user, older connections are retired without an error: idle ones are closed at once, those in use
+/// on return. Passwords from a callback may differ every time, as tokens do, so they retire
+/// nothing; call `invalidate_all` instead.
 #[derive(Clone)]
 pub struct Credentials(Source);
 
@@ -58,24 +57,24 @@ pub struct Login {
 }
 
 impl Credentials {
-    /// Always this password.
+    /// Uses a fixed password.
     pub fn password(password: impl Into<String>) -> Self {
         Self(Source::Fixed(password.into().into()))
     }
 
-    /// The value of an environment variable, without one line end that it may have.
+    /// Reads an environment variable; one line end at its end is removed.
     pub fn env(variable: impl Into<Arc<str>>) -> Self {
         Self(Source::Variable(variable.into()))
     }
 
-    /// The content of a file of at most 64 KiB, without the end of its last line, be it `\n`,
-    /// `\r\n` or `\r`.
+    /// Reads a file of at most 64 KiB; one line end at its end (`\n`, `\r\n` or `\r`) is removed.
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self(Source::File(path.into().into()))
     }
 
-    /// What a callback says: a password, user and password, or a [`Login`]. It is called within
-    /// `connect_timeout`. An error passes: the pool goes on trying until the caller's deadline.
+    /// Calls `callback` for each login, within `connect_timeout`. It returns a password, a user and
+    /// a password, or a [`Login`]. Its errors count as transient: the pool retries until the
+    /// caller's deadline.
     pub fn with<F, W, L, E>(callback: F) -> Self
     where
         F: Fn() -> W + Send + Sync + 'static,
@@ -90,12 +89,12 @@ impl Credentials {
         Self(Source::Callback(Arc::new(boxed)))
     }
 
-    /// The login to use now.
+    /// Reads the current login.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for a variable or a file that cannot be used, `Error::Io` for what a
-    /// callback returned.
+    /// `Error::Configuration` for a variable or a file that cannot be used, `Error::Io` for an
+    /// error of a callback.
     ///
     /// # Cancel safety
     ///
@@ -106,7 +105,7 @@ impl Credentials {
             Source::Variable(name) => from_variable(name),
             Source::File(path) => {
                 let file = Arc::clone(path);
-                // A slow file system must not hold the pool's maintenance task up.
+                // A slow file system must not block the pool's maintenance task.
                 let read = spawn_blocking(move || read(&file)).await.map_err(io::Error::other);
                 read.and_then(|read| read).map(Login::from).map_err(|error| {
                     unusable(format!(
@@ -138,15 +137,19 @@ fn from_variable(name: &str) -> Result<Login, Error> {
 fn read(path: &Path) -> io::Result<String> {
     let found = fs::metadata(path)?;
     if !found.is_file() || found.len() > FILE_MAX {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file of at most 64 KiB"));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "not a regular file of at most 64 \
+            KiB",
+        ));
     }
     let mut text = String::from_utf8(fs::read(path)?)
-        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "it is not UTF-8"))?;
+        .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"))?;
     text.truncate(without_line_end(&text).len());
     Ok(text)
 }
 
-/// A text without the one line end, of any kind, that files and variables have at their end.
+/// Removes one line end of any kind from the end of a text.
 pub(crate) fn without_line_end(text: &str) -> &str {
     text.strip_suffix("\r\n").or_else(|| text.strip_suffix(['\n', '\r'])).unwrap_or(text)
 }
@@ -184,37 +187,37 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Credentials in use: knows when they have changed. One for each pool, kept by its manager.
+/// Detects changed credentials. The pool's manager keeps one.
 pub struct Rotation {
     credentials: Credentials,
     state: Mutex<Versions>,
 }
 
-/// Guarded against connects that end in another order than they began.
+/// Versions keep connects apart that end in another order than they began.
 #[derive(Default)]
 struct Versions {
     last: Option<Login>,
-    /// How often what was read differed from what was read before.
+    /// How often the login that was read has changed.
     read: u64,
-    /// The newest with which a connection was opened.
+    /// The newest login with which a connection was opened.
     opened: Option<Versioned>,
 }
 
-/// What one connection is opened with, and how new that is.
+/// A login and how new it is.
 #[derive(Debug, Clone)]
 pub struct Versioned {
-    /// What to use.
+    /// The login.
     pub login: Login,
     version: u64,
 }
 
 impl Rotation {
-    /// Nothing was opened with these yet.
+    /// Creates a detector that has seen no login yet.
     pub fn new(credentials: Credentials) -> Self {
         Self { credentials, state: Mutex::default() }
     }
 
-    /// The login to use for a connection that is about to be opened.
+    /// Reads the login for a connection that is about to be opened.
     ///
     /// # Errors
     ///
@@ -233,7 +236,8 @@ impl Rotation {
         Ok(Versioned { login, version: state.read })
     }
 
-    /// A connection was opened with this. `true` if those opened before have to retire.
+    /// Records that a connection was opened with this login. Returns true if older connections must
+    /// be retired.
     #[must_use]
     pub fn opened(&self, with: &Versioned) -> bool {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -305,7 +309,7 @@ mod tests {
         let error = now(credentials.current()).unwrap_err().to_string();
         assert!(error.contains(&path.display().to_string()), "{error}");
         let error = now(Credentials::file(env::temp_dir()).current()).unwrap_err().to_string();
-        assert!(error.contains("no file"), "{error}");
+        assert!(error.contains("not a regular file"), "{error}");
     }
 
     #[test]

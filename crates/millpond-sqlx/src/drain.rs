@@ -1,5 +1,4 @@
-//! Reads over what is left of an operation that its borrower has cut off, before the next one of
-//! the same borrower.
+//! Drains a dropped operation before the same borrower's next one.
 
 use crate::backend::Unfinished;
 use crate::pending_cancel::{CancelOutcome, PendingCancel};
@@ -18,12 +17,12 @@ const LATE_CANCEL: &str = "an operation on this connection was dropped before it
     acquire another one";
 
 impl<DB: Database> Tracked<DB> {
-    /// Calls off the cancel of what was left behind, or waits for its outcome if it may have been
-    /// sent. If that is unknown, the connection is given up.
+    /// Revokes a pending cancel, or waits for its outcome if it may have been sent. If the outcome
+    /// is unknown, the connection is given up.
     ///
     /// # Cancel safety
     ///
-    /// It can be called again.
+    /// Can be called again if it was dropped.
     pub(crate) async fn resolve_cancel(&mut self) -> CancelOutcome {
         let Some(pending_cancel) = &mut self.pending_cancel else { return CancelOutcome::NotSent };
         let outcome = pending_cancel.resolve().await;
@@ -34,9 +33,9 @@ impl<DB: Database> Tracked<DB> {
         outcome
     }
 
-    /// Calls off the cancel of what was left behind. Returns `false` if it may have been sent
-    /// already, so that it may hit what is executed next: for managers, who close the connection
-    /// then if it would be lent without a reset.
+    /// Revokes a pending cancel. Returns `false` if it may have been sent already, so that it may
+    /// hit the next statement. Managers close such a connection if it would be lent without a
+    /// reset.
     pub fn revoke_cancel(&mut self) -> bool {
         let is_off = self.pending_cancel.as_mut().is_none_or(PendingCancel::revoke);
         if is_off {
@@ -45,13 +44,20 @@ impl<DB: Database> Tracked<DB> {
         is_off
     }
 
-    /// Fails if the connection was given up: nothing more is executed on it, and it is closed when
-    /// it comes back.
+    /// Returns true if nothing may be executed on the connection any more, because a cancel may
+    /// still hit it or a dropped statement does not end. Managers close such a connection on
+    /// return.
+    pub fn is_given_up(&self) -> bool {
+        self.given_up.is_some()
+    }
+
+    /// Returns an error if the connection was given up: nothing more is executed on it, and it is
+    /// closed on return.
     pub(crate) fn refuse_if_given_up(&self) -> Result<(), Error> {
         self.given_up.map_or(Ok(()), |reason| Err(given_up(reason)))
     }
 
-    /// Gives the connection up because a cancel may still hit what is executed on it.
+    /// Gives the connection up because a cancel may still hit its next statement.
     pub(crate) fn give_up_for_late_cancel(&mut self) -> Error {
         self.give_up(LATE_CANCEL)
     }
@@ -62,11 +68,10 @@ impl<DB: Database> Tracked<DB> {
         given_up(reason)
     }
 
-    /// Reads over what is left of an operation that was cut off, while its cancel is under way
-    /// beside that. All of it takes `ping_timeout` at most; then the connection is given up. The
-    /// error of what was cut off is the result.
+    /// Drains an unfinished operation while its cancel is pending, within `ping_timeout`; then the
+    /// connection is given up. Returns the error of the dropped operation, if any.
     pub(crate) async fn drain(&mut self, unfinished: Unfinished) -> Result<Option<Error>, Error> {
-        // Only its cancel may be left, if reading over was dropped after the answer had come.
+        // Only the cancel is left if an earlier drain was dropped after the answer had arrived.
         let is_cancelled = self.pending_cancel.is_some()
             || (unfinished == Unfinished::Operation && self.session().is_some());
         let auto_cancel = self.auto_cancel.as_deref().filter(|_| is_cancelled);
@@ -83,8 +88,7 @@ impl<DB: Database> Tracked<DB> {
             first = first.or(error);
             match timeout_at(deadline, self.resolve_cancel()).await {
                 Ok(CancelOutcome::NotSent) => return Ok(first),
-                // It may have come too late for the statement: what it has hit is read over as
-                // well.
+                // The cancel may have arrived after the statement: its effect is drained as well.
                 Ok(CancelOutcome::Answered) => {}
                 Ok(CancelOutcome::Unknown) | Err(_) => return Err(self.give_up(LATE_CANCEL)),
             }
@@ -104,8 +108,7 @@ impl<DB: Database> Tracked<DB> {
         };
         let (conn, mut guard) = self.begin_operation(effect);
         if !has_limit {
-            // It has a limit of its own, within which a statement that has exceeded the other one
-            // is cancelled.
+            // `ping_timeout` applies instead, within which an expired statement is cancelled.
             guard.remove_limit();
         }
         guard.track(backend.resume(conn, unfinished)).await

@@ -1,4 +1,4 @@
-//! What a pool has to say, told as `sqlx::Error` so that `?` works, and read back out of it.
+//! Converts pool errors to `sqlx::Error` and back.
 
 use millpond_core::{ConfigError, PoolError, PoolKind, RequestRefusal};
 use sqlx::Error;
@@ -10,16 +10,16 @@ use std::io;
 use std::iter;
 use std::sync::Arc;
 
-/// The pool's own error, if the error came from the pool: with its cause, the oldest holders and
-/// what the pool looked like.
+/// Returns the pool's own error if the error came from the pool, with its cause, the oldest holders
+/// and the pool's status.
 ///
-/// | `sqlx::Error` | says |
+/// | `sqlx::Error` | meaning |
 /// |---|---|
 /// | `Io` of kind `TimedOut` | the deadline passed |
 /// | `PoolClosed` | the pool is closed |
-/// | `Io` of kind `ResourceBusy` | too many wait already |
-/// | `Database`, `Io`, `Tls`, `Configuration` | no connection could be opened, and this is the kind of its cause |
-/// | `Io` of kind `Other` | a hook refused the request with an error of its own; with an `sqlx::Error` it is that itself, and `None` here |
+/// | `Io` of kind `ResourceBusy` | there are too many waiters |
+/// | `Database`, `Io`, `Tls`, `Configuration` | no connection could be opened; the kind is that of the cause |
+/// | `Io` of kind `Other` | a hook refused the request with an error of its own; an `sqlx::Error` of a hook is returned as it is, and gives `None` here |
 ///
 /// ```
 /// # use millpond_sqlx::{PoolError, pool_error};
@@ -37,19 +37,19 @@ pub fn pool_error(error: &Error) -> Option<&PoolError> {
     }
 }
 
-/// The error of a pool of a kind that the backend does not have.
+/// Returns the error for a pool kind that the backend does not support.
 pub fn unsupported_pool(kind: PoolKind, backend: &str) -> Error {
     Error::Configuration(
         format!("pool = {kind} is not supported by {backend}; choose queue or null").into(),
     )
 }
 
-/// Settings that a pool refused, as `sqlx::Error`.
+/// Converts the error of refused settings.
 pub fn config_error(error: ConfigError) -> Error {
     Error::Configuration(Box::new(error))
 }
 
-/// Why nothing was lent, as `sqlx::Error`; [`pool_error`] reads it back.
+/// Converts the error of an acquire; [`pool_error`] reads it back.
 pub fn lending_error(error: PoolError) -> Error {
     let error = match error {
         PoolError::RequestRefused(refusal) => match own_error(refusal) {
@@ -75,25 +75,25 @@ pub fn lending_error(error: PoolError) -> Error {
     }
 }
 
-/// The `sqlx::Error` with which a hook refused a request, if it was one.
+/// Returns the `sqlx::Error` with which a hook refused a request, if it was one.
 fn own_error(refusal: Arc<RequestRefusal>) -> Result<Error, Arc<RequestRefusal>> {
     let refusal = Arc::try_unwrap(refusal)?;
     let own = refusal.into_inner().downcast::<Error>();
     own.map(|error| *error).map_err(|error| Arc::new(RequestRefusal::new(error)))
 }
 
-/// The driver's error that is the cause of a pool's error, at once or behind the hook that refused.
+/// Finds the driver's error among the causes of a pool's error.
 fn driver_error(error: &PoolError) -> Option<&Error> {
     iter::successors(error.source(), |&cause| cause.source()).find_map(|cause| cause.downcast_ref())
 }
 
-/// No connection could be opened because the database refused it: the pool's error, which can be
-/// asked for the database's code and message like any `DatabaseError`.
+/// The database refused a connection: the pool's error, with the database's code and message like
+/// any `DatabaseError`.
 #[derive(Debug)]
 pub struct ConnectRefused(PoolError);
 
 impl ConnectRefused {
-    /// The pool's error.
+    /// Returns the pool's error.
     pub fn pool_error(&self) -> &PoolError {
         &self.0
     }
@@ -107,8 +107,8 @@ impl fmt::Display for ConnectRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = self.0.to_string();
         match driver_error(&self.0) {
-            // sqlx writes "error returned from database" before this text, and has written it
-            // before the cause already.
+            // sqlx writes "error returned from database" before this text, and has already written
+            // it before the cause.
             Some(cause @ Error::Database(refusal)) => {
                 f.write_str(&text.replacen(&cause.to_string(), &refusal.to_string(), 1))
             }

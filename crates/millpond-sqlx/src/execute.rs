@@ -1,9 +1,8 @@
-//! Executes statements on a tracked connection: at once if they are plain and nothing is in the
-//! way, else with care for the transaction that they are executed in.
+//! Runs statements: directly if possible, else with transaction tracking.
 
 use crate::backend::MayEnd;
 use crate::command::{Command, ForDriver};
-use crate::generated_stream::{Outlet, generate};
+use crate::generated_stream::Outlet;
 use crate::operation::{Step, StreamState, TrackedStream};
 use crate::sql_text::StatementEffect;
 use crate::sql_text::{Meaning, may_begin_with_a_commit, meaning, sets_completion};
@@ -11,23 +10,22 @@ use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use crate::transaction_state::{Owner, SEVERAL, TransactionLost, TransactionOutcome};
 use either::Either;
-use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
-use futures_util::{StreamExt, TryStreamExt, future, stream};
-use sqlx::{Database, Describe, Error, Execute, Executor, SqlStr, raw_sql};
+use futures_util::{StreamExt, TryStreamExt};
+use sqlx::{Database, Error, Execute, Executor, raw_sql};
 
-/// The rows and results of a statement, in the order in which they come.
-type Steps<'e, DB> = BoxStream<'e, Result<Step<DB>, Error>>;
+/// The rows and results of a statement, in the order in which they arrive.
+pub(crate) type Steps<'e, DB> = BoxStream<'e, Result<Step<DB>, Error>>;
 
-/// What is said of statements that are refused in a transaction.
+/// The error of statements whose effect on the transaction cannot be tracked.
 const UNTRACKABLE: &str = "several statements in one text that end this transaction, may begin \
     another one and set savepoints: execute them one by one, or end the transaction with commit() \
     or rollback()";
 
-/// What has become of a transaction if a statement ends well.
+/// How a statement that succeeds changes the transaction.
 #[derive(Debug, Clone, Copy)]
 enum Change {
-    /// Nothing, or the server has to be asked.
+    /// Nothing, or only the server knows.
     None,
     Begun,
     Ended {
@@ -42,22 +40,22 @@ impl<DB: Database> Tracked<DB>
 where
     for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,
 {
-    /// A query taken apart, if it can be executed here.
-    fn command<'q>(&self, query: impl Execute<'q, DB>) -> Result<Command<DB>, Error> {
+    /// Splits a query into its parts, and checks that the backend admits it.
+    pub(crate) fn command<'q>(&self, query: impl Execute<'q, DB>) -> Result<Command<DB>, Error> {
         let command = Command::new(query)?;
         self.backend().admit(command.text())?;
         Ok(command)
     }
 
-    /// The first row of a statement; the connection is in step when it has come.
+    /// Returns the first row of a statement, after which the connection is in sync.
     ///
     /// # Errors
     ///
-    /// The driver's, or that the statement cannot be executed here.
+    /// The driver's; an error for a statement that the backend does not admit.
     ///
     /// # Cancel safety
     ///
-    /// The connection counts as cut off if the future is dropped.
+    /// If the future is dropped, the connection counts as interrupted.
     pub(crate) async fn first(
         &mut self,
         command: &mut Command<DB>,
@@ -97,14 +95,14 @@ where
         Ok(row)
     }
 
-    /// Sees to it that the driver ended the command when it gave no row, and did not just stop.
+    /// Checks that a command without rows completed.
     async fn confirm(&mut self) -> Result<(), Error> {
         let backend = self.backend();
         let (conn, guard) = self.begin_operation(SyncState::Clean);
         guard.track(backend.confirm(conn)).await
     }
 
-    /// The rows of a statement under watch. Nothing is in the way of it.
+    /// Streams the rows of a statement that needs no preparation.
     pub(crate) fn fetch_stream(
         &mut self,
         effect: StatementEffect,
@@ -121,12 +119,12 @@ where
         TrackedStream::new(conn.fetch_many(ForDriver(command)), guard, state).boxed()
     }
 
-    /// Whether a statement can be executed at once.
-    fn is_plain(&self, effect: StatementEffect) -> bool {
+    /// Returns true if a statement can be executed directly.
+    pub(crate) fn is_plain(&self, effect: StatementEffect) -> bool {
         effect == StatementEffect::None && !self.has_to_resume()
     }
 
-    /// Executes a statement when nothing is in the way of it any more.
+    /// Executes a statement after draining earlier ones and resolving transaction doubt.
     pub(crate) async fn execute_tracked(
         &mut self,
         effect: StatementEffect,
@@ -142,8 +140,8 @@ where
         Ok(())
     }
 
-    /// Finishes what was left unfinished, asks the server what is not known, and notes what the
-    /// statement may do to the transaction. `None` if there is nothing left for it to do.
+    /// Drains unfinished operations, queries the transaction state if it is in doubt, and notes
+    /// what the statement may do to the transaction. Returns `None` if nothing is left to execute.
     async fn before_statement(
         &mut self,
         effect: StatementEffect,
@@ -164,7 +162,7 @@ where
                 }
                 self.resume().await?;
                 if commits {
-                    // Its guard has to roll back what has failed.
+                    // A failed transaction is rolled back by its guard, not committed.
                     self.refuse_commit_after_error().await?;
                 }
                 if !is_guarded {
@@ -188,7 +186,7 @@ where
             Meaning::RollbackTo => self.resume().await.map(|()| Some(Change::RolledBackTo)),
             Meaning::Savepoint | Meaning::Release => {
                 self.resume().await?;
-                // SQLite begins with one, and commits with the last one.
+                // In SQLite the first savepoint begins a transaction, and releasing it commits.
                 if !is_guarded && (meaning(sql) == Meaning::Release || !self.tracker().is_open()) {
                     self.tracker_mut().note_doubt("a savepoint", TransactionOutcome::Unknown, true);
                 }
@@ -221,8 +219,8 @@ where
         }
     }
 
-    /// Refuses several statements after which nobody could say whether the transaction is still
-    /// the one that was begun: they may end it and begin another one, and set savepoints as well.
+    /// Refuses several statements in one text that may end the transaction, begin another one and
+    /// set savepoints, after which the two could not be distinguished.
     fn refuse_untrackable_script(&self) -> Result<(), Error> {
         if self.backend().mark_is_savepoint() {
             return Err(Error::InvalidArgument(UNTRACKABLE.to_owned()));
@@ -230,7 +228,7 @@ where
         Ok(())
     }
 
-    /// Has a COMMIT or ROLLBACK in SQL begin nothing, unless the borrower has chosen that it does.
+    /// Disables transaction chaining unless the borrower enabled it.
     async fn unchain(&mut self) -> Result<(), Error> {
         if self.tracker().chooses_completion() {
             return Ok(());
@@ -240,8 +238,7 @@ where
         guard.track(backend.unchain(conn)).await
     }
 
-    /// Refuses to commit a transaction in which a statement has failed, if the server says that it
-    /// has.
+    /// Refuses to commit a transaction that has failed at the server.
     async fn refuse_commit_after_error(&mut self) -> Result<(), Error> {
         if self.tracker().has_doubt() {
             self.ask().await?;
@@ -250,7 +247,7 @@ where
         Ok(())
     }
 
-    /// What a statement has done to the transaction.
+    /// Records what a statement has done to the transaction.
     fn after_statement(&mut self, change: Change) {
         let tracker = self.tracker_mut();
         match change {
@@ -278,8 +275,8 @@ where
         }
     }
 
-    /// Ends the borrower's own transaction if the server has ended it already, or needs another
-    /// command. `false` if the statement itself ends it.
+    /// Ends a transaction that the borrower began in SQL, if the server has already ended it or
+    /// needs another command. Returns false if the statement itself ends it.
     async fn end_borrower_transaction(&mut self, commits: bool) -> Result<bool, Error> {
         self.drain_unfinished().await?;
         if self.tracker().has_doubt() {
@@ -298,7 +295,7 @@ where
             };
         }
         if self.tracker().has_doubt() && commits {
-            // It has failed.
+            // The transaction has failed.
             let failure = self.tracker().failure();
             let (conn, guard) = self.begin_operation(SyncState::InDoubt);
             guard.track(conn.execute(raw_sql("ROLLBACK"))).await?;
@@ -308,7 +305,7 @@ where
         Ok(false)
     }
 
-    /// Begins the borrower's own transaction anew if the one before was lost.
+    /// Prepares for a BEGIN in SQL, which also ends a transaction that was lost.
     async fn begin_borrower_transaction(&mut self) -> Result<(), Error> {
         self.drain_unfinished().await?;
         if self.tracker().has_to_ask(self.backend().refuses_after_failure()) {
@@ -341,7 +338,7 @@ where
         Ok(())
     }
 
-    /// The same for several statements at once.
+    /// Notes the same for several statements in one text.
     async fn note_possible_ends(
         &mut self,
         ends: bool,
@@ -350,14 +347,14 @@ where
     ) -> Result<(), Error> {
         let is_open = self.tracker().is_open();
         let implicitly = self.backend().ends_transaction("") != MayEnd::Never;
-        // The mark may be a savepoint itself: those set after it would go with it.
+        // The mark may be a savepoint itself: later ones would be lost with it.
         let is_trackable = !nests || !self.backend().mark_is_savepoint();
         let by_choice = ends && self.tracker().owner() == Owner::Borrower;
         if is_open && is_trackable && !by_choice && (reopens || implicitly) {
             self.mark().await?;
         }
         if !is_open || ends || implicitly {
-            // Without such a word it can only have been committed.
+            // Without such a keyword the transaction can only have been committed.
             let outcome = if ends || reopens {
                 TransactionOutcome::Unknown
             } else {
@@ -377,101 +374,8 @@ where
     }
 }
 
-impl<'c, DB: Database> Executor<'c> for &'c mut Tracked<DB>
-where
-    for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,
-{
-    type Database = DB;
-
-    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> Steps<'e, DB>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, DB>,
-    {
-        let command = match self.command(query) {
-            Ok(command) => command,
-            Err(error) => return stream::once(future::err(error)).boxed(),
-        };
-        if let Some(wrapper) = self.transaction_wrapper()
-            && (command.is_prepared() || !self.backend().runs_outside_transaction(command.text()))
-        {
-            return generate(move |out| self.execute_wrapped(wrapper, command, out)).boxed();
-        }
-        if command.is_prepared()
-            && let Some(deallocate) = self.deallocate_if_due()
-        {
-            return generate(move |out| self.deallocate_then_execute(deallocate, command, out))
-                .boxed();
-        }
-        let effect = self.backend().effect(command.text());
-        if self.is_plain(effect) && !self.backend().depends_on_schema(command.text()) {
-            return self.fetch_stream(effect, command);
-        }
-        generate(move |out| async move { self.execute_tracked(effect, command, &out).await })
-            .boxed()
-    }
-
-    fn fetch_optional<'e, 'q: 'e, E>(
-        self,
-        query: E,
-    ) -> BoxFuture<'e, Result<Option<DB::Row>, Error>>
-    where
-        'c: 'e,
-        E: 'q + Execute<'q, DB>,
-    {
-        match Command::new(query) {
-            Ok(mut command) => Box::pin(async move { self.first(&mut command).await }),
-            Err(error) => Box::pin(future::err(error)),
-        }
-    }
-
-    fn prepare_with<'e>(
-        self,
-        sql: SqlStr,
-        parameters: &'e [DB::TypeInfo],
-    ) -> BoxFuture<'e, Result<DB::Statement, Error>>
-    where
-        'c: 'e,
-    {
-        Box::pin(async move {
-            self.backend().admit(sql.as_str())?;
-            if let Some(wrapper) = self.transaction_wrapper() {
-                return self.prepare_wrapped(wrapper, sql, parameters).await;
-            }
-            self.resume().await?;
-            self.check_schema(sql.as_str()).await?;
-            let (conn, guard) = self.begin_operation(SyncState::Clean);
-            guard.track(conn.prepare_with(sql, parameters)).await
-        })
-    }
-
-    // Exists because the workspace turns on sqlx's feature `macros`.
-    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<DB>, Error>>
-    where
-        'c: 'e,
-    {
-        Box::pin(async move {
-            self.backend().admit(sql.as_str())?;
-            if let Some(wrapper) = self.transaction_wrapper() {
-                return self.describe_wrapped(wrapper, sql).await;
-            }
-            self.resume().await?;
-            self.check_schema(sql.as_str()).await?;
-            let backend = self.backend();
-            let (conn, guard) = self.begin_operation(SyncState::Clean);
-            let described = async move {
-                match backend.describe(conn, &sql).await? {
-                    Some(described) => Ok(described),
-                    None => conn.describe(sql).await,
-                }
-            };
-            guard.track(Box::pin(described)).await
-        })
-    }
-}
-
-/// The first row of a statement; the others are read and thrown away, so that the connection ends
-/// in step.
+/// Returns the first row of a statement, and reads and discards the others, so that the connection
+/// ends in sync.
 async fn first_row<DB: Database>(mut steps: Steps<'_, DB>) -> Result<Option<DB::Row>, Error> {
     let mut first = None;
     while let Some(step) = steps.try_next().await? {

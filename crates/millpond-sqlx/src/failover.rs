@@ -1,10 +1,9 @@
-//! A failover is suspected, then checked: an error that may mean one costs a look at the server,
-//! not the pool.
+//! Detects failovers: a suspicious error triggers one check, not a pool reset.
 //!
-//! A server that refuses a write may have become a standby, or the transaction was read-only by
-//! wish. So such an error only makes a check due. The next connection that the maintenance task
-//! looks after asks the server itself; if that takes no writes although the pool's servers did
-//! before, everything opened so far is out of date.
+//! A server that refuses a write may have become a standby, or the transaction was read-only on
+//! purpose. So such an error only makes a check due. The next connection that the maintenance task
+//! pings or resets queries the server; if it no longer accepts writes although the pool's servers
+//! did before, all connections opened so far are invalidated.
 
 use sqlx::Error;
 use std::fmt;
@@ -13,39 +12,38 @@ use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long a check is good for.
+/// The shortest time between two checks.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Whether the pool's server may no longer be the one to talk to: one for each pool, kept by its
-/// manager.
+/// Detects that the pool's server no longer accepts writes. The pool's manager keeps one.
 #[derive(Debug, Default)]
 pub struct FailoverDetector(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     suspected: bool,
-    /// Whether a server of this pool has ever taken writes: one of standbys has nothing to lose.
+    /// Whether a server of this pool has ever accepted writes: a pool of standbys cannot fail over.
     wrote: bool,
     checked: Option<Instant>,
 }
 
 impl FailoverDetector {
-    /// Nothing is suspected.
+    /// Creates a detector without a suspicion.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// A new connection leads to a server that takes writes, or does not.
+    /// Records whether the server of a new connection accepts writes.
     pub fn connected(&self, takes_writes: bool) {
         self.state().wrote |= takes_writes;
     }
 
-    /// Whether a server of this pool has ever taken writes, as far as is known.
+    /// Returns true if a server of this pool is known to have accepted writes.
     pub fn has_written(&self) -> bool {
         self.state().wrote
     }
 
-    /// Something happened that may mean a failover.
+    /// Records an error that may indicate a failover.
     pub fn suspect(&self) {
         self.state().suspected = true;
     }
@@ -55,15 +53,16 @@ impl FailoverDetector {
         self.is_due_at(Instant::now())
     }
 
-    /// Makes a check that is due: asks the server, by `takes_writes`, whether it takes writes.
+    /// Runs a check that is due: awaits `takes_writes`, which queries the server.
     ///
     /// # Errors
     ///
-    /// An error of which [`is_failover`] is true if it does not; those of `takes_writes`.
+    /// An error of which [`is_failover`] is true if the server does not accept writes; those of
+    /// `takes_writes`.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the check is made again a second later.
+    /// If the future is dropped, the check is due again a second later.
     pub async fn check(
         &self,
         takes_writes: impl Future<Output = Result<bool, Error>>,
@@ -89,19 +88,19 @@ impl FailoverDetector {
     }
 }
 
-/// Whether an error is a confirmed failover: for `Manager::classify`.
+/// Returns true if an error is a confirmed failover, for `Manager::classify`.
 pub fn is_failover(error: &Error) -> bool {
     let Error::Io(error) = error else { return false };
     error.get_ref().is_some_and(|cause| cause.is::<FailedOver>())
 }
 
-/// The server takes no writes any more.
+/// The server no longer accepts writes.
 #[derive(Debug)]
 struct FailedOver;
 
 impl fmt::Display for FailedOver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the server takes no writes any more: a failover")
+        f.write_str("the server no longer accepts writes: a failover")
     }
 }
 

@@ -1,11 +1,10 @@
-//! A stream made by a future that hands out its items one by one: safe code, no channel, nothing
-//! runs ahead.
+//! A stream whose items are produced by a future, in safe code, without a channel or read-ahead.
 //!
-//! The future and the stream share one slot. [`Outlet::put`] fills it and suspends the future; the
-//! stream, which has just polled the future, empties the slot into its consumer's hands. The next
-//! poll of the stream resumes the future. So the future can own a connection and borrow from it
-//! across its items, which a hand-written stream can do only with unsafe code, and dropping the
-//! stream drops everything in the future in the usual order.
+//! The future and the stream share a cell for one item. [`Outlet::put`] fills it and suspends the
+//! future; the stream, which has just polled the future, takes the item out and returns it. The
+//! next poll of the stream resumes the future. So the future can own a connection and borrow from
+//! it across its items, which a hand-written stream could do only with unsafe code, and dropping
+//! the stream drops everything in the future in the usual order.
 
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
@@ -33,8 +32,8 @@ pub(crate) struct Outlet<T> {
 }
 
 impl<T> Outlet<T> {
-    /// Hands out one item and waits until the consumer asks for the next one. To be awaited inside
-    /// the future that was given to [`generate`] and nowhere else: nobody would wake it.
+    /// Yields one item and waits until the consumer polls for the next one. Must be awaited only
+    /// inside the future passed to [`generate`]: elsewhere nothing would wake it.
     pub(crate) async fn put(&self, item: T) {
         let mut item = Some(item);
         poll_fn(|_| {
@@ -70,8 +69,7 @@ impl<T, E> Stream for Generated<'_, T, E> {
         let polled = work.as_mut().poll(cx);
         let item = self.slot.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(item) = item {
-            // If the future ended as well, the next poll finds that out: it cannot have, since
-            // `put` suspends it.
+            // The future cannot have ended as well, since `put` suspends it.
             return Poll::Ready(Some(Ok(item)));
         }
         let ended = ready!(polled);

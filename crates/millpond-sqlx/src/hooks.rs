@@ -1,8 +1,8 @@
-//! Hooks that are written for the driver's connection, made to run on ours.
+//! Runs hooks that are written for the driver's connection on tracked connections.
 //!
-//! What a hook did with the connection is not seen. So after `on_first_connect`, `on_connect` and
-//! `on_checkin` the backend settles the connection before anybody can get it. After `on_checkout`
-//! it only has to be outside of a transaction; the rest is verified when the connection comes back.
+//! What a hook does with the driver's connection is not tracked. So after `on_first_connect`,
+//! `on_connect` and `on_checkin` the backend verifies the connection before it is lent. After
+//! `on_checkout` only an open transaction is checked; the rest is verified on return.
 
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
@@ -16,15 +16,15 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-/// Runs an object that is `Hooks<SqliteConnection>` (or another driver's) on tracked connections:
-/// for pools built with the core's own builder. The options of the backends do it for you.
+/// Runs `Hooks<SqliteConnection>` (or another driver's) on tracked connections, for pools built
+/// with the core's builder. The backends' options do this for you.
 pub struct DriverHooks<DB, H> {
     hooks: H,
     backend: PhantomData<fn() -> DB>,
 }
 
 impl<DB: Database, H: Hooks<DB::Connection>> DriverHooks<DB, H> {
-    /// Wraps an object.
+    /// Wraps hooks for the driver's connection.
     pub fn new(hooks: H) -> Self {
         Self { hooks, backend: PhantomData }
     }
@@ -77,7 +77,7 @@ impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<
         let may_hold_locks = conn.may_hold_locks();
         self.hooks.on_checkin(conn, info).await?;
         conn.after_hook(HookPoint::Checkin).await?;
-        // It is called at every return, which would be reset every time.
+        // The hook runs at every return; without this every return would be followed by a reset.
         conn.may_hold_locks = may_hold_locks;
         Ok(())
     }
@@ -91,22 +91,22 @@ impl<DB: Database, H: Hooks<DB::Connection>> Hooks<Tracked<DB>> for DriverHooks<
     }
 }
 
-/// The error of an `on_checkout` hook that leaves a transaction open.
-const LEFT_OPEN: &str = "an on_checkout hook has left a transaction open, with which everything \
-                         that the borrower does would be rolled back: end it in the hook";
+/// The error after an `on_checkout` hook that leaves a transaction open.
+const LEFT_OPEN: &str = "an on_checkout hook left a transaction open, in which everything that the \
+                         borrower does would be rolled back: end it in the hook";
 
 impl<DB: Database> Tracked<DB> {
-    /// Sees to it that nothing is open on the connection after a hook has had it: for hooks that
-    /// are not added by the options of a backend. After `on_checkout`, whose other deeds are looked
-    /// into when the connection comes back, a connection with an open transaction is refused.
+    /// Verifies the connection after a hook has used it, for hooks that are not added by a
+    /// backend's options. After `on_checkout` only an open transaction is checked; the rest is
+    /// verified on return.
     ///
     /// # Errors
     ///
-    /// That a transaction is open; the driver's.
+    /// An error if a transaction is open; the driver's.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection counts as cut off.
+    /// If the future is dropped, the connection counts as interrupted.
     pub async fn after_hook(&mut self, point: HookPoint) -> Result<(), Error> {
         match point {
             HookPoint::FirstConnect | HookPoint::Connect | HookPoint::Checkin => {
@@ -125,7 +125,7 @@ impl<DB: Database> Tracked<DB> {
     }
 }
 
-/// A closure for one hook point, as an object.
+/// A closure for one hook point, as [`Hooks`].
 pub(crate) struct OnePoint<F> {
     pub(crate) point: HookPoint,
     pub(crate) hook: F,
@@ -162,11 +162,11 @@ where
     }
 }
 
-/// Hooks as a pool calls them: those for new connections only on connections that are new, and in
-/// two pools of one database the very first one once.
+/// Hooks as a pool calls them: those for new connections only on new connections, and
+/// `on_first_connect` once for two pools of one database.
 pub(crate) struct Attached<DB: Database> {
     hooks: Arc<dyn Hooks<Tracked<DB>>>,
-    /// Whether `on_first_connect` was called, by whichever of two pools. Locked during the call.
+    /// Whether one of the two pools has called `on_first_connect`. Locked during the call.
     first_done: Option<Arc<Mutex<bool>>>,
 }
 
@@ -175,7 +175,7 @@ impl<DB: Database> Attached<DB> {
         Self { hooks: Arc::new(hooks), first_done: None }
     }
 
-    /// Has all its clones from now on call `on_first_connect` once together.
+    /// Makes all clones made from now on call `on_first_connect` once in total.
     pub(crate) fn share_first_connect(&mut self) {
         self.first_done = Some(Arc::default());
     }

@@ -1,11 +1,11 @@
 //! The holder of a query on a pool: the first words of its statement, never a value.
 //!
-//! sqlx does not hand on who called `fetch_one(&pool)`. A label lives as long as the process, so
-//! there is a limit to how many there are; each thread remembers some by where the text of the
-//! statement is, so that a statement that is executed again costs one comparison and no lock.
+//! sqlx does not pass on the location that called `fetch_one(&pool)`. A label lives as long as the
+//! process, so their number is limited. Each thread caches some by the address of the statement's
+//! text, so that a repeated statement costs one comparison and no lock.
 //!
-//! Measured in one loop on PostgreSQL, a query on a pool takes as long as one on a lease that was
-//! acquired for it, 31 to 37 us: the look-up is less than what runs differ by.
+//! Measured in one loop on PostgreSQL, a query on a pool takes as long as one on a lease acquired
+//! for it, 31 to 37 us: the look-up costs less than the difference between runs.
 
 use crate::sql_text::label_of;
 use millpond_core::Request;
@@ -13,10 +13,10 @@ use std::cell::Cell;
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-/// How many labels there are at most in a process; then statements are called by their first word.
+/// The most labels in a process; statements beyond that are labelled [`OTHER`].
 const LABELS_MAX: usize = 4_096;
 
-/// How many labels a thread remembers.
+/// How many labels a thread caches.
 const REMEMBERED: usize = 64;
 
 /// All labels, which are prefixes of statements.
@@ -26,7 +26,7 @@ thread_local! {
     static LAST: [Cell<&'static str>; REMEMBERED] = const { [const { Cell::new("") }; REMEMBERED] };
 }
 
-/// What a query on the pool asks for.
+/// Returns the request of a query on the pool.
 pub(crate) fn request(sql: &str) -> Request {
     Request::here().labelled(label(sql))
 }
@@ -45,10 +45,11 @@ fn label(sql: &str) -> &'static str {
     remembered.ok().flatten().unwrap_or(OTHER)
 }
 
-/// What a statement is called that does not begin with a word.
+/// The label of a statement that does not begin with a word, or for which there are too many
+/// labels.
 const OTHER: &str = "a query";
 
-/// The label of these words.
+/// Returns the static label with these words.
 fn intern(words: &str) -> &'static str {
     if words.is_empty() {
         return OTHER;

@@ -1,5 +1,5 @@
-//! The guards that a borrower holds: one that follows what is done with the connection, and one
-//! that cannot.
+//! The guards that a borrower holds: `SqlLease`, which tracks its connection, and `RawLease`, which
+//! cannot.
 
 use crate::tracked::Tracked;
 use millpond_core::{CloseReason, ConnectionInfo, Lease};
@@ -7,40 +7,40 @@ use sqlx::Database;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-/// A connection on loan: what [`SqlPool::acquire`](crate::SqlPool::acquire) gives.
+/// A lent connection, returned by [`SqlPool::acquire`](crate::SqlPool::acquire).
 ///
 /// `&mut *lease` is an `Executor`; `&mut lease` can be passed to a function that takes `&mut
-/// SqliteConnection` and the like, and is an `Acquire`. Dropping it gives the connection back,
-/// anywhere and without waiting. It has no methods, so that none can hide one of the connection's:
+/// SqliteConnection` and the like, and is an `Acquire`. Dropping it returns the connection without
+/// waiting, on any thread. It has no methods, so that none can hide one of the connection's:
 /// `SqlLease::detach(lease)`.
-#[must_use = "the connection goes back when the lease is dropped"]
+#[must_use = "the connection is returned when the lease is dropped"]
 pub struct SqlLease<DB: Database>(Lease<Tracked<DB>>);
 
 impl<DB: Database> SqlLease<DB> {
-    /// Makes a lease of one that a pool of your own has lent.
+    /// Wraps a lease of a custom pool.
     pub fn new(lease: Lease<Tracked<DB>>) -> Self {
         Self(lease)
     }
 
-    /// Takes the connection out of the pool for good. Its place is free at once.
+    /// Removes the connection from the pool permanently. Its slot is free at once.
     ///
-    /// A cancel that is on its way for a statement that was dropped or has exceeded its limit can
-    /// still hit what is executed next: execute something on the lease first, which waits for it.
+    /// A pending cancel of a dropped or expired statement can still hit the next statement: execute
+    /// one on the lease first, which waits for the cancel.
     pub fn detach(lease: Self) -> DB::Connection {
         Lease::detach(lease.0).into_driver()
     }
 
-    /// Gives the connection back and says that it must not be lent again.
+    /// Returns the connection, which is closed instead of being lent again.
     pub fn discard(lease: Self) {
         Lease::discard(lease.0, CloseReason::Discarded);
     }
 
-    /// What is known of the connection: its number, its age, how often it was lent.
+    /// Returns the connection's number, its age and how often it was lent.
     pub fn info(lease: &Self) -> ConnectionInfo {
         Lease::info(&lease.0)
     }
 
-    /// The lease as the core knows it.
+    /// Returns the core's lease.
     pub fn into_inner(lease: Self) -> Lease<Tracked<DB>> {
         lease.0
     }
@@ -77,12 +77,12 @@ impl<DB: Database> fmt::Debug for SqlLease<DB> {
     }
 }
 
-/// A connection on loan as code that is generic over sqlx's `Acquire` gets it,
-/// `migrate!().run(&pool)` for one.
+/// A lent connection for code that is generic over sqlx's `Acquire`, such as
+/// `migrate!().run(&pool)`.
 ///
-/// `Acquire` demands that it dereferences to the driver's own connection, so what is done with it
-/// is not followed, and the connection is verified when it comes back.
-#[must_use = "the connection goes back when the lease is dropped"]
+/// `Acquire` requires that it dereferences to the driver's connection, so its use is not tracked,
+/// and the connection is verified on return.
+#[must_use = "the connection is returned when the lease is dropped"]
 pub struct RawLease<DB: Database>(SqlLease<DB>);
 
 impl<DB: Database> RawLease<DB> {
@@ -90,7 +90,7 @@ impl<DB: Database> RawLease<DB> {
         Self(lease)
     }
 
-    /// The lease that follows what is done with the connection from now on.
+    /// Returns a lease that tracks the connection from now on.
     pub fn into_lease(lease: Self) -> SqlLease<DB> {
         lease.0
     }
@@ -105,8 +105,8 @@ impl<DB: Database> Deref for RawLease<DB> {
 
 impl<DB: Database> DerefMut for RawLease<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
-        // It is called for every statement, and what follows from the first one holds for all.
-        if self.0.shown { self.0.driver_mut() } else { &mut self.0 }
+        // Called for every statement; only the first call has to update the tracked state.
+        if self.0.needs_sync_check { self.0.driver_mut() } else { &mut self.0 }
     }
 }
 

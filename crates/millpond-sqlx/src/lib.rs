@@ -1,30 +1,28 @@
-//! What the SQL backends of millpond share: a pool that is a drop-in for `sqlx::Pool`, connections
-//! that know whether they are in step with their server, and transactions that own their
-//! connection.
+//! What millpond's SQL backends share: a drop-in for `sqlx::Pool`, connections that track whether
+//! they are in sync with their server, and transactions that own their connection.
 //!
-//! You rarely name this crate: `millpond-sqlite`, `millpond-postgres` and `millpond-mysql`
-//! re-export what their users need. It is for code that is generic over the backend, and for
-//! authors of backends.
+//! `millpond-sqlite`, `millpond-postgres` and `millpond-mysql` re-export what their users need.
+//! This crate is for code that is generic over the backend, and for backend crates.
 //!
-//! # In step
+//! # Sync state
 //!
-//! A connection between two borrowers is in one of the states of [`SyncState`]. [`Tracked`] follows
-//! every operation and notes how it ended, from before its first poll, so that a dropped, forgotten
-//! or panicking future cannot hide. A connection goes straight back to the pool only if everything
-//! done with it was a single statement that begins with SELECT, INSERT, UPDATE, DELETE, VALUES or
-//! WITH and ran to its end. Everything else is verified by the pool's maintenance task before the
-//! connection can be lent again, or closed: see [`Backend`](backend_api::Backend).
+//! Between two borrowers a connection is in one of the states of [`SyncState`]. [`Tracked`] records
+//! the state of every operation from before its first poll, so that a dropped, forgotten or
+//! panicking future is always noticed. A connection becomes idle at once only if everything done
+//! with it were single statements that begin with SELECT, INSERT, UPDATE, DELETE, VALUES or WITH
+//! and completed. Otherwise the pool's maintenance task verifies or closes it before it can be lent
+//! again: see [`Backend`](backend_api::Backend).
 //!
 //! # What differs from `sqlx::Pool`
 //!
-//! - `Acquire::begin(&pool)` cannot be had, since sqlx's `Transaction` holds only sqlx's own pooled
-//!   connection. It returns an error that says so; [`SqlPool::begin`] gives our own
+//! - `Acquire::begin(&pool)` is not supported, since sqlx's `Transaction` holds only sqlx's own
+//!   pooled connection. It returns an error; [`SqlPool::begin`] returns millpond's own
 //!   [`Transaction`], and generic code begins on the connection.
-//! - A timeout is `sqlx::Error::Io` of kind `TimedOut`. [`pool_error`] reads our [`PoolError`] back
-//!   out of any error, with its cause, the oldest holders and what the pool looked like.
-//! - A query on `&pool` is shown as a holder by the first words of its statement: sqlx's
-//!   `fetch_one` and its sisters do not hand on the line that called them. [`SqlPool::acquire`] and
-//!   [`SqlPool::begin`] do.
+//! - A timeout is `sqlx::Error::Io` of kind `TimedOut`. [`pool_error`] extracts the [`PoolError`]
+//!   from any error, with its cause, the oldest holders and the pool's status.
+//! - The holder of a query on `&pool` is shown by the first words of its statement: sqlx's
+//!   `fetch_one` and similar methods do not pass on their caller's location. [`SqlPool::acquire`]
+//!   and [`SqlPool::begin`] do.
 //!
 //! # Examples
 //!

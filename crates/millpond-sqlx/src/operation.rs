@@ -1,14 +1,14 @@
-//! Follows one operation on a connection, and sees to it that the connection knows how it ended.
+//! Tracks one operation on a connection and records how it ended.
 //!
 //! # Invariants
 //!
-//! 1. From before the first poll until the operation has ended the connection stands as
-//!    `Interrupted`, or as `Undrained` between two rows. So a future that is dropped, forgotten or
-//!    panics leaves the truth behind without any code being run.
-//! 2. An operation never improves a sync state: it ends with the worse of what was there before and
-//!    what it caused.
-//! 3. A stream that ends without the result of its last statement did not end well: that is an
-//!    error, and the connection is broken.
+//! 1. From before the first poll until the operation has ended, the connection is `Interrupted`, or
+//!    `Undrained` between two rows, so a dropped or forgotten future leaves the correct state
+//!    without running code.
+//! 2. An operation never improves the sync state: it ends with the worse of the previous one and
+//!    its own.
+//! 3. A stream that ends without the result of its last statement is an error, and the connection
+//!    is broken.
 
 use crate::backend::{Backend, ErrorImpact, Unfinished};
 use crate::pending_cancel::{CancelHandle, CancelReason};
@@ -27,39 +27,40 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 
-/// Something large is sent in many pieces. The driver does not tell how large its buffers are; to
-/// look after them for nothing costs some microseconds.
+/// Number of polls after which the driver's buffers are assumed to have grown, since large values
+/// arrive in many pieces and the driver does not expose the size of its buffers. A needless shrink
+/// costs some microseconds.
 const MANY_POLLS: u16 = 12;
 
-/// What an operation may change of what is known of its connection.
+/// The state of a connection that an operation updates.
 pub(crate) struct TrackedState<'e> {
     pub(crate) sync_state: &'e mut SyncState,
     pub(crate) suspect: &'e mut bool,
     pub(crate) cache: &'e mut StatementCache,
     pub(crate) large_buffers: &'e mut bool,
     pub(crate) unfinished: &'e mut Unfinished,
-    /// Whether it is not interrupted when its rows are dropped.
+    /// Whether the statement must not be interrupted when its rows are dropped.
     pub(crate) ends_by_itself: bool,
     pub(crate) tracker: &'e mut Tracker,
     pub(crate) cancel: CancelHandle<'e>,
 }
 
-/// The entry of one operation in the books of its connection.
+/// Tracks one operation; dropping it early records that it was interrupted.
 pub(crate) struct OperationGuard<'e, DB: Database> {
     backend: &'static dyn Backend<DB>,
     tracked: TrackedState<'e>,
     interrupt_flag: &'e AtomicBool,
     timer: Option<Box<OperationTimer>>,
-    /// How the connection will stand if the operation ends well.
+    /// The sync state if the operation succeeds.
     outcome: SyncState,
-    /// Whether it was polled and has not ended.
+    /// Whether the operation was polled and has not ended.
     is_running: bool,
-    /// How often it was polled.
+    /// How often the operation was polled.
     polls: u16,
 }
 
 impl<'e, DB: Database> OperationGuard<'e, DB> {
-    /// An operation that causes at least `effect` if it ends well.
+    /// Creates the guard of an operation that causes at least `effect` if it succeeds.
     pub(crate) fn new(
         backend: &'static dyn Backend<DB>,
         tracked: TrackedState<'e>,
@@ -71,7 +72,7 @@ impl<'e, DB: Database> OperationGuard<'e, DB> {
         Self { backend, tracked, interrupt_flag, timer, outcome, is_running: false, polls: 0 }
     }
 
-    /// Follows a future of the driver to its end.
+    /// Tracks a future of the driver.
     pub(crate) fn track<T>(
         self,
         operation: BoxFuture<'e, Result<T, Error>>,
@@ -79,7 +80,7 @@ impl<'e, DB: Database> OperationGuard<'e, DB> {
         TrackedFuture { operation, guard: self }
     }
 
-    /// Sets no limit to the operation.
+    /// Removes the operation's time limit.
     pub(crate) fn remove_limit(&mut self) {
         self.timer = None;
     }
@@ -91,8 +92,7 @@ impl<'e, DB: Database> OperationGuard<'e, DB> {
         *self.tracked.unfinished = Unfinished::Operation;
     }
 
-    /// Whether the operation, which waits for its server, has taken too long. It then counts as
-    /// dropped half-way.
+    /// Returns an error if the pending operation has exceeded its limit. It then counts as dropped.
     fn poll_timeout(&mut self, cx: &mut Context<'_>) -> Option<Error> {
         match self.timer.as_mut()?.poll(cx) {
             Poll::Ready(error) => {
@@ -145,9 +145,9 @@ impl<DB: Database> Drop for OperationGuard<'_, DB> {
     }
 }
 
-/// A future of the driver under watch.
+/// A tracked future of the driver.
 pub(crate) struct TrackedFuture<'e, DB: Database, T> {
-    /// Declared first, so that the driver's future is gone before the brake is pulled.
+    /// Declared first, so that the driver's future is dropped before the interrupt flag is set.
     operation: BoxFuture<'e, Result<T, Error>>,
     guard: OperationGuard<'e, DB>,
 }
@@ -170,33 +170,32 @@ impl<DB: Database, T> Future for TrackedFuture<'_, DB, T> {
     }
 }
 
-/// What comes of a statement, one by one: its rows, then its result.
+/// One item of a statement: a row, or its result.
 pub(crate) type Step<DB> = Either<<DB as Database>::QueryResult, <DB as Database>::Row>;
 
-/// The rows and results of a command under watch. The first error ends it, as it does with every
-/// driver of sqlx.
+/// The tracked rows and results of a command. It ends with the first error, as every sqlx driver
+/// does.
 ///
-/// A driver has something left to do after it has told the result of a statement. So it is polled
-/// once more then: who goes away with the result leaves nothing unfinished.
+/// Polled once more after a result, so a caller that stops there leaves nothing pending.
 pub(crate) struct TrackedStream<'e, DB: Database> {
-    /// Declared first, so that the driver's stream is gone before the brake is pulled.
+    /// Declared first, so that the driver's stream is dropped before the interrupt flag is set.
     steps: BoxStream<'e, Result<Step<DB>, Error>>,
     guard: OperationGuard<'e, DB>,
     state: StreamState,
-    /// Whether the next row has been waited for. What is large does not lie there as a whole.
+    /// Whether the next row was not available at the first poll. A large row never is.
     waited: bool,
-    /// What came right after a result.
+    /// The item after a result, if it was available.
     ahead: Option<Option<Result<Step<DB>, Error>>>,
 }
 
-/// How far a command has come.
+/// Whether a command may end now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StreamState {
-    /// The result of a statement has to come before the stream may end.
+    /// The result of a statement must arrive before the stream may end.
     ResultPending,
-    /// It may end: the result has come, or there is no statement in the command.
+    /// The stream may end: the result has arrived, or the command holds no statement.
     MayEnd,
-    /// It has ended, and the driver is not asked again.
+    /// The stream has ended, and the driver's is not polled again.
     Ended,
 }
 
@@ -225,7 +224,7 @@ impl<'e, DB: Database> TrackedStream<'e, DB> {
         }
         let item = match ready!(polled) {
             None if *state == StreamState::ResultPending => {
-                // The next operation has to see first whether anybody is there to answer it.
+                // The next operation has to check first whether the driver's worker is still alive.
                 guard.interrupt_flag.store(true, Ordering::Release);
                 Some(Err(truncated_error()))
             }
@@ -251,7 +250,7 @@ impl<'e, DB: Database> TrackedStream<'e, DB> {
     }
 }
 
-// Nothing in it is pinned but what is in boxes.
+// Only boxed fields are pinned.
 impl<DB: Database> Unpin for TrackedStream<'_, DB> {}
 
 impl<DB: Database> Stream for TrackedStream<'_, DB> {
@@ -271,7 +270,8 @@ impl<DB: Database> Stream for TrackedStream<'_, DB> {
     }
 }
 
-/// The error of an answer that stops before the end of its command. It costs the connection.
+/// Returns the error for an answer that stops before the end of its command. The connection is
+/// broken.
 pub fn truncated_error() -> Error {
     Error::Protocol(
         "the driver's answer stopped before the end of the command, as when its worker thread \

@@ -1,17 +1,15 @@
-//! Stops at the server what a borrower has left behind on a connection that it keeps.
+//! Cancels dropped and expired statements while their borrower keeps the connection.
 //!
-//! The cancel is sent by a task of its own, off the caller's path: at once for a statement that has
-//! exceeded its limit, in a full pool too; after a moment for one that was dropped, since most of
-//! those end by themselves.
+//! A separate task sends the cancel: at once for an expired statement, even in a full pool; after a
+//! grace period for a dropped one, since most of those end by themselves.
 //!
 //! # Invariants
 //!
-//! 1. A connection has at most one such task. Before the next statement is executed and before the
-//!    connection is lent again, the task has either sent nothing and never will, or the server has
-//!    answered its cancel. If neither is certain, nothing more is executed on the connection, and
-//!    it is closed.
+//! 1. A connection has at most one such task. Before its next statement or lease, the cancel has
+//!    either been revoked or been answered by the server. If neither is certain, nothing more is
+//!    executed on the connection, and it is closed.
 //! 2. Whether a cancel is sent is decided once: by the task right before it sends, or by the
-//!    connection, which calls it off.
+//!    connection, which revokes it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,41 +17,41 @@ use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// What has become of a cancel.
+/// The outcome of a cancel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CancelOutcome {
-    /// The server was not asked, and will not be.
+    /// The cancel was not sent, and will not be.
     NotSent,
-    /// The server has answered, so nothing is on its way any more.
+    /// The server has answered, so nothing is in flight.
     Answered,
-    /// The server may have been asked and may still act on it: the session must end.
+    /// The cancel may have been sent and may still take effect: the session must end.
     Unknown,
 }
 
 /// A session at its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Session {
-    /// By which the server knows it.
+    /// The number by which the server identifies it.
     pub(crate) number: u64,
-    /// When the server has told the number.
+    /// When the number became known.
     pub(crate) known_at: Instant,
 }
 
-/// Why a statement is stopped.
+/// Why a statement is cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum CancelReason {
     /// It exceeded its limit. It is cancelled at once.
     Expired,
-    /// It was dropped. It is cancelled if it does not end by itself within a moment.
+    /// It was dropped. It is cancelled if it does not end within the grace period.
     Dropped,
 }
 
-/// How what one connection executes is stopped at its server.
+/// Cancels statements of one connection at its server.
 pub(crate) trait AutoCancel: Send + Sync {
-    /// Begins to cancel what `session` executes, until it is called off.
+    /// Starts cancelling the statement of `session`, until the cancel is revoked.
     fn begin(&self, session: Session, reason: CancelReason) -> PendingCancel;
 
-    /// How long reading over what was cut off may take, its cancel included.
+    /// Returns how long a drain may take, its cancel included.
     fn limit(&self) -> Duration;
 }
 
@@ -62,22 +60,22 @@ pub(crate) trait AutoCancel: Send + Sync {
 pub(crate) struct Decision(Arc<AtomicBool>);
 
 impl Decision {
-    /// Takes the decision. Returns `false` if the other side has taken it before.
+    /// Takes the decision. Returns `false` if the other side has already taken it.
     pub(crate) fn take(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
 }
 
-/// A cancel that is due or on its way. It is called off if this is dropped in time.
+/// A cancel that is due or in flight. Dropping this revokes it if that is still possible.
 pub(crate) struct PendingCancel {
     decision: Decision,
-    /// Dropped to wake the task once the cancel is called off.
+    /// Dropped to wake the task once the cancel is revoked.
     needed: Option<oneshot::Sender<()>>,
     task: JoinHandle<CancelOutcome>,
 }
 
 impl PendingCancel {
-    /// The cancel that `task` sends if it takes the decision; the task ends early if `needed` is
+    /// A cancel that `task` sends if it takes the decision; the task ends early if `needed` is
     /// dropped.
     pub(crate) fn new(
         decision: Decision,
@@ -87,7 +85,7 @@ impl PendingCancel {
         Self { decision, needed: Some(needed), task }
     }
 
-    /// Sees to it that the cancel is not sent. Returns `false` if it may have been sent already.
+    /// Revokes the cancel. Returns `false` if it may have been sent already.
     pub(crate) fn revoke(&mut self) -> bool {
         if self.needed.is_some() && self.decision.take() {
             self.needed = None;
@@ -95,16 +93,16 @@ impl PendingCancel {
         self.needed.is_none()
     }
 
-    /// Calls the cancel off, or waits for its outcome if it may have been sent.
+    /// Revokes the cancel, or waits for its outcome if it may have been sent.
     ///
     /// # Cancel safety
     ///
-    /// It can be called again.
+    /// Can be called again if it was dropped.
     pub(crate) async fn resolve(&mut self) -> CancelOutcome {
         if self.revoke() {
             return CancelOutcome::NotSent;
         }
-        // An error means that the task ended, with the runtime of the pool, after it had sent.
+        // An error means that the pool's runtime shut down after the task had sent the cancel.
         (&mut self.task).await.unwrap_or(CancelOutcome::Unknown)
     }
 }
@@ -115,7 +113,7 @@ impl Drop for PendingCancel {
     }
 }
 
-/// What an operation needs to have itself stopped.
+/// What an operation needs to have its statement cancelled.
 pub(crate) struct CancelHandle<'e> {
     pub(crate) auto_cancel: Option<&'e dyn AutoCancel>,
     pub(crate) session: Option<Session>,
@@ -123,7 +121,7 @@ pub(crate) struct CancelHandle<'e> {
 }
 
 impl CancelHandle<'_> {
-    /// Begins to cancel the statement, unless that is under way.
+    /// Starts cancelling the statement, unless a cancel is pending.
     pub(crate) fn start(&mut self, reason: CancelReason) {
         if let (None, Some(auto_cancel), Some(session)) =
             (&self.pending, self.auto_cancel, self.session)

@@ -19,16 +19,16 @@ use std::time::Duration;
 ///
 /// `&pool` is an `Executor` and an `Acquire`, so queries, streams and `migrate!().run(&pool)` work
 /// as with sqlx. Cloning is cheap, and all clones are the same pool. Errors are `sqlx::Error`;
-/// [`pool_error`](crate::pool_error) reads out what the pool has to say about one.
+/// [`pool_error`](crate::pool_error) extracts the pool's own error from one.
 ///
-/// It lends from a [`QueuePool`], a [`NullPool`], a pool of your own, or from two: one writer and
+/// It lends from a [`QueuePool`], a [`NullPool`], a custom pool, or from two pools: one writer and
 /// many readers.
 ///
 /// # `Acquire::begin` on a pool
 ///
-/// It returns an error: sqlx's `Transaction` cannot hold a connection of ours. Where the pool is
-/// known, `SqlPool::begin(&pool)` or `pool.begin()` gives our own [`Transaction`]. Code that is
-/// generic over `Acquire` begins on the connection, which works with every pool, lease and
+/// It returns an error: sqlx's `Transaction` cannot hold a millpond connection. Where the pool is
+/// known, `SqlPool::begin(&pool)` or `pool.begin()` returns millpond's own [`Transaction`]. Code
+/// that is generic over `Acquire` begins on the connection, which works with every pool, lease and
 /// transaction:
 ///
 /// ```
@@ -45,15 +45,15 @@ use std::time::Duration;
 /// }
 /// ```
 ///
-/// # Who is shown as the holder
+/// # What is shown as the holder
 ///
-/// The line that called [`acquire`](Self::acquire) or [`begin`](Self::begin). sqlx's
-/// `fetch_one(&pool)` and its sisters do not hand on who called them: such a borrower is shown by
-/// the first words of its statement, without values. A query that should be found by its own line
-/// goes through [`acquire`](Self::acquire).
+/// The location that called [`acquire`](Self::acquire) or [`begin`](Self::begin). sqlx's
+/// `fetch_one(&pool)` and similar methods do not pass on their caller's location: such a borrower
+/// is shown by the first words of its statement, without values. For the location of a query, use
+/// [`acquire`](Self::acquire).
 pub struct SqlPool<DB: Database> {
     inner: Arc<Inner<DB>>,
-    /// Those of the pool, or of this handle alone.
+    /// The limits of the pool, or of this handle alone.
     limits: Limits,
 }
 
@@ -63,7 +63,7 @@ pub struct WeakSqlPool<DB: Database> {
 }
 
 impl<DB: Database> WeakSqlPool<DB> {
-    /// The pool, if anybody else still holds it.
+    /// Returns the pool, if another handle still keeps it alive.
     pub fn upgrade(&self) -> Option<SqlPool<DB>> {
         self.inner.upgrade().map(SqlPool::from)
     }
@@ -75,7 +75,7 @@ impl<DB: Database> fmt::Debug for WeakSqlPool<DB> {
     }
 }
 
-/// The error of a request for a connection where there are only transactions.
+/// The error of an acquire on a pool that supports only transactions.
 const NO_SESSION: &str = "behind a transaction pooler a connection leads to one server only within \
     a transaction: begin one with `pool.begin()`, or execute single queries on `&pool`; for \
     migrations and everything else that needs a session connect to the server itself";
@@ -91,32 +91,33 @@ struct Inner<DB: Database> {
     readers: Option<Readers<DB>>,
 }
 
-/// Who gets the statements that can only read, and which those are.
+/// The pool for statements that can only read, and the test for them.
 struct Readers<DB: Database> {
     pool: SqlPool<DB>,
     only_reads: fn(&str) -> bool,
 }
 
 impl<DB: Database> SqlPool<DB> {
-    /// Lends from a pool that keeps connections.
+    /// Creates a pool that lends from a [`QueuePool`].
     pub fn from_queue<M: Manager<Connection = Tracked<DB>>>(pool: QueuePool<M>) -> Self {
         Self::from_backing_pool("queue", BackingPool::Managed(Arc::new(pool)))
     }
 
-    /// Lends from a pool that opens a connection for every borrower and keeps none.
+    /// Creates a pool that lends from a [`NullPool`], which opens a connection for every borrower.
     pub fn from_null<M: Manager<Connection = Tracked<DB>>>(pool: NullPool<M>) -> Self {
         Self::from_backing_pool("null", BackingPool::Managed(Arc::new(QueuePool::clone(&pool))))
     }
 
-    /// Lends from a pool of your own. The limits of its settings, `statement_timeout` and
-    /// `max_lease`, are not known here: [`statement_timeout`](Self::statement_timeout) sets one.
+    /// Creates a pool that lends from a custom pool. The limits of its settings,
+    /// `statement_timeout` and `max_lease`, are not known here:
+    /// [`statement_timeout`](Self::statement_timeout) sets one.
     pub fn from_custom(pool: Arc<dyn Pool<Connection = Tracked<DB>>>) -> Self {
         Self::from_backing_pool("custom", BackingPool::Custom(pool))
     }
 
-    /// Lends from `writer`, and from `readers` for statements on `&pool` that by their text can
-    /// only read: when in doubt, `only_reads` says no. `begin` is the statement that begins a
-    /// transaction on the writer.
+    /// Creates a pool that lends from `writer`, and from `readers` for statements on `&pool` that
+    /// can only read by their text; `only_reads` returns false when in doubt. `begin` is the
+    /// statement that begins a transaction on the writer.
     pub fn from_split<M: Manager<Connection = Tracked<DB>>>(
         writer: QueuePool<M>,
         readers: QueuePool<M>,
@@ -137,9 +138,9 @@ impl<DB: Database> SqlPool<DB> {
         Self::from(Arc::new(inner))
     }
 
-    /// The same pool, for connections that are lent another server for each transaction: queries on
-    /// `&pool` and transactions work, and nobody gets a connection by itself. `begin` begins a
-    /// transaction.
+    /// Returns the same pool for use behind a transaction pooler: queries on `&pool` and
+    /// transactions work, and acquiring a connection is an error. `begin` is the statement that
+    /// begins a transaction.
     #[must_use]
     pub fn transactions_only(self, begin: &'static str) -> Self {
         let (kind, main, limits) = (self.inner.kind, self.inner.main.clone(), self.inner.limits);
@@ -154,9 +155,9 @@ impl<DB: Database> SqlPool<DB> {
         Self { inner: Arc::new(inner), limits: self.limits }
     }
 
-    /// Lends a connection within the pool's `pool_timeout`. The calling line is remembered as the
-    /// holder; that of a query on `&pool` cannot be known, see
-    /// [above](Self#who-is-shown-as-the-holder).
+    /// Acquires a connection within the pool's `pool_timeout`. The caller's location is shown as
+    /// the holder; that of a query on `&pool` is unknown, see
+    /// [above](Self#what-is-shown-as-the-holder).
     ///
     /// # Errors
     ///
@@ -164,7 +165,7 @@ impl<DB: Database> SqlPool<DB> {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses no place, no connection and no wake-up.
+    /// Dropping the future loses no slot, no connection and no wake-up.
     #[track_caller]
     pub fn acquire(
         &self,
@@ -172,7 +173,7 @@ impl<DB: Database> SqlPool<DB> {
         self.acquire_session(Request::here())
     }
 
-    /// Lends a connection within a limit of its own.
+    /// Acquires a connection within `limit`.
     ///
     /// # Errors
     ///
@@ -189,15 +190,15 @@ impl<DB: Database> SqlPool<DB> {
         self.acquire_session(Request::here().within(limit))
     }
 
-    /// Lends a connection if one is ready at this moment.
+    /// Acquires a connection if one is ready now.
     #[track_caller]
     pub fn try_acquire(&self) -> Option<SqlLease<DB>> {
         let main = (!self.inner.transactions_only).then_some(&self.inner.main)?;
         main.check_identity(main.as_pool().try_acquire_with(Request::here())?).ok()
     }
 
-    /// Begins a transaction that owns its connection. On a pool of one writer and many readers it
-    /// has the writer.
+    /// Begins a transaction that owns its connection; on a pool of one writer and many readers, the
+    /// writer.
     ///
     /// # Errors
     ///
@@ -205,8 +206,7 @@ impl<DB: Database> SqlPool<DB> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing stays open: the connection is rolled back before it is
-    /// lent again.
+    /// If the future is dropped, the connection is rolled back before it is lent again.
     #[track_caller]
     pub fn begin(
         &self,
@@ -215,7 +215,7 @@ impl<DB: Database> SqlPool<DB> {
         self.transaction(Request::here(), self.inner.begin.map(SqlSafeStr::into_sql_str))
     }
 
-    /// Begins a transaction with a statement of your own, `BEGIN IMMEDIATE` for one.
+    /// Begins a transaction with a custom statement, such as `BEGIN IMMEDIATE`.
     ///
     /// # Errors
     ///
@@ -234,18 +234,18 @@ impl<DB: Database> SqlPool<DB> {
         self.transaction(Request::here(), Some(self.with_begin_setup(statement.into_sql_str())))
     }
 
-    /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others
-    /// when they come back. Waits for that, at most [`DEFAULT_CLOSE_TIMEOUT`] (30 s).
+    /// Closes the pool: acquires fail, idle connections are closed at once, the others on return.
+    /// Waits for that, at most [`DEFAULT_CLOSE_TIMEOUT`] (30 s).
     ///
     /// # Cancel safety
     ///
-    /// The pool stays closed if the future is dropped after its first poll.
+    /// If the future is dropped after its first poll, the pool stays closed.
     pub async fn close(&self) {
         // `close_within` names the remaining holders; sqlx's own `close` returns nothing either.
         let _report = self.close_within(DEFAULT_CLOSE_TIMEOUT).await;
     }
 
-    /// Closes the pool and waits until `limit`; the report says who still holds a connection.
+    /// Closes the pool and waits until `limit`; the report lists the remaining holders.
     ///
     /// # Cancel safety
     ///
@@ -263,23 +263,23 @@ impl<DB: Database> SqlPool<DB> {
         }
     }
 
-    /// Whether the pool was closed.
+    /// Returns true if the pool is closed or closing.
     pub fn is_closed(&self) -> bool {
         self.status().closed
     }
 
-    /// The readers of a pool of one writer and many readers; of every other pool, the pool itself.
+    /// Returns the readers of a pool of one writer and many readers; of every other pool, the pool
+    /// itself.
     ///
-    /// A reader cannot write: SQLite refuses with `(code: 8) attempt to write a readonly database`.
-    /// What writes goes to the pool itself, which finds the writer.
+    /// A reader cannot write: SQLite returns `(code: 8) attempt to write a readonly database`.
+    /// Execute writes on the pool itself, which uses the writer.
     pub fn reader(&self) -> Self {
         let pool = self.inner.readers.as_ref().map_or(self, |readers| &readers.pool).clone();
         Self { limits: self.limits, ..pool }
     }
 
-    /// The same pool with a limit of its own for every statement: for one call, or for a part of a
-    /// program. `None` is no limit; the pool's own is `statement_timeout`. See
-    /// [`Tracked::set_statement_timeout`].
+    /// Returns a handle to the same pool with another limit for every statement; `None` for no
+    /// limit. The pool's own is `statement_timeout`. See [`Tracked::set_statement_timeout`].
     ///
     /// ```no_run
     /// # async fn example(pool: millpond_sqlx::SqlPool<sqlx::Sqlite>) -> Result<(), sqlx::Error> {
@@ -295,23 +295,23 @@ impl<DB: Database> SqlPool<DB> {
         Self { limits: Limits { statement: limit.into(), ..self.limits }, ..self.clone() }
     }
 
-    /// Whether it is a pool of one writer and many readers.
+    /// Returns true for a pool of one writer and many readers.
     pub fn is_split(&self) -> bool {
         self.inner.readers.is_some()
     }
 
-    /// A handle that does not keep the pool alive: for monitoring.
+    /// Returns a handle that does not keep the pool alive, for monitoring.
     pub fn downgrade(&self) -> WeakSqlPool<DB> {
         WeakSqlPool { inner: Arc::downgrade(&self.inner) }
     }
 
-    /// The pool beneath, for code that takes any pool; of a pool of one writer and many readers,
-    /// the writer's.
+    /// Returns the core's pool, for code that takes any pool; of a pool of one writer and many
+    /// readers, the writer's.
     pub fn pool(&self) -> Arc<dyn Pool<Connection = Tracked<DB>>> {
         self.inner.main.to_pool()
     }
 
-    /// A connection for whatever the borrower likes.
+    /// Acquires a connection for use as a session.
     pub(crate) fn acquire_session(
         &self,
         request: Request,
@@ -333,7 +333,8 @@ impl<DB: Database> SqlPool<DB> {
         self.inner.main.lend(request, self.limits)
     }
 
-    /// A connection for one statement: a reader if there are any and it surely only reads.
+    /// Acquires a connection for one statement: a reader if there are readers and the statement
+    /// only reads.
     pub(crate) fn acquire_for_statement(
         &self,
         sql: &str,
@@ -354,7 +355,7 @@ impl<DB: Database> SqlPool<DB> {
         self.inner.readers.as_ref().map(|readers| &readers.pool.inner.main)
     }
 
-    /// A statement that begins a transaction, with what has to be done first in every one.
+    /// Adds to a statement that begins a transaction what must be executed first in every one.
     fn with_begin_setup(&self, statement: SqlStr) -> SqlStr {
         match self
             .inner
@@ -387,7 +388,7 @@ impl<DB: Database> SqlPool<DB> {
     }
 }
 
-/// One report of two.
+/// Merges two reports.
 fn merge_reports((mut first, second): (CloseReport, CloseReport)) -> CloseReport {
     first.holders.extend(second.holders);
     first.holders.sort_by_key(|holder| std::cmp::Reverse(holder.held));
@@ -422,7 +423,7 @@ impl<DB: Database, M: Manager<Connection = Tracked<DB>>> From<NullPool<M>> for S
 
 impl<DB: Database> fmt::Debug for SqlPool<DB> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Neither the connection string nor anything that might hold one.
+        // Shows neither the connection string nor anything that may contain it.
         f.debug_struct("SqlPool")
             .field("backend", &DB::NAME)
             .field("kind", &self.inner.kind)

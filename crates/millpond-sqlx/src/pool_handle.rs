@@ -1,4 +1,4 @@
-//! What the manager of a SQL backend may ask of the pool that owns it.
+//! The handle through which the manager of an SQL backend reaches its pool.
 
 use crate::backing_pool::ManagedPool;
 use crate::server_limits::ServerLimits;
@@ -9,30 +9,30 @@ use sqlx::Database;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-/// A manager's way to its own pool, which does not keep the pool alive. A backend makes one with
-/// its manager and [joins](Self::attach) it when the pool is built; until then, and in a pool of
-/// another kind, nobody answers: what would be asked of the pool is left undone.
+/// A manager's handle to its own pool, which does not keep the pool alive. A backend creates it
+/// with its manager and [attaches](Self::attach) it when the pool is built; until then, and in a
+/// custom pool, its methods do nothing.
 pub struct WeakPoolHandle<DB: Database>(Arc<OnceLock<Box<dyn UpgradePool<DB>>>>);
 
 impl<DB: Database> WeakPoolHandle<DB> {
-    /// A link that leads nowhere yet.
+    /// Creates a handle without a pool.
     pub fn new() -> Self {
         Self(Arc::default())
     }
 
-    /// Leads to this pool from now on; a link is joined once.
+    /// Attaches the handle to a pool. Only the first call has an effect.
     pub fn attach<M: Manager<Connection = Tracked<DB>>>(&self, pool: &QueuePool<M>) {
         let _attached_before = self.0.set(Box::new(pool.downgrade()));
     }
 
-    /// Tells the pool's observers and the log that a setting does not fit the server.
+    /// Reports to the pool's observers and the log that a setting does not fit the server.
     pub fn warn(&self, setting: &'static str, message: String) {
         if let Some(pool) = self.pool() {
             pool.warn(setting, message);
         }
     }
 
-    /// Warns of everything in the pool's settings that does not fit what its server allows.
+    /// Warns about every setting of the pool that exceeds what its server allows.
     pub fn compare(&self, limits: &ServerLimits) {
         if let Some(pool) = self.pool() {
             limits
@@ -42,32 +42,30 @@ impl<DB: Database> WeakPoolHandle<DB> {
         }
     }
 
-    /// A place under the pool's cap for a connection past the pool, if there is room.
+    /// Reserves a slot for a connection outside the pool, if one is free.
     pub fn try_reserve(&self) -> Option<Reservation> {
         self.pool()?.try_reserve()
     }
 
-    /// Whether the pool is there and neither closed nor closing.
+    /// Returns true if the pool exists and is neither closed nor closing.
     pub(crate) fn is_open(&self) -> bool {
         self.pool().is_some_and(|pool| !pool.status().closed)
     }
 
-    /// Has every idle connection of the pool pinged before it is lent again.
+    /// Makes the pool ping every idle connection before it is lent again.
     pub fn validate_idle(&self) {
         if let Some(pool) = self.pool() {
             pool.validate_idle();
         }
     }
 
-    /// What the connections of the pool notice of changes of the schema: for managers, one for each
-    /// pool.
+    /// Creates the counter of the pool's schema changes, for managers.
     pub fn schema_changes(&self) -> SchemaChanges {
         let pool = self.clone();
         SchemaChanges::new(move || pool.validate_idle())
     }
 
-    /// Retires what was opened before the attempt to connect that is under way, and that attempt as
-    /// well.
+    /// Retires all connections opened so far, including the one that is being opened.
     pub fn retire_older(&self) {
         if let Some(pool) = self.pool() {
             pool.invalidate_all(Invalidate::Soft);
@@ -79,7 +77,7 @@ impl<DB: Database> WeakPoolHandle<DB> {
     }
 }
 
-/// A pool that may be gone.
+/// A weak reference to a pool with any manager.
 trait UpgradePool<DB: Database>: Send + Sync {
     fn pool(&self) -> Option<Box<dyn ManagedPool<DB>>>;
 }

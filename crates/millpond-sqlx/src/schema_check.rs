@@ -1,9 +1,8 @@
-//! Looks at the schema before a statement whose columns follow from it, and once more when it has
-//! ended.
+//! Checks the schema before and after a statement whose columns depend on it.
 //!
-//! Needed where a driver answers with the columns that it remembers of a statement although a
-//! migration has changed them. The second look closes the gap between the first one and the
-//! statement; in a transaction the database does so.
+//! Needed where a driver returns cached columns of a statement although a migration has changed
+//! them. The second check covers the time between the first one and the statement; in a transaction
+//! the database's snapshot does.
 
 use crate::sql_text::StatementEffect;
 use crate::sync_state::SyncState;
@@ -11,21 +10,21 @@ use crate::tracked::Tracked;
 use sqlx::{Connection, Database, Error};
 use std::mem;
 
-/// What has to be done when the statement has ended.
+/// What must be done when the statement has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recheck {
     None,
-    /// The transaction has its snapshot now.
+    /// Note that the transaction has its snapshot now.
     Frozen,
     Required,
 }
 
-/// What is said when the schema changes at the very moment.
+/// The error if the schema changed during the statement.
 const SCHEMA_CHANGED: &str = "the schema was changed while the statement was executed, so its \
-    columns may be mixed up: it was executed, and its rows are to be read again";
+    columns may be mixed up: the statement took effect; read its rows again";
 
 impl<DB: Database> Tracked<DB> {
-    /// Sees to it that the driver knows the columns that a statement gives now.
+    /// Clears the driver's caches if the columns of a statement may have changed.
     pub(crate) async fn check_schema(&mut self, sql: &str) -> Result<Recheck, Error> {
         let backend = self.backend();
         if !backend.depends_on_schema(sql) {
@@ -33,7 +32,7 @@ impl<DB: Database> Tracked<DB> {
         }
         let inside = self.sync_state() >= SyncState::InDoubt;
         let mut schema = mem::take(self.schema_mut());
-        // It stays so if the look is cut off.
+        // Kept in case the check is dropped.
         self.schema_mut().uncommitted = schema.uncommitted;
         let (conn, guard) = self.begin_operation(SyncState::Clean);
         guard.track(backend.check_schema(conn, &mut schema, sql, inside)).await?;
@@ -47,7 +46,7 @@ impl<DB: Database> Tracked<DB> {
         })
     }
 
-    /// Sees to it that the columns of a statement that has ended were the right ones.
+    /// Checks that the columns of a statement that has ended were current.
     pub(crate) async fn recheck_schema(&mut self, recheck: Recheck) -> Result<(), Error> {
         match recheck {
             Recheck::None => Ok(()),

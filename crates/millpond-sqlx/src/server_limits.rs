@@ -1,19 +1,19 @@
-//! What the server allows, compared with what the pool may ask of it.
+//! Compares the pool's settings with what its server allows.
 
 use millpond_core::PoolConfig;
 use std::time::Duration;
 
-/// What a server allows: read by a backend when the first connection is open.
+/// The limits of a server, read by a backend on the first connection.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ServerLimits {
-    /// How many connections, and what says so: a setting of the server, a role, a database.
+    /// Connection limits, each with its source: a server setting, a role, a database.
     pub connections: Vec<(&'static str, u64)>,
-    /// How long a session may be idle, and what says so.
+    /// How long a session may be idle, and the setting that limits it.
     pub idle: Option<(&'static str, Duration)>,
 }
 
 impl ServerLimits {
-    /// What does not fit: a setting of the pool, and what could be done.
+    /// Returns the pool settings that exceed the server's limits, each with a message.
     pub fn misfits(&self, config: &PoolConfig) -> Vec<(&'static str, String)> {
         let connections =
             self.connections.iter().filter(|(_, limit)| u64::from(config.limit()) > *limit);
@@ -34,7 +34,7 @@ impl ServerLimits {
 }
 
 fn idle_misfit(what: &str, limit: Duration, config: &PoolConfig) -> Option<(&'static str, String)> {
-    // `idle_timeout` ends what is idle only down to `min_idle`.
+    // `idle_timeout` closes idle connections only down to `min_idle`.
     let all_end = config.idle_timeout.filter(|_| config.min_idle == Some(0));
     let longest = all_end.or(config.pool_recycle);
     let shown = longest.map_or("off".to_owned(), |longest| format!("{longest:?}"));

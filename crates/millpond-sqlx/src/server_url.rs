@@ -1,5 +1,4 @@
-//! URLs of servers, taken apart strictly: sqlx's forms and SQLAlchemy's. What the parts mean is the
-//! backend's to say.
+//! Parses server URLs strictly, in sqlx's and SQLAlchemy's forms. The backend interprets the parts.
 
 use crate::credentials::without_line_end;
 use crate::url_error::{UrlError, UrlForm, UrlProblem};
@@ -7,35 +6,35 @@ use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode
 use std::fmt;
 use std::net::Ipv6Addr;
 
-/// The parts of `scheme://user:password@host:port/database?name=value`, decoded. What is empty
-/// counts as left out.
+/// The parts of `scheme://user:password@host:port/database?name=value`, decoded. Empty parts are
+/// `None`, except the password.
 #[derive(Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ServerUrl {
-    /// Who.
+    /// The user.
     pub user: Option<String>,
-    /// The password; an empty one is one.
+    /// The password; it may be empty.
     pub password: Option<String>,
-    /// Where; an IPv6 address without its brackets.
+    /// The host; an IPv6 address without brackets.
     pub host: Option<String>,
-    /// At which port, never 0.
+    /// The port, never 0.
     pub port: Option<u16>,
     /// The database.
     pub database: Option<String>,
-    /// What stands behind the `?`, in order.
+    /// The parameters after the `?`, in order.
     pub parameters: Vec<(String, String)>,
 }
 
 impl ServerUrl {
-    /// Takes a URL of this form apart.
+    /// Parses a URL of this form.
     ///
-    /// In user and password `/`, `?`, `#` and `%` have to be escaped, every other character may
-    /// stand for itself. A URL in which one of them seems to stand unescaped is refused: better no
-    /// connection than one to a host whose name is half a password.
+    /// In user and password `/`, `?`, `#` and `%` must be escaped; every other character need not
+    /// be. A URL that seems to contain one of them unescaped is refused: otherwise half a password
+    /// might be taken for a host name.
     ///
     /// # Errors
     ///
-    /// An error that shows no part of the URL but a driver or the name of a parameter.
+    /// An error that shows no part of the URL except a driver or a parameter name.
     pub fn read(url: &str, form: &'static UrlForm) -> Result<Self, UrlError> {
         Self::take_apart(url, form).map_err(|problem| problem.with_form(form))
     }
@@ -58,7 +57,7 @@ impl ServerUrl {
         let database = decode("the database", path.strip_prefix('/').unwrap_or(path))?;
         parts.database = Some(database).filter(|database| !database.is_empty());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            // It may be what stands behind a `?` or `&` in a password, so it is not shown.
+            // It may be part of a password that contains a `?` or `&`, so it is not shown.
             let (name, value) = pair.split_once('=').ok_or(UrlProblem::NoValue)?;
             let [name, value] =
                 [name, value].map(|text| decode("a parameter", &text.replace('+', " ")));
@@ -113,7 +112,7 @@ impl ServerUrl {
 
 impl fmt::Debug for ServerUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Neither the password nor the parameters, among which there may be one.
+        // Shows neither the password nor the parameters, which may contain one.
         f.debug_struct("ServerUrl")
             .field("host", &self.host)
             .field("port", &self.port)
@@ -149,26 +148,26 @@ fn check_scheme(scheme: &str, form: &UrlForm) -> Result<(), UrlProblem> {
     }
 }
 
-/// Whether it can be the name of a parameter, and not what is left of a password.
+/// Returns true if a text can be a parameter name, as opposed to part of a password.
 pub fn is_parameter(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte))
 }
 
-/// An address, with or without a zone: `fe80::1%eth0`.
+/// Returns true for an IPv6 address, with or without a zone: `fe80::1%eth0`.
 fn is_ipv6(host: &str) -> bool {
     let address = host.split_once('%').map_or(host, |(address, _)| address);
     address.parse::<Ipv6Addr>().is_ok()
 }
 
-/// A name, an address of four numbers, a directory of sockets, or nothing.
+/// Returns true for a host name, an IPv4 address, a socket directory, or an empty text.
 fn is_name(host: &str) -> bool {
     host.starts_with('/')
         || !host.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control())
 }
 
-/// A URL without the one line end that files and variables have at their end. `None` if there is a
-/// blank before or behind it, or a line end or another character in it that nobody sees: to be
-/// written as `%20` and its like.
+/// Removes one line end from the end of a URL. Returns `None` if the URL begins or ends with a
+/// blank, or contains a line end or another invisible character, which must be written as `%20`,
+/// `%0A` and so on.
 pub fn one_line(url: &str) -> Option<&str> {
     let url = without_line_end(url);
     let is_unseen = |c: char| {
@@ -179,12 +178,12 @@ pub fn one_line(url: &str) -> Option<&str> {
     (url.trim() == url && !url.contains(is_unseen)).then_some(url)
 }
 
-/// Writes everything but letters and digits as `%41`.
+/// Percent-encodes everything except letters and digits.
 pub fn percent_encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// Turns `%41` into `A`. A `%` that begins no such triple stands for itself.
+/// Percent-decodes a text. A `%` that does not begin an escape stands for itself.
 fn decode(what: &'static str, text: &str) -> Result<String, UrlProblem> {
     let text = percent_decode_str(text).decode_utf8().map_err(|_| UrlProblem::Encoding(what))?;
     if text.contains('\0') { Err(UrlProblem::Encoding(what)) } else { Ok(text.into_owned()) }

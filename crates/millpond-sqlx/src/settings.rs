@@ -1,5 +1,5 @@
-//! What every backend's options have in common: the settings of a pool, its hooks and observers,
-//! and how they build it.
+//! The part of the options that all backends share: the settings of a pool, its hooks and
+//! observers, and building it.
 
 use crate::error::config_error;
 use crate::hooks::{Attached, DriverHooks, OnePoint};
@@ -14,9 +14,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The part of a backend's options that is the same for all: for authors of backends, who put it
-/// into a field named `settings` and let [`pool_settings!`](crate::pool_settings) write the methods
-/// that set it.
+/// The part of a backend's options that all backends share. A backend crate puts it into a field
+/// named `settings`, and [`pool_settings!`](crate::pool_settings) writes the methods that set it.
 pub struct SqlPoolSettings<DB: Database> {
     /// The settings of the pool.
     pub config: PoolConfig,
@@ -24,23 +23,23 @@ pub struct SqlPoolSettings<DB: Database> {
     pub name: Arc<str>,
     /// What is done to a connection between two borrowers.
     pub reset: ResetLevel,
-    /// Whether what was abandoned is cancelled at the server.
+    /// Whether abandoned statements are cancelled at the server.
     pub cancel_abandoned: bool,
-    /// How long a TCP connection is idle before the kernel asks whether its peer is still there;
-    /// `None` or zero for never. Default 60 s, range 1 s to 3600 s.
+    /// How long a TCP connection is idle before the kernel probes its peer; `None` or zero for
+    /// never. Default 60 s, range 1 s to 3600 s.
     pub tcp_keepalive: Option<Duration>,
-    /// How long what was sent over a TCP connection may stay unacknowledged or unread; `None` or
-    /// zero for as long as the kernel allows. Default 300 s, or five times
-    /// [`tcp_keepalive`](Self::tcp_keepalive) if that is less; range 1 s to 3600 s.
+    /// How long sent data may stay unacknowledged or unread; `None` or zero for the kernel's
+    /// default. Default 300 s, or five times [`tcp_keepalive`](Self::tcp_keepalive) if that is
+    /// less; range 1 s to 3600 s.
     pub tcp_user_timeout: Option<Duration>,
-    /// The runtime on which it lives.
+    /// The pool's runtime.
     pub runtime: Option<Handle>,
     hooks: Vec<Attached<DB>>,
     observers: Vec<Arc<dyn Observer>>,
 }
 
 impl<DB: Database> SqlPoolSettings<DB> {
-    /// The defaults, and the name of the pool.
+    /// Creates the default settings of a pool called `name`.
     pub fn new(name: &str) -> Self {
         Self {
             config: PoolConfig::default(),
@@ -55,11 +54,11 @@ impl<DB: Database> SqlPoolSettings<DB> {
         }
     }
 
-    /// Refuses settings out of their ranges.
+    /// Checks that all settings are in their ranges.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` that names them.
+    /// `Error::Configuration` that names those that are not.
     pub fn check(&self) -> Result<(), Error> {
         self.config.check().map_err(config_error)?;
         for (name, time) in
@@ -78,12 +77,12 @@ impl<DB: Database> SqlPoolSettings<DB> {
         Ok(())
     }
 
-    /// The options of the pool's TCP sockets: for managers.
+    /// Returns the options of the pool's TCP sockets, for managers.
     pub fn tcp_options(&self) -> TcpOptions {
         TcpOptions::new(self.tcp_keepalive, self.tcp_user_timeout)
     }
 
-    /// Whether anything acts on connections.
+    /// Returns true if there are hooks.
     pub fn has_hooks(&self) -> bool {
         !self.hooks.is_empty()
     }
@@ -105,19 +104,18 @@ impl<DB: Database> SqlPoolSettings<DB> {
         self.observers.push(Arc::new(observer));
     }
 
-    /// Adds an object that acts on the driver's connection.
+    /// Adds hooks for the driver's connection.
     pub fn add_hooks(&mut self, hooks: impl Hooks<DB::Connection>) {
         self.add_tracked_hooks(DriverHooks::<DB, _>::new(hooks));
     }
 
-    /// Adds an object that acts on the tracked connection, and answers for it that nothing is open
-    /// afterwards.
+    /// Adds hooks for the tracked connection, which must leave no transaction open.
     pub fn add_tracked_hooks(&mut self, hooks: impl Hooks<Tracked<DB>>) {
         self.hooks.push(Attached::new(hooks));
     }
 
-    /// Adds a closure that acts on the tracked connection at one hook point, and answers for it
-    /// that nothing is open afterwards.
+    /// Adds a closure for the tracked connection at one hook point, which must leave no transaction
+    /// open.
     pub fn add_tracked_hook<F>(&mut self, point: HookPoint, hook: F)
     where
         F: for<'a> Fn(&'a mut Tracked<DB>, &'a ConnectionInfo) -> HookFuture<'a>
@@ -128,7 +126,7 @@ impl<DB: Database> SqlPoolSettings<DB> {
         self.add_tracked_hooks(OnePoint { point, hook });
     }
 
-    /// Adds a closure that acts on the driver's connection at one hook point.
+    /// Adds a closure for the driver's connection at one hook point.
     pub fn add_hook<F>(&mut self, point: HookPoint, hook: F)
     where
         F: for<'a> Fn(&'a mut DB::Connection, &'a ConnectionInfo) -> HookFuture<'a>
@@ -139,8 +137,8 @@ impl<DB: Database> SqlPoolSettings<DB> {
         self.add_hooks(OnePoint { point, hook });
     }
 
-    /// Builds a pool with these hooks, observers and this runtime, under a name and with settings
-    /// that may be derived ones.
+    /// Builds a pool with these hooks, observers and this runtime; name and settings may differ
+    /// from those here.
     ///
     /// # Errors
     ///
@@ -195,46 +193,46 @@ impl<DB: Database> fmt::Debug for SqlPoolSettings<DB> {
     }
 }
 
-/// Writes the methods of a backend's options that are the same for all backends. The options have a
-/// field `settings: SqlPoolSettings<..>`. A macro, because inherent methods cannot be added to a
-/// type of another crate.
+/// Writes the methods of a backend's options that all backends share. The options have a field
+/// `settings: SqlPoolSettings<..>`. A macro, because inherent methods cannot be added to a type of
+/// another crate.
 #[macro_export]
 macro_rules! pool_settings {
     ($Options:ty, $Connection:ty) => {
         /// Name, runtime, hooks and observers.
         impl $Options {
-            /// The name of the pool in events, logs and metrics.
+            /// Sets the name of the pool in events, logs and metrics.
             #[must_use]
             pub fn name(mut self, name: impl Into<::std::sync::Arc<str>>) -> Self {
                 self.settings.name = name.into();
                 self
             }
 
-            /// All settings at once; those set before are replaced.
+            /// Sets all settings at once, replacing earlier ones.
             #[must_use]
             pub fn config(mut self, config: ::millpond_core::PoolConfig) -> Self {
                 self.settings.config = config;
                 self
             }
 
-            /// What is done to a connection between two borrowers. Default: no open transaction is
-            /// lent on.
+            /// Sets what is reset between two borrowers. Default: open transactions are rolled
+            /// back.
             #[must_use]
             pub fn reset(mut self, level: ::millpond_core::ResetLevel) -> Self {
                 self.settings.reset = level;
                 self
             }
 
-            /// The runtime on which the pool connects and its maintenance task runs. Default: that
-            /// of the first acquire.
+            /// Sets the runtime on which the pool connects and its maintenance task runs. Default:
+            /// that of the first acquire.
             #[must_use]
             pub fn runtime(mut self, handle: ::millpond_core::Handle) -> Self {
                 self.settings.runtime = Some(handle);
                 self
             }
 
-            /// What the options of all backends have in common, for code that fills it in whatever
-            /// the backend is.
+            /// Returns the settings that all backends share, for code that is generic over the
+            /// backend.
             pub fn settings_mut(
                 &mut self,
             ) -> &mut $crate::backend_api::SqlPoolSettings<
@@ -243,21 +241,21 @@ macro_rules! pool_settings {
                 &mut self.settings
             }
 
-            /// Adds an observer. Several are called in the order in which they were added.
+            /// Adds an observer. Observers are called in the order in which they were added.
             #[must_use]
             pub fn observer(mut self, observer: impl ::millpond_core::Observer) -> Self {
                 self.settings.add_observer(observer);
                 self
             }
 
-            /// Adds an object that acts on connections at the hook points it asks for.
+            /// Adds hooks, which are called at the hook points that they select.
             #[must_use]
             pub fn hooks(mut self, hooks: impl ::millpond_core::Hooks<$Connection>) -> Self {
                 self.settings.add_hooks(hooks);
                 self
             }
 
-            /// Adds a hook for the pool's very first connection. See
+            /// Adds a hook for the pool's first connection. See
             /// [`Hooks::on_first_connect`](::millpond_core::Hooks::on_first_connect).
             #[must_use]
             pub fn on_first_connect<F>(mut self, hook: F) -> Self
@@ -291,10 +289,10 @@ macro_rules! pool_settings {
                 self
             }
 
-            /// Adds a hook for every loan: it is called before it. See
-            /// [`Hooks::on_checkout`](::millpond_core::Hooks::on_checkout). One that leaves a
-            /// transaction open is an error, so the server is asked after it: one round trip a loan
-            /// on PostgreSQL, two on MariaDB and up to five on MySQL.
+            /// Adds a hook that is called before every checkout. See
+            /// [`Hooks::on_checkout`](::millpond_core::Hooks::on_checkout). A hook that leaves a
+            /// transaction open is an error, so the server is queried afterwards: one round trip
+            /// per checkout on PostgreSQL, two on MariaDB and up to five on MySQL.
             #[must_use]
             pub fn on_checkout<F>(mut self, hook: F) -> Self
             where
@@ -310,7 +308,7 @@ macro_rules! pool_settings {
                 self
             }
 
-            /// Adds a hook for every return: it is called after it. See
+            /// Adds a hook that is called after every return. See
             /// [`Hooks::on_checkin`](::millpond_core::Hooks::on_checkin).
             #[must_use]
             pub fn on_checkin<F>(mut self, hook: F) -> Self
@@ -327,7 +325,7 @@ macro_rules! pool_settings {
                 self
             }
 
-            /// Adds a hook for every close: it is called before it. See
+            /// Adds a hook that is called before every close. See
             /// [`Hooks::on_close`](::millpond_core::Hooks::on_close).
             #[must_use]
             pub fn on_close<F>(mut self, hook: F) -> Self
@@ -345,14 +343,14 @@ macro_rules! pool_settings {
             }
         }
 
-        /// The settings one by one; see [`PoolConfig`](::millpond_core::PoolConfig) for defaults
+        /// The individual settings; see [`PoolConfig`](::millpond_core::PoolConfig) for defaults
         /// and ranges.
         impl $Options {
             ::millpond_core::with_pool_settings! {
                 [::millpond_core::pool_setters] [settings.config]
             }
 
-            /// Changes any of the settings.
+            /// Changes settings with a closure.
             pub fn configure(
                 mut self,
                 change: impl FnOnce(&mut ::millpond_core::PoolConfig),
@@ -371,25 +369,24 @@ macro_rules! pool_settings {
     };
 }
 
-/// Writes the methods of a backend's options that set those of its TCP sockets. The options have a
-/// field `settings: SqlPoolSettings<..>`.
+/// Writes the methods of a backend's options that set TCP socket options. The options have a field
+/// `settings: SqlPoolSettings<..>`.
 #[macro_export]
 macro_rules! tcp_settings {
     ($Options:ty) => {
         /// TCP.
         impl $Options {
-            /// How long a TCP connection is idle before the kernel asks whether its peer is still
-            /// there. Default: 60 s, range 1 s to 3600 s; `None` or zero for never.
+            /// Sets how long a TCP connection is idle before the kernel probes its peer. Default:
+            /// 60 s, range 1 s to 3600 s; `None` or zero for never.
             ///
-            /// There are questions until the peer answers, a sixth of this time apart. It counts as
-            /// gone after [`tcp_user_timeout`](Self::tcp_user_timeout), or after the third question
-            /// if that is off; then the connection is broken. Without keepalive an operation that
-            /// waits for the answer of a peer that has vanished ends by
-            /// [`statement_timeout`](Self::statement_timeout) only.
+            /// Probes are repeated until the peer answers, a sixth of this time apart. The
+            /// connection breaks after [`tcp_user_timeout`](Self::tcp_user_timeout), or after the
+            /// third probe if that is off. Without keepalive an operation on a peer that has
+            /// vanished ends only by [`statement_timeout`](Self::statement_timeout).
             ///
-            /// Linux only: the driver has no options for its sockets, so a new one is found among
-            /// the descriptors of the process. One that cannot be distinguished from others to the
-            /// same server, opened at the same moment, is left as it is.
+            /// Linux only: the driver does not expose its sockets, so a new one is found among the
+            /// descriptors of the process. One that cannot be distinguished from others opened to
+            /// the same server at the same moment is left unchanged.
             #[must_use]
             pub fn tcp_keepalive(
                 mut self,
@@ -399,15 +396,14 @@ macro_rules! tcp_settings {
                 self
             }
 
-            /// How long what was sent over a TCP connection may stay unacknowledged or unread
-            /// before the kernel ends the connection. Default: 300 s, or five times
-            /// [`tcp_keepalive`](Self::tcp_keepalive) if that is less; range 1 s to 3600 s; `None`
-            /// or zero for as long as the kernel allows, a quarter of an hour for what is
-            /// unacknowledged.
+            /// Sets how long sent data may stay unacknowledged or unread before the kernel ends the
+            /// connection. Default: 300 s, or five times [`tcp_keepalive`](Self::tcp_keepalive) if
+            /// that is less; range 1 s to 3600 s; `None` or zero for the kernel's default, about 15
+            /// min for unacknowledged data.
             ///
-            /// It also ends the connection to a server that is alive and reads nothing for so long,
-            /// such as a COPY into a table that somebody else has locked. Choose more, or `None`,
-            /// where that is to be expected. Linux only, as
+            /// It also ends the connection to a server that is alive but does not read for that
+            /// long, such as during a COPY into a table that another session has locked. Choose a
+            /// longer time, or `None`, where that is expected. Linux only, as
             /// [`tcp_keepalive`](Self::tcp_keepalive).
             #[must_use]
             pub fn tcp_user_timeout(

@@ -1,9 +1,9 @@
-//! Leads a driver to one address of a host, while it goes on believing that it talks to the name.
+//! Connects a driver to one address while TLS still verifies the host name.
 //!
-//! The name that TLS asks for and verifies is the host of the driver's options, and so is the
-//! address that it dials. To choose the address and to keep the name, the driver is given a Unix
-//! socket, behind which the bytes are passed on. That costs a copy, so it is done only where an
-//! address of the host is silent.
+//! The host in the driver's options is both the name that TLS verifies and the address that the
+//! driver dials. To choose the address and keep the name, the driver connects to a Unix socket, and
+//! its bytes are relayed to the address. That costs a copy, so it is done only if another address
+//! of the host does not respond.
 
 use sqlx::Error;
 use std::fs::{self, DirBuilder};
@@ -15,16 +15,16 @@ use std::path::PathBuf;
 use std::pin::pin;
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 
-/// Connects to `address` through a socket of that name in a directory, with which `connect` is
-/// called.
+/// Connects to `address` through a Unix socket called `name`, in a directory that `connect` is
+/// called with.
 ///
 /// # Errors
 ///
-/// Those of `connect`, and that the address or the socket could not be had.
+/// Those of `connect`, or an error if the address or the socket cannot be opened.
 ///
 /// # Cancel safety
 ///
-/// Nothing is left behind if the future is dropped.
+/// If the future is dropped, nothing is left behind.
 pub async fn connect_through_socket<C, F>(
     address: SocketAddr,
     name: &str,
@@ -39,7 +39,7 @@ where
     let listener = UnixListener::bind(dir.0.join(name))?;
     let accept = async {
         let (client, _) = listener.accept().await?;
-        // It ends when either side closes.
+        // The task ends when either side closes.
         tokio::spawn(relay(client, server));
         Ok::<(), io::Error>(())
     };
@@ -62,7 +62,7 @@ async fn relay(mut client: UnixStream, mut server: TcpStream) {
     }
 }
 
-/// A directory that nobody else can look into, for as long as the socket in it is needed.
+/// A private directory, removed when it is dropped.
 struct Dir(PathBuf);
 
 impl Dir {

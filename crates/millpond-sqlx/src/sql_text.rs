@@ -1,8 +1,7 @@
-//! Reads SQL texts, without parsing them: everything that is judged by the text of a statement is
-//! judged here.
+//! Classifies statements by their text, without parsing SQL.
 //!
-//! Each answer is wrong only on the safe side, as its documentation says. What one server reads
-//! differently from the others is the business of its backend.
+//! Each answer errs on the safe side, as its documentation says. A backend handles what its server
+//! reads differently from the others.
 
 mod excerpt;
 mod statement;

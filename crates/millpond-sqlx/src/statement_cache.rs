@@ -1,10 +1,9 @@
-//! What a driver remembers of its server's schema (prepared statements, the numbers of types), and
-//! when it has to forget it.
+//! Decides when a driver's cached statements and type ids must be cleared.
 //!
-//! A migration makes that out of date on every connection of a pool at once. The first connection
-//! that notices says so to all others: idle ones empty their caches before they are lent again,
-//! those in use before their next statement or when they come back. So a change of the schema costs
-//! at most one error a connection.
+//! A migration invalidates these caches on every connection of a pool at once. The first connection
+//! that notices notifies the others: idle connections clear their caches before they are lent
+//! again, connections in use before their next statement or on return. So a schema change costs at
+//! most one error per connection.
 
 use std::fmt;
 use std::mem;
@@ -12,23 +11,23 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often the pool is notified at most of changes that an error only hints at: it may be a
-/// mistake in a statement as well.
+/// The shortest time between two notifications caused by errors that only hint at a schema change:
+/// they may also be mistakes in a statement.
 const HINT_PAUSE: Duration = Duration::from_secs(1);
 
-/// What an error says about what the driver remembers of statements and types.
+/// Whether cached statements and types are still valid after an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheValidity {
-    /// Nothing.
+    /// The error does not concern them.
     Valid,
-    /// It may be out of date, or the statement is wrong.
+    /// They may be outdated, or the statement is wrong.
     Doubtful,
-    /// The schema has changed, or the server has forgotten what was prepared.
+    /// The schema has changed, or the server has deallocated prepared statements.
     Outdated,
 }
 
-/// How often the schema of a pool's database has changed, as far as its connections have noticed:
-/// one for each pool, kept by its manager. Clones are the same one.
+/// Counts the schema changes that the connections of one pool have noticed. The pool's manager
+/// keeps it; clones share the count.
 pub struct SchemaChanges(Arc<Shared>);
 
 struct Shared {
@@ -38,8 +37,8 @@ struct Shared {
 }
 
 impl SchemaChanges {
-    /// No change was noticed yet. `validate_idle` has the idle connections of the pool pinged
-    /// before they are lent again:
+    /// Creates a counter at zero. `validate_idle` makes the pool ping idle connections before they
+    /// are lent again:
     /// [`WeakPoolHandle::validate_idle`](crate::backend_api::WeakPoolHandle::validate_idle).
     pub fn new(validate_idle: impl Fn() + Send + Sync + 'static) -> Self {
         let validate_idle = Box::new(validate_idle);
@@ -50,7 +49,7 @@ impl SchemaChanges {
         }))
     }
 
-    /// Whether a hint counts: none has for a while.
+    /// Returns true if no hint was accepted within `HINT_PAUSE`.
     fn accept_hint(&self) -> bool {
         let mut hinted = self.0.hinted.lock().unwrap_or_else(PoisonError::into_inner);
         let is_recent = hinted.is_some_and(|at| at.elapsed() < HINT_PAUSE);
@@ -77,44 +76,44 @@ impl fmt::Debug for SchemaChanges {
     }
 }
 
-/// Whether what the driver of one connection remembers is still true.
+/// Whether the cached statements and types of one connection are still valid.
 pub(crate) struct StatementCache {
-    /// Whether it is known to be out of date on this connection.
+    /// Whether they are known to be outdated on this connection.
     outdated: bool,
-    /// The pool's count when it was last emptied, or the connection opened.
+    /// The pool's count when the cache was last cleared, or when the connection was opened.
     seen: u64,
     changes: Option<SchemaChanges>,
 }
 
 impl StatementCache {
-    /// Nothing is remembered yet, and no other connection says what it has noticed.
+    /// An empty cache that shares no changes with other connections yet.
     pub(crate) fn new() -> Self {
         Self { outdated: false, seen: 0, changes: None }
     }
 
-    /// Learns from the other connections of its pool from now on.
+    /// Takes part in the schema changes of its pool from now on.
     pub(crate) fn share(&mut self, changes: &SchemaChanges) {
         self.seen = changes.noticed();
         self.changes = Some(changes.clone());
     }
 
-    /// Whether the caches have to be emptied before the next statement.
+    /// Returns true if the caches must be cleared before the next statement.
     pub(crate) fn is_outdated(&self) -> bool {
         self.outdated || self.seen != self.noticed()
     }
 
-    /// The server has forgotten what was prepared on this connection.
+    /// Records that the server has deallocated the connection's prepared statements.
     pub(crate) fn mark_outdated(&mut self) {
         self.outdated = true;
     }
 
-    /// Whether that is noted from now on; the answer is whether it was before.
+    /// Sets the flag and returns its previous value.
     pub(crate) fn set_outdated(&mut self, is_outdated: bool) -> bool {
         mem::replace(&mut self.outdated, is_outdated)
     }
 
-    /// Learns from an error. If it shows a change that the other connections of the pool do not
-    /// know of, they are notified.
+    /// Records what an error means for the cache, and notifies the other connections of the pool if
+    /// the change is new to them.
     pub(crate) fn note(&mut self, validity: CacheValidity) {
         self.outdated |= validity != CacheValidity::Valid;
         let Some(changes) = &self.changes else { return };
@@ -132,12 +131,12 @@ impl StatementCache {
         }
     }
 
-    /// The count of the pool: what is emptied from now on is up to date as of it.
+    /// Returns the pool's count, as of which a cache that is cleared now is up to date.
     pub(crate) fn noticed(&self) -> u64 {
         self.changes.as_ref().map_or(self.seen, SchemaChanges::noticed)
     }
 
-    /// The caches were emptied.
+    /// Records that the caches were cleared.
     pub(crate) fn mark_cleared(&mut self, as_of: u64) {
         (self.outdated, self.seen) = (false, as_of);
     }

@@ -1,16 +1,17 @@
-//! What is known of a connection between two borrowers.
+//! State of a connection with respect to its server.
 
 use std::fmt;
 
-/// What is known of a connection; the later ones outweigh the earlier ones.
+/// State of a connection, ordered from best to worst.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub enum SyncState {
-    /// Every operation ended, and none could leave anything behind: fit to be lent at once.
+    /// Every operation completed and left nothing behind: the connection can be lent at once.
     #[default]
     Clean,
-    /// The rows of a statement were dropped before the last one came.
+    /// The rows of a statement were dropped before the last one arrived.
     Undrained,
-    /// A statement that may leave something behind, or access to the driver's own connection.
+    /// A statement that may leave something behind was executed, or the driver's connection was
+    /// used directly.
     InDoubt,
     /// An operation was dropped while it waited for the server, or panicked.
     Interrupted,
@@ -19,7 +20,7 @@ pub enum SyncState {
 }
 
 impl SyncState {
-    /// Whether anything has to be done before the connection can be lent again.
+    /// Returns true if the connection can be lent again without being verified.
     pub fn is_clean(self) -> bool {
         self == Self::Clean
     }

@@ -1,12 +1,12 @@
-//! TCP keepalive and TCP_USER_TIMEOUT for connections whose peer has vanished without a word: a
-//! host without power, a cable, a firewall.
+//! Sets TCP keepalive and TCP_USER_TIMEOUT, which detect peers that vanish without closing: a host
+//! without power, a cable, a firewall.
 //!
-//! sqlx offers no options of its sockets and lends none of them. They are descriptors of this
-//! process, though: those that are new after a connect are copied, and a copy that leads to the
-//! server's port is given the options. Original and copy are one socket to the kernel. A descriptor
-//! that was closed and reused meanwhile is no danger, since the copy is looked at, not the number.
-//! Where several are new, the server says from which port it sees the connection come, which tells
-//! it by both its ends.
+//! sqlx neither sets these options nor exposes its sockets. But they are descriptors of this
+//! process: those that are new after a connect are duplicated, and the options are set on a
+//! duplicate that is connected to the server's port. To the kernel original and duplicate are one
+//! socket. A descriptor that was closed and reused in the meantime does no harm, since the
+//! duplicate is read, not the number. If several are new, the server is queried for the client port
+//! of the connection, which identifies it.
 
 use futures_core::future::BoxFuture;
 use millpond_core::TCP_USER_TIMEOUT;
@@ -16,19 +16,19 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// How many probes are sent before the peer counts as gone, where no user timeout decides.
+/// The number of unanswered probes that end a connection if there is no user timeout.
 #[cfg(target_os = "linux")]
 const PROBES: u32 = 3;
 
-/// Which part of the idle time lies between two probes.
+/// Fraction of the idle time between two probes.
 #[cfg(target_os = "linux")]
 const PROBE_SHARE: u32 = 6;
 
-/// How many times the idle time the default of the user timeout is at most. On Linux it decides
-/// when unanswered probes end a connection.
+/// The default user timeout is at most this many times the idle time. On Linux it decides when
+/// unanswered probes end a connection.
 const IDLE_TIMES: u32 = 5;
 
-/// What is set on a socket.
+/// The options of a socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 struct Options {
     idle: Option<Duration>,
@@ -46,26 +46,26 @@ impl Options {
     }
 }
 
-/// The options of the TCP sockets of one pool: for managers. They are set on Linux only.
+/// The TCP socket options of one pool, for managers. They are set on Linux only.
 #[derive(Debug, Clone, Default)]
 pub struct TcpOptions {
     options: Options,
-    /// Whether a failure was reported.
+    /// Whether a failure has been reported.
     failed: Arc<AtomicBool>,
 }
 
 impl TcpOptions {
-    /// Keepalive after a connection was idle for so long, and the longest time for which what was
-    /// sent may stay unacknowledged or unread; `None` and zero leave either as it is.
-    /// [`TCP_USER_TIMEOUT`] counts as a default, and is then at most five times the idle time.
+    /// Creates options: the idle time before keepalive probes, and the longest time that sent data
+    /// may stay unacknowledged or unread. `None` and zero leave an option unset.
+    /// [`TCP_USER_TIMEOUT`] counts as the default, which is limited to five times the idle time.
     pub fn new(keepalive: Option<Duration>, user_timeout: Option<Duration>) -> Self {
         Self { options: Options::new(keepalive, user_timeout), failed: Arc::default() }
     }
 
-    /// Opens a connection to this port of a server by `connect`, and sets the options of its
-    /// socket. `own_port` asks the server from which port it sees the connection come; it is called
-    /// where other sockets to that port were opened at the same moment. `warn` is called at the
-    /// first failure to set them; the connection works without them.
+    /// Awaits `connect`, which opens a connection to this port of a server, and sets the options of
+    /// its socket. `own_port` queries the server for the client port of the connection; it is
+    /// called if other sockets to that port were opened at the same moment. `warn` is called at the
+    /// first failure to set the options; the connection works without them.
     ///
     /// # Errors
     ///
@@ -81,7 +81,8 @@ impl TcpOptions {
         own_port: impl FnOnce(&mut C) -> BoxFuture<'_, Result<Option<u16>, Error>>,
         warn: impl FnOnce(String),
     ) -> Result<C, Error> {
-        // Also without options, so that other pools know that a new socket may not be theirs.
+        // Registered even without options, so that other pools know that a new socket may not be
+        // theirs.
         let connecting = Connecting::begin(port, self.options);
         if self.options == Options::default() {
             return connect.await;
@@ -95,7 +96,7 @@ impl TcpOptions {
         let outcome = match outcome {
             Ok(found) => {
                 let own_port = if found.len() > 1 { own_port(&mut conn).await? } else { None };
-                // Asked after the sockets were found, so that it knows of the connect of each.
+                // Called after the sockets were found, so that it counts the connect of each.
                 set_options(self.options, found, own_port, connecting.0.max_sockets())
             }
             Err(error) => Err(error),
@@ -109,25 +110,25 @@ impl TcpOptions {
     }
 }
 
-/// The connects of all pools of this process that are under way.
+/// The connects in progress of all pools of this process.
 static UNDER_WAY: Mutex<Vec<Arc<Overlaps>>> = Mutex::new(Vec::new());
 
 fn under_way() -> MutexGuard<'static, Vec<Arc<Overlaps>>> {
     UNDER_WAY.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A connect to a port, and what overlaps with it.
+/// A connect to a port, and the connects that overlap with it.
 #[derive(Debug)]
 struct Overlaps {
     port: u16,
     options: Options,
-    /// How many other connects to this port with the same options overlap with it.
+    /// The number of overlapping connects to this port with the same options.
     same: AtomicUsize,
-    /// Whether one with other options does.
+    /// Whether a connect with other options overlaps.
     others: AtomicBool,
 }
 
-/// That a connect is under way.
+/// A connect in progress; dropping it ends its registration.
 struct Connecting(Arc<Overlaps>);
 
 impl Connecting {
@@ -153,8 +154,8 @@ impl Overlaps {
         }
     }
 
-    /// How many new sockets to this port may be given the options, since their connects wanted the
-    /// same. Its own is one of them, so a single one is its own.
+    /// Returns how many new sockets to this port may get the options, because their connects have
+    /// the same. One of them is this connect's own, so a single new socket is its own.
     fn max_sockets(&self) -> usize {
         if self.others.load(Ordering::Relaxed) {
             return 1;
@@ -188,20 +189,19 @@ mod linux {
     use std::time::Duration;
     use tokio::task::spawn_blocking;
 
-    /// The sockets among the descriptors of this process, each with the name that tells it from
-    /// every other one.
+    /// The sockets among the descriptors of this process, each with its unique name.
     type Descriptors = HashSet<(RawFd, PathBuf)>;
 
     pub(super) async fn descriptors() -> io::Result<Descriptors> {
-        // With ten thousand of them it takes some milliseconds.
+        // Reading ten thousand descriptors takes some milliseconds.
         spawn_blocking(read_descriptors).await.map_err(io::Error::other)?
     }
 
-    /// The sockets that are new and lead to this port.
+    /// Returns the new sockets that are connected to this port.
     pub(super) async fn new_sockets(port: u16, before: Descriptors) -> io::Result<Vec<OwnedFd>> {
         let work = move || {
             let (sender, receiver) = UnixDatagram::pair()?;
-            // By name: a copy that another connect holds just now is the same socket once more.
+            // Compared by name: a duplicate that another connect holds now is the same socket.
             let mut known: HashSet<PathBuf> = before.into_iter().map(|(_, name)| name).collect();
             let mut found = Vec::new();
             for (descriptor, name) in read_descriptors()? {
@@ -219,8 +219,8 @@ mod linux {
         spawn_blocking(work).await.map_err(io::Error::other)?
     }
 
-    /// Sets the options of the one that comes from `own_port`; if none does, of all, if there are
-    /// no more than `max_sockets`: else one may be somebody else's.
+    /// Sets the options of the socket whose local port is `own_port`; if there is none, of all,
+    /// unless there are more than `max_sockets`: then one may belong to another pool.
     pub(super) fn set_options(
         options: Options,
         found: Vec<OwnedFd>,
@@ -241,7 +241,7 @@ mod linux {
         let mut found = Descriptors::new();
         for entry in fs::read_dir("/proc/self/fd")? {
             let entry = entry?;
-            // One that was closed meanwhile cannot be read.
+            // One that was closed in the meantime cannot be read.
             let Ok(target) = fs::read_link(entry.path()) else { continue };
             let number = entry.file_name().to_str().and_then(|name| name.parse().ok());
             if let Some(number) =
@@ -253,8 +253,8 @@ mod linux {
         Ok(found)
     }
 
-    /// A copy of a descriptor, which the kernel makes when it is sent to another socket. `None` if
-    /// it was closed meanwhile.
+    /// Duplicates a descriptor by sending it through a socket. Returns `None` if it was closed in
+    /// the meantime.
     fn copied(
         descriptor: RawFd,
         sender: &UnixDatagram,

@@ -1,5 +1,5 @@
-//! The limits of one operation, kept on this side of the connection: a server that is silent ends
-//! no statement.
+//! Time limits of operations, enforced by the client, so that they also end a statement whose
+//! server does not respond.
 
 use crate::sql_text::excerpt;
 use millpond_core::PoolConfig;
@@ -12,12 +12,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The settings of a pool that limit what is done on its connections.
+/// The settings of a pool that limit operations on its connections.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Limits {
-    /// Of one statement.
+    /// The limit of one statement.
     pub(crate) statement: Option<Duration>,
-    /// Of one loan.
+    /// The limit of one lease.
     pub(crate) lease: Option<Duration>,
 }
 
@@ -27,25 +27,25 @@ impl Limits {
     }
 }
 
-/// What is known of the present loan of a connection.
+/// The current lease of a connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct CurrentLease {
     pub(crate) limits: Limits,
-    /// When it is over, if it has a limit.
+    /// When the lease expires, if it has a limit.
     deadline: Option<Instant>,
-    /// Who has the connection.
+    /// Where the connection was acquired.
     location: Option<&'static Location<'static>>,
 }
 
 impl CurrentLease {
-    /// One that begins now.
+    /// Starts a lease.
     pub(crate) fn new(limits: Limits, location: Option<&'static Location<'static>>) -> Self {
         let deadline = limits.lease.and_then(|limit| Instant::now().checked_add(limit));
         Self { limits, deadline, location }
     }
 
-    /// The limits of an operation that begins now; nothing, and no clock is read, where none is
-    /// set.
+    /// Returns the timer of an operation that starts now. Without limits there is none, and no
+    /// clock is read.
     pub(crate) fn timer(&self, sql: &str) -> Option<Box<OperationTimer>> {
         if self.limits.statement.is_none() && self.deadline.is_none() {
             return None;
@@ -59,7 +59,7 @@ impl CurrentLease {
         }))
     }
 
-    /// The error of an operation that comes when the loan is over.
+    /// Returns an error if the lease has expired.
     pub(crate) fn lease_expired(&self) -> Option<Error> {
         let is_over = self.deadline.is_some_and(|at| Instant::now() >= at);
         is_over.then(|| self.expired(Setting::MaxLease, String::new()))
@@ -80,19 +80,19 @@ impl CurrentLease {
     }
 }
 
-/// Rings when an operation has taken too long.
+/// Limits the time of one operation.
 pub(crate) struct OperationTimer {
     lease: CurrentLease,
     excerpt: String,
-    /// When the statement has taken too long. The time that its consumer takes between two rows
-    /// does not count.
+    /// The deadline of the statement. The time that the consumer takes between two rows does not
+    /// count.
     due: Option<Instant>,
     sleep: Option<Pin<Box<Sleep>>>,
     paused: Option<Instant>,
 }
 
 impl OperationTimer {
-    /// To be polled while the operation waits for its server.
+    /// Polled while the operation waits for its server; returns an error at its deadline.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
         let now = Instant::now();
         if let (Some(paused), Some(due)) = (self.paused.take(), &mut self.due) {
@@ -116,7 +116,7 @@ impl OperationTimer {
             .map(|()| self.lease.expired(setting, std::mem::take(&mut self.excerpt)))
     }
 
-    /// The consumer has a row, and comes back for the next one.
+    /// Stops the clock while the consumer processes a row.
     pub(crate) fn pause(&mut self) {
         self.paused = Some(Instant::now());
     }
@@ -128,11 +128,11 @@ enum Setting {
     MaxLease,
 }
 
-/// A statement took longer than `statement_timeout`, or a loan longer than `max_lease`.
+/// A statement took longer than `statement_timeout`, or a lease longer than `max_lease`.
 ///
-/// It is the cause of an `Error::Io` of kind `TimedOut`; [`of`](Self::of) reads it back. The
-/// connection is checked or closed when it comes back, and its server gets a request to stop what
-/// it still executes, where it can be.
+/// It is the cause of an `Error::Io` of kind `TimedOut`; [`of`](Self::of) extracts it. The
+/// connection is verified or closed on return, and the statement is cancelled at the server where
+/// possible.
 #[derive(Debug)]
 pub struct Expired {
     setting: Setting,
@@ -142,7 +142,7 @@ pub struct Expired {
 }
 
 impl Expired {
-    /// Reads it out of an error.
+    /// Extracts it from an error.
     pub fn of(error: &Error) -> Option<&Self> {
         match error {
             Error::Io(error) => error.get_ref()?.downcast_ref(),
@@ -150,7 +150,7 @@ impl Expired {
         }
     }
 
-    /// The setting that ended the operation: `statement_timeout` or `max_lease`.
+    /// Returns the setting that ended the operation: `statement_timeout` or `max_lease`.
     pub fn setting(&self) -> &'static str {
         match self.setting {
             Setting::StatementTimeout => "statement_timeout",
@@ -158,18 +158,18 @@ impl Expired {
         }
     }
 
-    /// Its value.
+    /// Returns the value of the setting.
     pub fn limit(&self) -> Duration {
         self.limit
     }
 
-    /// The first words of the statement, never a value in it; empty for what is no statement, a
-    /// COMMIT for one.
+    /// Returns the first words of the statement, without values; empty for an operation without
+    /// one, such as a commit.
     pub fn statement(&self) -> &str {
         &self.statement
     }
 
-    /// Where the connection was acquired, if that is known.
+    /// Returns where the connection was acquired, if that is known.
     pub fn location(&self) -> Option<&'static Location<'static>> {
         self.location
     }
@@ -184,9 +184,9 @@ impl fmt::Display for Expired {
             }
             Setting::StatementTimeout => write!(f, "the statement `{what}` did not end")?,
             Setting::MaxLease if what.is_empty() => {
-                f.write_str("the lease has ended and nothing more is done on it")?
+                f.write_str("the lease has expired and nothing more is executed on it")?
             }
-            Setting::MaxLease => write!(f, "the lease has ended during the statement `{what}`")?,
+            Setting::MaxLease => write!(f, "the lease expired during the statement `{what}`")?,
         }
         match self.setting {
             Setting::StatementTimeout => write!(f, " within statement_timeout ({limit:?})")?,

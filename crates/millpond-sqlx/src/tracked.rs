@@ -1,5 +1,4 @@
-//! The driver's connection with a memory: it knows whether it is in step, and what was done with
-//! it.
+//! A driver's connection that tracks whether it is in sync with its server.
 
 use crate::backend::{Backend, KnownSchema, Unfinished, Verified};
 use crate::operation::{OperationGuard, TrackedState};
@@ -16,81 +15,82 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// The driver's connection, and what is known of it.
+/// A driver's connection that tracks what is done with it.
 ///
-/// `&mut Tracked` is an `Executor` that follows what it executes. It dereferences to the driver's
-/// own connection, so a lease can be passed to a function that takes `&mut SqliteConnection`; what
-/// happens there is not seen, so the connection counts as [`SyncState::InDoubt`] from then on. On
-/// SQLite the driver prepares its statements anew there: a table that was altered before has its
-/// present columns, one that is altered while the function is under way may not. What was
-/// dropped on it before is then not cancelled at the server any more. A cancel that is on its way
-/// at that moment can still hit what is executed on the driver's connection: after a dropped
-/// statement, execute something on the lease first, which waits for it.
+/// `&mut Tracked` is an `Executor` that tracks its operations. It dereferences to the driver's
+/// connection, so a lease can be passed to a function that takes `&mut SqliteConnection`; what
+/// happens there is not tracked, so the connection is [`SyncState::InDoubt`] from then on, and
+/// statements dropped before are no longer cancelled at the server. On SQLite the driver prepares
+/// its statements again there: a table that was altered before has its current columns, one that is
+/// altered while the function runs may not. A cancel that is already in flight can still hit a
+/// statement on the driver's connection: after a dropped statement, execute one on the lease first,
+/// which waits for the cancel.
 pub struct Tracked<DB: Database> {
-    /// `None` only while it is being taken out, which consumes `self`.
+    /// `None` only while it is taken out, which consumes `self`.
     conn: Option<DB::Connection>,
     backend: &'static dyn Backend<DB>,
     pub(crate) sync_state: SyncState,
-    /// Whether a statement was executed because of which every return is in doubt.
+    /// Whether a statement with a lasting effect was executed, so that the connection is verified
+    /// on every return.
     lasting: bool,
-    /// What the borrower left unfinished.
+    /// How far the last operation got.
     unfinished: Unfinished,
     tracker: Tracker,
-    /// Whether an error may have meant that the server is no longer the one to talk to.
+    /// Whether an error may have indicated a failover.
     suspect: bool,
-    /// Set when an operation is dropped half-way, cleared before the next one.
+    /// Set when an operation is dropped before it ends, cleared before the next one.
     interrupt_flag: Arc<AtomicBool>,
     drop_handler: Option<DropHandler<DB::Connection>>,
-    /// Whether its borrower had the driver's own connection since it was last seen to be in step.
+    /// Whether the driver's connection was used directly since the last sync check.
     pub(crate) needs_sync_check: bool,
-    /// Whether a reset has undone what hooks had set when it was opened.
+    /// Whether a reset has undone what `on_connect` hooks had set.
     pub(crate) hooks_undone: bool,
     /// Whether the hooks for new connections have acted on it before.
     pub(crate) hooks_done: bool,
     session: Option<Session>,
-    /// How much was prepared under names since they were forgotten, where they are.
+    /// The number of statements prepared since the last deallocation, behind a transaction pooler.
     prepared: u32,
     cache: StatementCache,
-    /// What it has seen of the schema, where it has to look at it.
+    /// The schema as of the last check, where the backend needs one.
     schema: KnownSchema,
-    /// Whether the last statement is not interrupted if its rows are dropped.
+    /// Whether the last statement must not be interrupted if its rows are dropped.
     ends_by_itself: bool,
-    /// The settings of the session as its hooks have left them, where they are put back.
+    /// The session's settings after its hooks ran, where a reset restores them.
     pub(crate) baseline: Vec<Option<String>>,
     pub(crate) identity_check: Option<IdentityCheck>,
     lease: CurrentLease,
-    /// Whether a session lock may have been taken: by a statement, or by somebody who had the
-    /// driver's own connection.
+    /// Whether a session lock may have been taken by a statement or through the driver's
+    /// connection.
     pub(crate) may_hold_locks: bool,
-    /// Whether the driver's own connection was handed out since the last proof.
+    /// Whether the driver's connection was used directly since the last verification.
     driver_exposed: bool,
-    /// Whether something was left in its session that only its end undoes.
+    /// Whether something was left in the session that only closing it undoes.
     needs_new_session: bool,
-    /// Whether an operation may have made the driver's buffers grow.
+    /// Whether an operation may have enlarged the driver's buffers.
     pub(crate) large_buffers: bool,
-    /// How what its borrower leaves behind is cancelled.
+    /// Cancels dropped and expired statements.
     pub(crate) auto_cancel: Option<Box<dyn AutoCancel>>,
-    /// The cancel of what was left behind.
+    /// The cancel of a dropped or expired statement.
     pub(crate) pending_cancel: Option<PendingCancel>,
-    /// Why nothing more is executed on it until it is closed.
+    /// Why the connection was given up: nothing more is executed on it until it is closed.
     pub(crate) given_up: Option<&'static str>,
 }
 
-/// Whether what a connection leads to is still what it was opened for.
+/// Checks that a connection still leads to what it was opened for.
 pub type IdentityCheck = Box<dyn Fn() -> Result<(), Error> + Send + Sync>;
 
-/// Who gets the driver's connection when it would be dropped.
+/// Receives the driver's connection instead of its being dropped.
 type DropHandler<C> = Box<dyn FnOnce(C) + Send>;
 
 impl<DB: Database> Tracked<DB> {
-    /// A connection that was just opened, or verified to be as good as new.
+    /// Tracks a connection that was just opened, or that is verified and clean.
     pub fn new(conn: DB::Connection, backend: &'static dyn Backend<DB>) -> Self {
         Self::with_interrupt_flag(conn, backend, Arc::default())
     }
 
-    /// The same with a brake of one's own: a flag that is set as soon as an operation is dropped
-    /// half-way, and cleared before the next one. Code that works for the connection may look at it
-    /// and stop: SQLite's progress handler does.
+    /// Like [`new`](Self::new), with an interrupt flag supplied by the caller. The flag is set when
+    /// an operation is dropped before it ends, and cleared before the next one. Code that works for
+    /// the connection, such as SQLite's progress handler, can read it and stop.
     pub fn with_interrupt_flag(
         conn: DB::Connection,
         backend: &'static dyn Backend<DB>,
@@ -127,64 +127,61 @@ impl<DB: Database> Tracked<DB> {
         }
     }
 
-    /// Hands the driver's connection to `handler` instead of dropping it, whatever the reason of
-    /// the drop.
+    /// Passes the driver's connection to `handler` instead of dropping it.
     #[must_use]
     pub fn on_drop(mut self, handler: impl FnOnce(DB::Connection) + Send + 'static) -> Self {
         self.drop_handler = Some(Box::new(handler));
         self
     }
 
-    /// Sets the limit of every statement from now on until the connection goes back; `None` for no
-    /// limit. The pool's own is `statement_timeout`.
+    /// Sets the limit of every statement until the connection is returned; `None` for no limit. The
+    /// pool's own is `statement_timeout`.
     ///
-    /// A statement that takes longer ends with an error of which
-    /// [`Expired::of`](crate::Expired::of) tells more. It counts as dropped half-way: the next
-    /// statement waits until the server has ended it, for at most `ping_timeout`, and is an error
-    /// after that. The server is asked to cancel it at once, over an idle connection or one that is
-    /// opened for that: in a full pool one beyond the limit, for at most `ping_timeout`. Where the
-    /// server does not admit it, that is tried again. The time that a consumer takes between two
-    /// rows does not count.
+    /// A statement that takes longer ends with an error, whose details
+    /// [`Expired::of`](crate::Expired::of) extracts. It counts as dropped: the next statement waits
+    /// until the server has ended it, and fails after `ping_timeout`. The statement is cancelled at
+    /// the server at once, over an idle connection or a new one: in a full pool over one beyond the
+    /// limit, for at most `ping_timeout`. If the server refuses that connection, the cancel is
+    /// retried. The time that a consumer takes between two rows does not count.
     pub fn set_statement_timeout(&mut self, limit: impl Into<Option<Duration>>) {
         self.lease.limits.statement = limit.into();
     }
 
-    /// Notes that it has a new borrower.
+    /// Records a new lease.
     pub(crate) fn begin_lease(&mut self, lease: CurrentLease) {
         self.lease = lease;
     }
 
-    /// The number by which the server knows this session, if it is known and the session can be
-    /// cancelled.
+    /// Returns the number by which the server identifies this session, if it is known and the
+    /// session can be cancelled.
     pub fn session(&self) -> Option<u64> {
         self.session.map(|session| session.number)
     }
 
-    /// Notes the number by which the server knows this session: for managers.
+    /// Sets the number by which the server identifies this session, for managers.
     pub fn set_session(&mut self, session: u64) {
         self.session = Some(Session { number: session, known_at: Instant::now() });
     }
 
-    /// Shares what this connection notices of changes of the schema with the others of its pool:
-    /// for managers, when it is new.
+    /// Shares schema changes with the other connections of the pool. Managers call it on a new
+    /// connection.
     pub fn share_schema_changes(&mut self, changes: &SchemaChanges) {
         self.cache.share(changes);
     }
 
-    /// Whether what the driver remembers of statements and types is out of date.
+    /// Returns true if the driver's cached statements and types are outdated.
     pub fn is_outdated(&self) -> bool {
         self.cache.is_outdated()
     }
 
-    /// Learns from an error of a statement that was cut off, which nobody else will see, whether
-    /// what the driver remembers of statements and types is out of date: for backends, when they
-    /// have read it.
+    /// Records whether an error of a dropped statement shows that the driver's caches are outdated,
+    /// for backends that have read such an error.
     pub fn note_late_error(&mut self, error: &Error) {
         self.cache.note(self.backend.cache_validity(error));
     }
 
-    /// Makes the driver forget what it remembers of statements and types, if that is out of date:
-    /// for managers, before the connection is lent again.
+    /// Clears the driver's cached statements and types if they are outdated. Managers call it
+    /// before the connection is lent again.
     ///
     /// # Errors
     ///
@@ -192,7 +189,7 @@ impl<DB: Database> Tracked<DB> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection counts as cut off.
+    /// If the future is dropped, the connection counts as interrupted.
     pub async fn refresh(&mut self) -> Result<(), Error> {
         if self.cache.is_outdated() {
             let (backend, as_of) = (self.backend, self.cache.noticed());
@@ -203,42 +200,36 @@ impl<DB: Database> Tracked<DB> {
         Ok(())
     }
 
-    /// The session at the server; the canceller takes it, so that it is stopped once.
+    /// Returns the session at the server; the canceller takes it, so that it is cancelled once.
     pub(crate) fn session_mut(&mut self) -> &mut Option<Session> {
         &mut self.session
     }
 
-    /// What is known of the connection. A transaction that sqlx knows to be open makes it at least
+    /// Returns the connection's state. An open transaction that sqlx knows of makes it at least
     /// `InDoubt`.
     pub fn sync_state(&self) -> SyncState {
         let doubt = self.lasting || self.driver().is_in_transaction();
         if doubt { self.sync_state.max(SyncState::InDoubt) } else { self.sync_state }
     }
 
-    /// Whether the driver's own connection was handed out since the last proof, so that what was
-    /// done with it was not seen: for managers.
+    /// Returns true if the driver's connection was used directly since the last verification, for
+    /// managers.
     pub fn was_driver_exposed(&self) -> bool {
         self.driver_exposed
     }
 
-    /// Whether something was left in its session that only its end undoes: for managers, who close
-    /// it on return.
+    /// Returns true if something was left in the session that only closing it undoes. Managers
+    /// close such a connection on return.
     pub fn needs_new_session(&self) -> bool {
         self.needs_new_session
     }
 
-    /// Whether nothing may be executed on it any more, since a cancel may still hit it or what was
-    /// cut off does not end: for managers, who close it on return.
-    pub fn is_given_up(&self) -> bool {
-        self.given_up.is_some()
-    }
-
-    /// Whether an error on it may have meant that the server is no longer the one to talk to.
+    /// Returns true if an error may have indicated a failover.
     pub fn is_suspect(&self) -> bool {
         self.suspect
     }
 
-    /// Declares the connection clean: for managers, after they have verified it.
+    /// Marks the connection as clean, for managers that have verified it.
     pub fn mark_in_sync(&mut self) {
         self.forget_uncommitted_schema();
         self.driver_exposed = false;
@@ -251,8 +242,8 @@ impl<DB: Database> Tracked<DB> {
         self.interrupt_flag.store(false, Ordering::Release);
     }
 
-    /// Forgets what was seen of the schema in a transaction that was rolled back. Around a
-    /// savepoint the schema may have been changed too, and that may still be rolled back.
+    /// Discards what was learned of the schema in a transaction that was rolled back. After a
+    /// rollback to a savepoint the outer transaction may still have changed the schema.
     pub(crate) fn forget_uncommitted_schema(&mut self) {
         if self.schema.uncommitted {
             let is_inside = self.driver().is_in_transaction();
@@ -260,21 +251,21 @@ impl<DB: Database> Tracked<DB> {
         }
     }
 
-    /// Ends the limits of a loan with it: for managers, in `triage`. What the pool itself does
-    /// afterwards has limits of its own.
+    /// Ends the lease and its limits; managers call it in `triage`. What the pool does afterwards
+    /// has its own limits.
     pub fn end_lease(&mut self) {
         self.lease = CurrentLease::default();
     }
 
-    /// Interrupts what still runs for the connection, if anything does and
-    /// [may be interrupted](Backend::ends_by_itself): for managers, when it comes back.
+    /// Interrupts a statement that is still running, if it [may be
+    /// interrupted](Backend::ends_by_itself). Managers call it on return.
     pub fn interrupt(&self) {
         if !self.ends_by_itself || self.unfinished != Unfinished::Rows {
             self.interrupt_flag.store(true, Ordering::Release);
         }
     }
 
-    /// The flag that stops the work for this connection: see
+    /// Returns the flag that interrupts work for this connection: see
     /// [`with_interrupt_flag`](Self::with_interrupt_flag).
     pub fn interrupt_flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.interrupt_flag)
@@ -288,8 +279,8 @@ impl<DB: Database> Tracked<DB> {
         }
     }
 
-    /// The driver's connection without a change of its sync state: for managers and backends, which
-    /// verify afterwards. All others dereference.
+    /// Returns the driver's connection without changing the sync state, for managers and backends,
+    /// which verify it afterwards. Other code dereferences.
     pub fn driver_mut(&mut self) -> &mut DB::Connection {
         match &mut self.conn {
             Some(conn) => conn,
@@ -297,7 +288,7 @@ impl<DB: Database> Tracked<DB> {
         }
     }
 
-    /// Takes the driver's connection out for good.
+    /// Takes the driver's connection out.
     pub fn into_driver(mut self) -> DB::Connection {
         self.drop_handler = None;
         match self.conn.take() {
@@ -306,15 +297,15 @@ impl<DB: Database> Tracked<DB> {
         }
     }
 
-    /// Verifies that nothing is open on the connection, or makes it so: see [`Backend::verify`].
+    /// Verifies the connection: see [`Backend::verify`].
     ///
     /// # Errors
     ///
-    /// If that could not be verified; then the connection is to be closed.
+    /// An error if it could not be verified; close the connection then.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection is to be closed.
+    /// If the future is dropped, close the connection.
     pub async fn verify(&mut self) -> Result<(), Error> {
         self.resolve_cancel().await;
         self.refuse_if_given_up()?;
@@ -331,24 +322,24 @@ impl<DB: Database> Tracked<DB> {
         Ok(())
     }
 
-    /// The driver's connection for a hook before a loan, whose deeds are looked into when the
-    /// connection comes back.
+    /// Returns the driver's connection for an `on_checkout` hook, whose effects are verified on
+    /// return.
     pub(crate) fn driver_for_hook(&mut self) -> &mut DB::Connection {
         self.degrade(SyncState::InDoubt);
         self.schema = KnownSchema::unknown();
         self.may_hold_locks = true;
         let backend = self.backend;
         let conn = self.driver_mut();
-        backend.deallocate_then_execute(conn);
+        backend.clear_caches_first(conn);
         conn
     }
 
-    /// Makes the sync state worse, never better: for managers, who know of what was not seen here.
+    /// Lowers the sync state, for managers that know of untracked operations. It is never raised.
     pub fn degrade(&mut self, sync_state: SyncState) {
         self.sync_state = self.sync_state.max(sync_state);
     }
 
-    /// The driver's connection and the watch over the operation that is about to begin.
+    /// Returns the driver's connection and the guard of an operation that is about to begin.
     pub(crate) fn begin_operation(
         &mut self,
         effect: SyncState,
@@ -356,7 +347,7 @@ impl<DB: Database> Tracked<DB> {
         self.begin_statement("", effect)
     }
 
-    /// The same for a statement, which is named if it takes too long.
+    /// Does the same for a statement, which an error names if it takes too long.
     pub(crate) fn begin_statement(
         &mut self,
         sql: &str,
@@ -413,14 +404,14 @@ impl<DB: Database> Tracked<DB> {
         &mut self.tracker
     }
 
-    /// Whether a transaction on it was lost and its owner has not ended it. Such a connection has
-    /// to be verified or closed before it is lent again, at whatever level it is reset.
+    /// Returns true if a transaction was lost and its owner has not ended it. Such a connection
+    /// must be verified or closed before it is lent again, at every reset level.
     pub fn has_lost_transaction(&self) -> bool {
         self.tracker.lost().is_some()
     }
 
-    /// Makes the connection usable for its borrower after one of its operations was cut off, and
-    /// refuses to if the borrower's transaction is lost. The doubt about its sync state remains.
+    /// Prepares the connection for the borrower's next operation after one was dropped. Returns an
+    /// error if the borrower's transaction is lost. The sync state does not improve.
     pub(crate) async fn resume(&mut self) -> Result<(), Error> {
         self.tracker.refuse_if_lost()?;
         if let Some(error) = self.lease.lease_expired() {
@@ -434,7 +425,7 @@ impl<DB: Database> Tracked<DB> {
         self.tracker.refuse_if_lost()
     }
 
-    /// Reads over what is left of an operation that was cut off.
+    /// Drains an unfinished operation.
     pub(crate) async fn drain_unfinished(&mut self) -> Result<(), Error> {
         self.ensure_in_sync().await?;
         let unfinished = if self.is_interrupted() {
@@ -446,7 +437,7 @@ impl<DB: Database> Tracked<DB> {
             return Ok(());
         }
         self.tracker.fail(None);
-        // If this is cut off, nobody knows what was read over.
+        // If this is dropped, an error in the drained answers goes unnoticed.
         let was_outdated = self.cache.set_outdated(true);
         match self.drain(unfinished).await {
             Ok(late_error) => {
@@ -468,7 +459,7 @@ impl<DB: Database> Tracked<DB> {
         }
     }
 
-    /// Asks the server what has become of the transaction.
+    /// Queries the server for the state of the transaction.
     pub(crate) async fn ask(&mut self) -> Result<(), Error> {
         let (backend, mark) = (self.backend, self.tracker.mark());
         let (conn, guard) = self.begin_operation(SyncState::Clean);
@@ -480,8 +471,7 @@ impl<DB: Database> Tracked<DB> {
         Ok(())
     }
 
-    /// Whether something has to be done before the next statement can be executed: see
-    /// [`resume`](Self::resume).
+    /// Returns true if [`resume`](Self::resume) must run before the next statement.
     pub(crate) fn has_to_resume(&self) -> bool {
         let doubtful = self.needs_sync_check || self.sync_state == SyncState::Broken;
         doubtful
@@ -493,7 +483,7 @@ impl<DB: Database> Tracked<DB> {
             || self.lease.lease_expired().is_some()
     }
 
-    /// What a statement makes of the connection if it ends well.
+    /// Records the effect of a statement, and returns the sync state if it succeeds.
     pub(crate) fn note_effect(&mut self, effect: StatementEffect, sql: &str) -> SyncState {
         if self.backend.takes_session_lock(sql) {
             self.may_hold_locks = true;
@@ -517,7 +507,7 @@ impl<DB: Database> Tracked<DB> {
     }
 }
 
-/// A tracked connection without its connection cannot be reached: taking it out consumes the whole.
+/// Unreachable: taking the driver's connection out consumes the tracked one.
 #[expect(
     clippy::unreachable,
     reason = "Drop has to move the connection out, and safe code has only Option for that"
@@ -549,17 +539,16 @@ impl<DB: Database> DerefMut for Tracked<DB> {
         self.driver_exposed = true;
         self.needs_sync_check = true;
         self.tracker.note_doubt(
-            "what was done with the driver's own connection",
+            "a statement on the driver's own connection",
             TransactionOutcome::Unknown,
             true,
         );
-        // What is executed from here on is not seen, so it must not be stopped for the sake of what
-        // was cut before.
+        // What is executed from here on is not tracked, so an earlier interrupt must not hit it.
         self.interrupt_flag.store(false, Ordering::Release);
         self.revoke_cancel();
         let backend = self.backend;
         let conn = self.driver_mut();
-        backend.deallocate_then_execute(conn);
+        backend.clear_caches_first(conn);
         conn
     }
 }

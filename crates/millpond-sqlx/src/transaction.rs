@@ -1,4 +1,4 @@
-//! A transaction that owns its connection, and savepoints in it.
+//! Transactions that own their connection, and savepoints in them.
 
 use crate::lease::SqlLease;
 use crate::sync_state::SyncState;
@@ -12,41 +12,40 @@ use std::ops::{Deref, DerefMut};
 /// A transaction, or a savepoint in one. It owns its connection, so it can be kept, sent and
 /// spawned.
 ///
-/// `&mut *tx` is an `Executor`. Dropping it rolls back: the connection goes back at once, and the
-/// pool's maintenance task rolls back before anybody else can get it.
+/// `&mut *tx` is an `Executor`. Dropping it rolls back: the connection is returned at once, and the
+/// pool's maintenance task rolls back before it is lent again.
 ///
-/// sqlx's own `Transaction` cannot hold a connection of ours; where code is generic over `Acquire`,
-/// `&mut tx` gives it a savepoint of sqlx's type.
+/// sqlx's own `Transaction` cannot hold a millpond connection; for code that is generic over
+/// `Acquire`, `&mut tx` provides a savepoint of sqlx's type.
 #[must_use = "a transaction is rolled back when it is dropped"]
 pub struct Transaction<'c, DB: Database> {
     connection: TransactionConnection<'c, DB>,
-    /// Whether there is something to roll back.
+    /// Whether it has to be rolled back.
     open: bool,
-    /// How many transactions and savepoints the driver counts with this one.
+    /// The driver's transaction depth including this one.
     depth: usize,
 }
 
-/// The error of an operation in a transaction of which that is true.
-const DROPPED_WHILE_BEGINNING: &str = "a savepoint of this transaction was cut off while it began, \
-    so the transaction is lost: roll it back and begin anew";
+/// Error of every operation after a `begin` that was dropped.
+const DROPPED_WHILE_BEGINNING: &str = "a savepoint of this transaction was interrupted while it \
+    began, so the transaction is lost: roll it back and begin again";
 
-/// The same at its end.
-const DROPPED_WHILE_COMMITTING: &str = "a savepoint of this transaction was cut off while it was \
-    committed, so the transaction is lost: roll it back and begin anew";
+/// Error of every operation after a savepoint's `commit` that was dropped.
+const DROPPED_WHILE_COMMITTING: &str = "a savepoint of this transaction was interrupted while it \
+    was committed, so the transaction is lost: roll it back and begin again";
 
-/// What is said of one that the driver has rolled back when something else in it failed.
+/// Error of a transaction that the driver rolled back because a savepoint could not be set.
 const ROLLED_BACK_BY_DRIVER: &str = "the driver has rolled back this transaction because a \
-    savepoint in it did not begin, so the transaction is lost: begin anew";
+    savepoint in it did not begin, so the transaction is lost: begin again";
 
-/// On what a transaction runs.
+/// The connection that a transaction owns or borrows.
 enum TransactionConnection<'c, DB: Database> {
     Lease(SqlLease<DB>),
     Outer(&'c mut Tracked<DB>),
 }
 
 impl<DB: Database> Transaction<'static, DB> {
-    /// Begins a transaction on a connection that was lent, with a statement of your own or with the
-    /// usual one.
+    /// Begins a transaction on a lease, with a custom statement or the default one.
     ///
     /// # Errors
     ///
@@ -54,7 +53,7 @@ impl<DB: Database> Transaction<'static, DB> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the connection goes back, and is rolled back before it is lent
+    /// If the future is dropped, the connection is returned, and rolled back before it is lent
     /// again.
     pub async fn begin_on(lease: SqlLease<DB>, statement: Option<SqlStr>) -> Result<Self, Error> {
         Self::start(TransactionConnection::Lease(lease), statement, None).await
@@ -62,11 +61,11 @@ impl<DB: Database> Transaction<'static, DB> {
 }
 
 impl<'c, DB: Database> Transaction<'c, DB> {
-    /// Sets a savepoint: a transaction in the transaction.
+    /// Sets a savepoint.
     ///
     /// # Errors
     ///
-    /// The driver's; that the transaction is lost.
+    /// The driver's; a [`TransactionLost`].
     ///
     /// # Cancel safety
     ///
@@ -77,7 +76,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         Transaction::start(TransactionConnection::Outer(&mut **self), None, Some(depth)).await
     }
 
-    /// Makes the changes last, or those of a savepoint part of its transaction.
+    /// Commits the changes, or releases the savepoint.
     ///
     /// # Errors
     ///
@@ -87,8 +86,8 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the database decides: the changes are committed or rolled back,
-    /// all of them. If it is a savepoint's, the whole transaction is lost.
+    /// If the future is dropped, either all changes are committed or all are rolled back. If it is
+    /// a savepoint's, the whole transaction is lost.
     pub async fn commit(mut self) -> Result<(), Error> {
         self.resolve_doubt().await?;
         if let Some(lost) = self.tracker().lost().cloned() {
@@ -102,8 +101,8 @@ impl<'c, DB: Database> Transaction<'c, DB> {
             return Err(failure.to_error());
         }
         if self.is_savepoint() {
-            // It may be gone already when it is rolled back then, and an older one of that name
-            // would be taken for it.
+            // A later rollback might find it released already, and hit an older savepoint of the
+            // same name.
             self.assume_lost_if_dropped(DROPPED_WHILE_COMMITTING);
         }
         self.before_end(true).await?;
@@ -116,7 +115,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         Ok(())
     }
 
-    /// Undoes the changes.
+    /// Rolls the changes back.
     ///
     /// # Errors
     ///
@@ -147,13 +146,13 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         Ok(())
     }
 
-    /// Finds out what has become of the transaction, if there is a doubt.
+    /// Queries the state of the transaction if it is in doubt.
     async fn resolve_doubt(&mut self) -> Result<(), Error> {
         self.drain_unfinished().await?;
         if self.tracker().has_doubt() {
             self.ask().await?;
         }
-        // The driver would end an outer one in its place, or none at all.
+        // Otherwise the driver would end an outer transaction instead, or none.
         if self.tracker().lost().is_none() && self.driver_depth() < self.depth {
             self.tracker_mut().lose(TransactionLost::new(
                 TransactionOutcome::RolledBack,
@@ -167,8 +166,8 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         DB::TransactionManager::get_transaction_depth(self.driver())
     }
 
-    /// Leaves a transaction that is lost. What the driver believes to be open is put right with the
-    /// outermost one.
+    /// Ends a lost transaction without a statement. The driver's transaction depth is corrected
+    /// with the outermost one.
     async fn abandon(&mut self) -> Result<(), Error> {
         if !self.is_savepoint() {
             let sync_state = self.sync_state();
@@ -179,7 +178,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         Ok(())
     }
 
-    /// A savepoint ends nothing.
+    /// Savepoints do not end the transaction.
     async fn before_end(&mut self, commits: bool) -> Result<(), Error> {
         if matches!(self.connection, TransactionConnection::Outer(_)) {
             return Ok(());
@@ -209,34 +208,34 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         }
     }
 
-    /// Begins it, in a transaction that the driver counts as `outer`. What it counts at this moment
-    /// does not say so: it may still have to roll back a savepoint that was dropped.
+    /// Begins the transaction, or a savepoint in one at the driver's depth `outer`. The driver's
+    /// current depth may be higher, if it has yet to roll back a dropped savepoint.
     async fn start(
         connection: TransactionConnection<'c, DB>,
         statement: Option<SqlStr>,
         outer: Option<usize>,
     ) -> Result<Self, Error> {
-        // It exists before it has begun: whether the server has begun it when we are dropped,
-        // nobody knows.
+        // Created before it begins: if this future is dropped, the server may or may not have begun
+        // it.
         let mut tx = Self { connection, open: false, depth: 0 };
         tx.resume().await?;
         let is_savepoint = tx.is_savepoint();
         tx.schema_mut().is_frozen &= is_savepoint;
         if is_savepoint && tx.tracker().has_doubt() {
-            // The driver would roll back the outer one if it has failed.
+            // If the outer transaction has failed, the driver would roll it back.
             tx.ask().await?;
             tx.tracker_mut().refuse_if_failed()?;
         }
-        // Rolling back a savepoint that has not begun would hit the outer transaction.
+        // Rolling back a savepoint that was not set would hit the outer transaction.
         tx.open = !is_savepoint;
         if is_savepoint {
-            // While it begins, drivers lose track of the outer transaction: sqlx rolls it back
-            // behind its owner's back, and what follows would be committed one by one.
+            // If this is dropped, sqlx rolls the outer transaction back without its owner noticing,
+            // and later statements would be committed one by one.
             tx.assume_lost_if_dropped(DROPPED_WHILE_BEGINNING);
         }
         let (conn, guard) = tx.begin_operation(SyncState::Clean);
         let begun = guard.track(Box::pin(DB::TransactionManager::begin(conn, statement))).await;
-        // An error may have made the driver roll back the outer one.
+        // After an error the driver may have rolled back the outer transaction.
         if outer.is_some_and(|outer| tx.driver_depth() >= outer) {
             tx.tracker_mut().clear_assumed_loss();
         }
@@ -258,10 +257,9 @@ impl<DB: Database> Drop for Transaction<'_, DB> {
         }
         self.degrade(SyncState::InDoubt);
         self.forget_uncommitted_schema();
-        // What is lost has nothing to roll back, and the server would refuse to.
+        // A lost transaction cannot be rolled back.
         if !self.has_lost_transaction() {
-            // Behind a pooler the proof rolls back, since the session has to be cleared in the same
-            // message.
+            // Behind a pooler the verification rolls back and clears the session in one message.
             if self.backend().transaction_wrapper().is_none() || self.is_savepoint() {
                 DB::TransactionManager::start_rollback(self.driver_mut());
             }

@@ -15,22 +15,22 @@ use crate::tracked::Tracked;
 use futures_util::TryStreamExt;
 use sqlx::{Connection, Database, Describe, Error, Executor, SqlStr, raw_sql};
 
-/// How many statements are prepared in a transaction before they are forgotten.
+/// The number of statements prepared in a transaction before they are deallocated.
 const PREPARED_MAX: u32 = 100;
 
 impl<DB: Database> Tracked<DB>
 where
     for<'x> &'x mut DB::Connection: Executor<'x, Database = DB>,
 {
-    /// What has to be put around what is done now, if anything has to.
+    /// Returns the wrapper for the next statement, if it needs one.
     pub(crate) fn transaction_wrapper(&self) -> Option<TransactionWrapper> {
         let outside = !self.driver().is_in_transaction();
         self.backend().transaction_wrapper().filter(|_| outside)
     }
 
-    /// The statement that has to be executed first in a transaction in which much was prepared.
-    /// Nothing is kept for a next time, since the next time is on another server; so all of it
-    /// would pile up on this one.
+    /// Returns the statement that deallocates prepared statements, every `PREPARED_MAX` statements.
+    /// They cannot be reused, since the next transaction may run on another server, so they would
+    /// accumulate on this one.
     pub(crate) fn deallocate_if_due(&mut self) -> Option<&'static str> {
         let wrapper = self.backend().transaction_wrapper()?;
         let prepared = self.prepared_mut();
@@ -38,7 +38,7 @@ where
         (*prepared == 0).then_some(wrapper.deallocate)
     }
 
-    /// Executes a statement after everything that was prepared before is forgotten.
+    /// Executes a statement after deallocating prepared ones.
     pub(crate) async fn deallocate_then_execute(
         &mut self,
         deallocate: &'static str,
@@ -52,7 +52,7 @@ where
         self.execute_tracked(effect, command, &out).await
     }
 
-    /// Executes a statement in a transaction of its own, which is committed after its last row.
+    /// Executes a statement in its own transaction, which is committed after the last row.
     pub(crate) async fn execute_wrapped(
         &mut self,
         wrapper: TransactionWrapper,
@@ -64,7 +64,7 @@ where
         self.close_wrapper(&wrapper, done).await
     }
 
-    /// Prepares a statement in a transaction of its own: its types may have to be asked for.
+    /// Prepares a statement in its own transaction, since the driver may have to query its types.
     pub(crate) async fn prepare_wrapped(
         &mut self,
         wrapper: TransactionWrapper,
@@ -77,7 +77,7 @@ where
         self.close_wrapper(&wrapper, prepared).await
     }
 
-    /// Describes a statement in a transaction of its own.
+    /// Describes a statement in its own transaction.
     pub(crate) async fn describe_wrapped(
         &mut self,
         wrapper: TransactionWrapper,
@@ -89,7 +89,7 @@ where
         self.close_wrapper(&wrapper, described).await
     }
 
-    /// Executes a statement and hands out what comes of it.
+    /// Executes a statement and forwards its rows and results.
     pub(crate) async fn forward_rows(
         &mut self,
         command: Command<DB>,
@@ -103,7 +103,7 @@ where
         Ok(())
     }
 
-    // The driver does not know of these transactions: it would end them in a message of its own.
+    // The driver does not know of these transactions: it would end them in a separate message.
     async fn open_wrapper(&mut self, wrapper: &TransactionWrapper) -> Result<(), Error> {
         self.resume().await?;
         let (conn, guard) = self.begin_operation(SyncState::Clean);
@@ -124,8 +124,8 @@ where
         };
         if done.is_err() {
             let (conn, guard) = self.begin_operation(SyncState::Clean);
-            // If it fails the connection is verified or closed; the statement's own error is what
-            // the caller needs.
+            // If the rollback fails, the connection is verified or closed; the caller gets the
+            // statement's own error.
             let _ = guard.track(conn.execute(raw_sql(wrapper.rollback))).await;
         }
         done

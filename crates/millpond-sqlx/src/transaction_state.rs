@@ -1,47 +1,47 @@
-//! What is known of the transaction on a connection: who began it, what may have become of it, and
-//! whether it is lost.
+//! Tracks the transaction on a connection: what began it, what may have ended it, and whether it is
+//! lost.
 //!
 //! A server can end a transaction by itself: SQLite at an interrupted write, MySQL at a deadlock or
-//! a DDL statement. What is executed after that would be committed one by one, and the borrower
-//! would not notice. So whatever may have ended the transaction leaves a doubt, and the server is
-//! asked before the next operation.
+//! a DDL statement. Later statements would be committed one by one, and the borrower would not
+//! notice. So anything that may have ended the transaction puts it in doubt, and the server is
+//! queried before the next operation.
 //!
 //! # Invariants
 //!
-//! 1. As long as there is a doubt that the backend cannot leave to its server, nothing is executed
-//!    but the question.
-//! 2. A transaction that is lost stays lost until its owner ends it.
+//! 1. While the transaction is in doubt, only the query for its state is executed, unless the
+//!    server itself refuses statements in a failed transaction.
+//! 2. A lost transaction stays lost until its owner ends it.
 
 use sqlx::Error;
 use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 
-/// What a server says about the transaction of a session.
+/// The state of a session's transaction at the server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TransactionState {
-    /// None is open: a statement would commit by itself.
+    /// No transaction is open: each statement is committed by itself.
     None,
-    /// One is open.
+    /// A transaction is open.
     Open,
-    /// One is open and has failed: it accepts a rollback and nothing else.
+    /// A transaction is open and has failed: it accepts only a rollback.
     Failed,
 }
 
-/// What became of the changes of a transaction that did not end as its owner wanted.
+/// What happened to the changes of a transaction that did not end as its owner asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum TransactionOutcome {
-    /// All of them were undone.
+    /// All changes were rolled back.
     RolledBack,
-    /// Those made until then were committed.
+    /// The changes made until then were committed.
     Committed,
-    /// It is not known whether those made until then were committed.
+    /// It is unknown whether the changes made until then were committed.
     Unknown,
 }
 
 /// The error of every operation in a transaction that is no longer open at the server, and of the
-/// commit of one that has failed. [`transaction_lost`] reads it out of a `sqlx::Error`.
+/// commit of a failed one. [`transaction_lost`] extracts it from a `sqlx::Error`.
 #[derive(Debug, Clone)]
 pub struct TransactionLost {
     message: String,
@@ -49,7 +49,7 @@ pub struct TransactionLost {
 }
 
 impl TransactionLost {
-    /// What became of the changes.
+    /// Returns what happened to the changes.
     pub fn outcome(&self) -> TransactionOutcome {
         self.outcome
     }
@@ -71,8 +71,8 @@ impl fmt::Display for TransactionLost {
 
 impl StdError for TransactionLost {}
 
-/// Why a transaction did not end as its owner wanted, if that is what an error says. Such an error
-/// is `sqlx::Error::Io` of kind `Other`; a new transaction can be begun at once.
+/// Returns the [`TransactionLost`] in an error, which is a `sqlx::Error::Io` of kind `Other`. A new
+/// transaction can be begun at once.
 ///
 /// ```
 /// # use millpond_sqlx::transaction_lost;
@@ -85,14 +85,14 @@ pub fn transaction_lost(error: &Error) -> Option<&TransactionLost> {
     }
 }
 
-/// The name of several statements in one text. If they fail, it is not known how many of them were
+/// How messages name several statements in one text. If they fail, it is unknown how many were
 /// executed.
 pub(crate) const SEVERAL: &str = "one of several statements that were sent together";
 
-/// Who began the transaction that is open.
+/// What began the open transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Owner {
-    /// None is, as far as is known.
+    /// No transaction is known to be open.
     #[default]
     Nobody,
     /// The borrower, in SQL.
@@ -101,35 +101,34 @@ pub(crate) enum Owner {
     Guard,
 }
 
-/// Why it is not known whether the transaction is still open.
+/// Why it is unknown whether the transaction is still open.
 #[derive(Debug)]
 struct Doubt {
-    /// A statement, or the driver's connection, that may have ended it: its name, and what would
-    /// have become of the changes.
+    /// What may have ended the transaction, and the outcome in that case.
     text: Option<(String, TransactionOutcome)>,
-    /// Whether the borrower may have ended it, if the borrower has begun it.
+    /// Whether the borrower may have ended it, if the borrower began it in SQL.
     by_choice: bool,
-    /// Whether the borrower wanted to end it.
+    /// Whether the borrower explicitly ended it.
     ending: bool,
-    /// Whether an operation failed or was cut off.
+    /// Whether an operation failed or was dropped.
     failed: bool,
     /// The first error.
     cause: Option<String>,
 }
 
-/// What is known of the transaction on a connection.
+/// Tracks the transaction on a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Tracker {
     owner: Owner,
-    /// Whether autocommit may be off, so that every statement may begin a transaction.
+    /// Whether autocommit may be disabled, so that every statement may begin a transaction.
     implicit: bool,
-    /// Whether the borrower has chosen what follows a COMMIT, with a variable of the session.
+    /// Whether the borrower has set what follows a COMMIT, with a session variable.
     chooses_completion: bool,
-    // Boxed, since a connection is moved at every loan, and these are rare.
+    // Boxed, since connections are moved at every checkout, and these are rare.
     doubt: Option<Box<Doubt>>,
     mark: Option<Box<str>>,
     lost: Option<Box<TransactionLost>>,
-    /// Whether something was refused because it is lost.
+    /// Whether an operation was refused because the transaction is lost.
     refused: bool,
 }
 
@@ -142,7 +141,7 @@ impl Tracker {
         self.owner != Owner::Nobody || self.implicit
     }
 
-    /// Whether nothing may be executed before a closer look.
+    /// Returns true if the transaction's state must be checked before anything is executed.
     pub(crate) fn needs_check(&self) -> bool {
         self.doubt.is_some() || self.lost.is_some()
     }
@@ -151,8 +150,8 @@ impl Tracker {
         self.lost.as_deref()
     }
 
-    /// Whether the server has to be asked before anything is executed. One that refuses statements
-    /// in a failed transaction need not be asked because of an error.
+    /// Returns true if the server must be queried before anything is executed. A server that
+    /// refuses statements in a failed transaction need not be queried because of an error.
     pub(crate) fn has_to_ask(&self, refuses_itself: bool) -> bool {
         self.doubt.as_ref().is_some_and(|doubt| doubt.text.is_some() || !refuses_itself)
     }
@@ -161,13 +160,13 @@ impl Tracker {
         self.doubt.is_some()
     }
 
-    /// The transaction begins: of a guard, or of the borrower.
+    /// Records the beginning of a transaction.
     pub(crate) fn begin(&mut self, owner: Owner) {
         self.owner = owner;
         self.doubt = None;
     }
 
-    /// The transaction has ended as its owner wanted.
+    /// Records that the transaction has ended as its owner asked.
     pub(crate) fn end(&mut self) {
         let Self { implicit, chooses_completion, .. } = *self;
         *self = Self { implicit, chooses_completion, ..Self::default() };
@@ -199,26 +198,26 @@ impl Tracker {
         self.lost = Some(Box::new(lost));
     }
 
-    /// The transaction is as it was: what was lost by precaution is not.
+    /// Takes back an [`assume_lost`](Self::assume_lost).
     pub(crate) fn clear_assumed_loss(&mut self) {
         self.lost = None;
     }
 
-    /// Whether everything that was executed in a lost transaction was committed: its owner asks for
-    /// no more.
+    /// Returns true if everything that was executed in a lost transaction was committed, which is
+    /// what its owner asks for.
     pub(crate) fn is_committed(&self) -> bool {
         !self.refused
             && self.lost().is_some_and(|lost| lost.outcome == TransactionOutcome::Committed)
     }
 
-    /// The error of whatever is done in a transaction that is lost.
+    /// Returns an error if the transaction is lost.
     pub(crate) fn refuse_if_lost(&mut self) -> Result<(), Error> {
         self.refused |= self.lost.is_some();
         self.lost().map_or(Ok(()), |lost| Err(lost.to_error()))
     }
 
-    /// The error of a commit, if the server was asked and a doubt is left: then the transaction is
-    /// lost, or has failed.
+    /// Returns an error if the transaction is lost or has failed; called after the server was
+    /// queried.
     pub(crate) fn refuse_if_failed(&mut self) -> Result<(), Error> {
         self.refuse_if_lost()?;
         if self.has_doubt() { Err(self.failure().to_error()) } else { Ok(()) }
@@ -236,7 +235,7 @@ impl Tracker {
         self.mark.as_deref().map(str::to_owned)
     }
 
-    /// Something is executed that may begin or end a transaction.
+    /// Notes that a statement may begin or end a transaction.
     pub(crate) fn note_doubt(&mut self, what: &str, outcome: TransactionOutcome, by_choice: bool) {
         let doubt = self.doubt.get_or_insert(Box::new(Doubt {
             text: None,
@@ -252,7 +251,7 @@ impl Tracker {
         };
     }
 
-    /// Something is executed that ends a transaction by name.
+    /// Notes a statement that explicitly ends a transaction.
     pub(crate) fn note_explicit_end(&mut self, keyword: &str) {
         self.note_doubt(keyword, TransactionOutcome::Unknown, true);
         if let Some(doubt) = &mut self.doubt {
@@ -260,7 +259,7 @@ impl Tracker {
         }
     }
 
-    /// An operation has failed, or was cut off.
+    /// Notes that an operation has failed or was dropped.
     pub(crate) fn fail(&mut self, cause: Option<String>) {
         if !self.is_open() && self.doubt.is_none() {
             return;
@@ -283,14 +282,14 @@ impl Tracker {
         }
     }
 
-    /// What has failed was undone, back to a savepoint.
+    /// Notes that a failure was rolled back to a savepoint.
     pub(crate) fn on_rollback_to_savepoint(&mut self) {
         if let Some(doubt) = &mut self.doubt {
             doubt.cause = None;
         }
     }
 
-    /// What the server says.
+    /// Applies the state that the server has reported.
     pub(crate) fn apply_server_state(&mut self, state: TransactionState) {
         let is_marked = self.mark.take().is_some();
         if state != TransactionState::None && !self.is_open() {
@@ -298,7 +297,7 @@ impl Tracker {
         }
         match state {
             TransactionState::Open => self.doubt = None,
-            // One that has failed does not tell whether it is the one that was marked.
+            // A failed transaction cannot be compared with the mark.
             TransactionState::Failed if is_marked => self.note_gone(),
             TransactionState::Failed => {
                 if let Some(doubt) = &mut self.doubt {
@@ -325,7 +324,7 @@ impl Tracker {
         }
     }
 
-    /// Why a transaction that has failed cannot be committed.
+    /// Returns the error of a failed transaction that was to be committed.
     pub(crate) fn failure(&self) -> TransactionLost {
         let cause = self.doubt.as_ref().and_then(|doubt| doubt.cause.as_deref());
         let message = match cause {
@@ -334,8 +333,8 @@ impl Tracker {
             ),
             None => {
                 "the transaction was not committed, since a statement in it had failed whose error \
-                 nobody has read: it was dropped before it ended, or executed on the driver's \
-                 own connection"
+                 was not read: it was dropped before it ended, or executed on the driver's own \
+                 connection"
                     .to_owned()
             }
         };
@@ -344,7 +343,7 @@ impl Tracker {
 }
 
 impl Doubt {
-    /// Why the transaction is gone.
+    /// Returns why the transaction is gone.
     fn reason(self) -> TransactionLost {
         use TransactionOutcome::{Committed, RolledBack, Unknown};
         let after = match &self.cause {
@@ -357,14 +356,14 @@ impl Doubt {
             }
             None => (
                 RolledBack,
-                "the server has rolled it back after a statement in it was cut off".to_owned(),
+                "the server has rolled it back after a statement in it was interrupted".to_owned(),
             ),
             Some((what, Committed)) => (Committed, format!("{what} has committed its changes")),
             Some((what, RolledBack)) => (RolledBack, format!("{what} has rolled it back")),
             Some((what, Unknown)) => (
                 Unknown,
                 format!(
-                    "{what} has ended it{after}; whether its changes were committed is not known"
+                    "{what} has ended it{after}; whether its changes were committed is unknown"
                 ),
             ),
         };

@@ -3,18 +3,18 @@
 use sqlx::Error;
 use std::fmt;
 
-/// The form of one database's URLs: what differs from database to database.
+/// The form of one database's URLs.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UrlForm {
-    /// The database, as messages name it.
+    /// The name of the database in messages.
     pub database: &'static str,
-    /// What stands before the `://`, in lower case; the first one is the one that messages show.
+    /// The schemes, in lower case; messages show the first one.
     pub schemes: &'static [&'static str],
-    /// The drivers of SQLAlchemy that may stand behind a `+`; they change nothing.
+    /// SQLAlchemy's drivers that may follow after a `+`; they have no effect.
     pub drivers: &'static [&'static str],
-    /// The parameters that are known, as a list to be read.
+    /// The supported parameters, as a list for messages.
     pub parameters: &'static str,
-    /// What is said beside of some that are not known, by their names.
+    /// Hints for well-known parameters that are not supported.
     pub hints: &'static [(&'static str, &'static str)],
 }
 
@@ -29,54 +29,53 @@ pub struct UrlError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UrlProblem {
-    /// It does not begin with a scheme of this database.
+    /// The URL does not begin with a scheme of this database.
     Scheme,
-    /// Its scheme asks for TLS, and schemes do not say that here.
+    /// The scheme asks for TLS, which is a parameter here.
     TlsScheme,
-    /// It asks for a driver that we do not know.
+    /// The driver is unknown.
     Driver(String),
-    /// There is an `@` behind the host: an unescaped password, perhaps.
+    /// There is an `@` after the host, perhaps from an unescaped password.
     Ambiguous,
-    /// There is a `#` in it.
+    /// The URL contains a `#`.
     Fragment,
-    /// It names several hosts.
+    /// The URL names several hosts.
     Hosts,
-    /// Its host is no host: there is a blank in it, or an address whose brackets are missing or
-    /// hold none.
+    /// The host is invalid: it contains a blank, or it is an IPv6 address with missing or misplaced
+    /// brackets.
     Host,
-    /// There is a blank before or behind it, or a line end or another character in it that nobody
-    /// sees.
+    /// The URL begins or ends with a blank, or contains a line end or another invisible character.
     Blank,
-    /// Its port is no port.
+    /// The port is invalid.
     Port,
-    /// It has a parameter without a value, or a password in it a `?` or `&`.
+    /// A parameter has no value, or a password contains a `?` or `&`.
     NoValue,
-    /// It has a parameter that we do not know.
+    /// A parameter is unknown.
     Parameter(String),
-    /// It says one thing in two ways.
+    /// The URL sets one thing to two values.
     Twice(String),
-    /// It has a parameter whose value means nothing here, or contradicts another one.
+    /// A parameter's value is invalid, or contradicts another one.
     Value {
         /// The parameter.
         name: String,
-        /// What it could be.
+        /// What is expected.
         expected: &'static str,
     },
-    /// A part of it is not UTF-8, or has a NUL in it.
+    /// A part is not UTF-8, or contains a NUL.
     Encoding(&'static str),
-    /// The driver does not accept it.
+    /// The driver does not accept the URL.
     Refused,
 }
 
 impl UrlProblem {
-    /// The error of a URL of this form.
+    /// Converts the problem to the error of a URL of this form.
     pub fn with_form(self, form: &'static UrlForm) -> UrlError {
         UrlError { form, problem: self }
     }
 }
 
 impl UrlError {
-    /// What is wrong.
+    /// Returns what is wrong.
     pub fn problem(&self) -> &UrlProblem {
         &self.problem
     }
@@ -110,9 +109,9 @@ impl fmt::Display for UrlError {
                 )
             }
             UrlProblem::Ambiguous => {
-                write!(f, "the URL has an @ behind the host: {ESCAPES}, and @ elsewhere as %40")
+                write!(f, "the URL has an @ after the host: {ESCAPES}, and @ elsewhere as %40")
             }
-            UrlProblem::Fragment => write!(f, "the URL has a # in it: {ESCAPES}"),
+            UrlProblem::Fragment => write!(f, "the URL contains a #: {ESCAPES}"),
             UrlProblem::Hosts => {
                 f.write_str("the URL names several hosts: make a pool for each, or name one")
             }
@@ -123,12 +122,12 @@ impl fmt::Display for UrlError {
                 )
             }
             UrlProblem::Host => f.write_str(
-                "the host of the URL is none: write no blanks, and an IPv6 address in \
-                 brackets, as in [::1]",
+                "the host of the URL is invalid: it must not contain blanks, and an IPv6 address \
+                 must be in brackets, as in [::1]",
             ),
             UrlProblem::Blank => f.write_str(
-                "the URL has a blank before or behind it, or a line end or another character that \
-                 nobody sees in it: leave it out, or write it as %20, %0A and their like",
+                "the URL begins or ends with a blank, or contains a line end or another invisible \
+                 character: remove it, or write it as %20, %0A and so on",
             ),
             UrlProblem::NoValue => write!(
                 f,
@@ -142,12 +141,12 @@ impl fmt::Display for UrlError {
                     None => Ok(()),
                 }
             }
-            UrlProblem::Twice(name) => write!(f, "the URL gives {name:?} twice, and not the same"),
+            UrlProblem::Twice(name) => write!(f, "the URL sets {name:?} to two values"),
             UrlProblem::Value { name, expected } => {
-                write!(f, "the URL parameter {name:?} has to be {expected}")
+                write!(f, "the URL parameter {name:?} must be {expected}")
             }
             UrlProblem::Encoding(what) => {
-                write!(f, "{what} of the URL is not UTF-8 or has a NUL in it")
+                write!(f, "{what} of the URL is not UTF-8 or contains a NUL")
             }
             UrlProblem::Refused => write!(f, "the driver does not accept the URL: write {form}"),
         }

@@ -1,24 +1,22 @@
-//! What backends have in common when they verify that a connection is in sync: for servers that
-//! answer in turn.
+//! Shared parts of verifying a connection, for servers that answer in order.
 
 use sqlx::{Connection, Database, Error};
 use sqlx_core::transaction::TransactionManager;
 
-/// How many answers to earlier statements are read over, and transactions undone, before a
-/// connection is given up.
+/// The most answers to earlier statements that are drained, and transactions that are rolled back,
+/// before a connection is given up.
 pub const DRAIN_ROUNDS_MAX: usize = 64;
 
-/// Reads over what a server still has to say about statements that were cut off. The result is the
-/// first error among it, which nobody else sees. `is_late` says whether an error ended a statement
-/// and nothing more.
+/// Drains a server's answers to dropped statements. Returns the first error among them, which
+/// nothing else reports. `is_late` returns true for an error that only ended a statement.
 ///
 /// # Errors
 ///
-/// The driver's; that the server has still more to say after [`DRAIN_ROUNDS_MAX`] answers.
+/// The driver's; an error if answers are still pending after [`DRAIN_ROUNDS_MAX`] attempts.
 ///
 /// # Cancel safety
 ///
-/// If the future is dropped the connection is as it was: to be read over again, or closed.
+/// If the future is dropped, drain the connection again, or close it.
 pub async fn read_late_errors<DB: Database>(
     conn: &mut DB::Connection,
     is_late: fn(&Error) -> bool,
@@ -36,30 +34,28 @@ pub async fn read_late_errors<DB: Database>(
     Err(not_drained())
 }
 
-/// Lets the driver forget the transactions that it believes to be open. It queues a rollback for
-/// each, which lowers its count; if the server knows nothing of it, since it was ended behind the
-/// driver's back, the answer is a late error.
+/// Makes the driver forget the transactions that it counts as open, by queueing a rollback for
+/// each. If the server has already ended one, its answer is a late error.
 pub fn forget_transactions<DB: Database>(conn: &mut DB::Connection) {
     while conn.is_in_transaction() {
         DB::TransactionManager::start_rollback(conn);
     }
 }
 
-/// A text that only the answer to this very question contains.
+/// Returns a random text by which the answer to one query is recognised.
 pub fn nonce() -> String {
     format!("{:016x}", fastrand::u64(..))
 }
 
-/// The error of a connection on which an answer belongs to another question.
+/// Returns the error of a connection on which an answer belongs to another query.
 pub fn out_of_sync() -> Error {
-    Error::Protocol(
-        "the connection is out of step: the answer belongs to another question".to_owned(),
-    )
+    Error::Protocol("the connection is out of sync: the answer belongs to another query".to_owned())
 }
 
-/// The error of a connection that does not come to rest.
+/// Returns the error of a connection with answers still pending.
 pub fn not_drained() -> Error {
     Error::Protocol(format!(
-        "the connection is still not at rest after {DRAIN_ROUNDS_MAX} attempts"
+        "the connection still has pending answers after {DRAIN_ROUNDS_MAX} \
+        attempts"
     ))
 }

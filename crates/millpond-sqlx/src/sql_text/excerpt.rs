@@ -1,16 +1,16 @@
-//! What is shown of a statement in messages: its beginning, and never a value in it.
+//! Shortens statements for messages: their first words, without values.
 
-/// How many words and bytes a label has at most.
+/// The most words and bytes in a label.
 const WORDS_MAX: usize = 6;
 const BYTES_MAX: usize = 60;
 
-/// How many bytes an excerpt has at most.
+/// The most bytes in an excerpt.
 const SHOWN_MAX: usize = 80;
 
-/// The words up to the first that may be a value, or that ends the line.
+/// Returns the words before the first one that may be a value, or before the end of the line.
 pub(crate) fn label_of(sql: &str) -> &str {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"_.,*".contains(&byte);
-    // `SET a TO secret`: there a value looks like a name.
+    // In `SET a TO secret` a value looks like a name.
     let first = sql.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
     let unambiguous =
         ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH", "CREATE", "DROP", "REPLACE", "TRUNCATE"];
@@ -31,7 +31,7 @@ pub(crate) fn label_of(sql: &str) -> &str {
     sql.get(..end).unwrap_or_default()
 }
 
-/// The beginning of a statement in one line, up to the first string or number in it.
+/// Returns the beginning of a statement in one line, up to its first string or number.
 pub(crate) fn excerpt(sql: &str) -> String {
     let mut shown = String::new();
     let mut before = ' ';

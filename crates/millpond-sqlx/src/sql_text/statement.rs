@@ -1,31 +1,31 @@
-//! What a statement may leave behind, judged by its text alone: wrong only on the safe side.
+//! What a statement may leave behind, judged by its text alone, erring on the safe side.
 //!
-//! No SQL is parsed. Only what means the same to every backend is skipped before the first keyword:
-//! ASCII blanks, `--` comments and plain `/* */` comments. Where lexers differ the answer is
+//! No SQL is parsed. Only text that means the same to every backend is skipped before the first
+//! keyword: ASCII blanks, `--` comments and plain `/* */` comments. Where lexers differ, the answer
+//! is
 //! [`StatementEffect::Doubt`]: a `\r` ends a `--` comment for PostgreSQL alone, PostgreSQL nests
-//! `/* */`, MySQL executes `/*! .. */`, SQLite ends at a NUL, and a name may continue after a
-//! letter that is not ASCII. Likewise a `;` anywhere but at the end makes a statement several, even
-//! inside a string, so no mode of strings (`standard_conforming_strings`, `NO_BACKSLASH_ESCAPES`,
-//! `ANSI_QUOTES`, dollar quotes) matters. A proof too many costs microseconds, one too few lends an
-//! open transaction.
+//! `/* */`, MySQL executes `/*! .. */`, SQLite ends at a NUL, and a name may contain letters that
+//! are not ASCII. Likewise a text with a `;` anywhere but at the end counts as several statements,
+//! even if it is inside a string, so no string mode (`standard_conforming_strings`,
+//! `NO_BACKSLASH_ESCAPES`, `ANSI_QUOTES`, dollar quotes) matters. A needless verification costs
+//! microseconds; a missing one could lend an open transaction.
 
 /// What a statement may leave behind on its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatementEffect {
     /// Nothing but its result.
     None,
-    /// Possibly an open transaction or changed session state: to be verified when the connection
-    /// comes back.
+    /// Possibly an open transaction or changed session state: the connection is verified on return.
     Doubt,
-    /// Possibly a setting because of which later statements leave something behind: every return is
-    /// in doubt.
+    /// Possibly a setting that makes later statements leave something behind: the connection is
+    /// verified on every return.
     Lasting,
 }
 
-/// Judges a statement by the rule that holds for every backend: single, and its first keyword is
-/// one of SELECT, INSERT, UPDATE, DELETE, VALUES, WITH. SET and CALL leave every later return in
-/// doubt, and so do several statements at once, among which there may be one. A backend on which no
-/// setting turns autocommit off can take that back.
+/// Classifies a statement by the rule that holds for every backend: a single statement that begins
+/// with SELECT, INSERT, UPDATE, DELETE, VALUES or WITH has no effect. SET and CALL are `Lasting`,
+/// and so are several statements in one text, which may contain one of them. A backend without a
+/// setting that disables autocommit can lower that to `Doubt`.
 ///
 /// ```
 /// use millpond_sqlx::backend_api::{StatementEffect, effect_of};
@@ -37,13 +37,13 @@ pub enum StatementEffect {
 /// assert_eq!(effect_of("SELECT 1; BEGIN"), StatementEffect::Lasting);
 /// ```
 pub fn effect_of(sql: &str) -> StatementEffect {
-    // What nearly every query is, since this is done for every query.
+    // The fast path for nearly every query.
     if begins_plainly(sql.as_bytes()) && !has_semicolon(sql.as_bytes()) {
         return StatementEffect::None;
     }
     let Some(keyword) = first_keyword(sql) else { return StatementEffect::Doubt };
     if !is_single(sql) {
-        // Which statements hide behind the first one is not looked at, so the worst is assumed.
+        // The statements after the first one are not read, so the worst is assumed.
         return StatementEffect::Lasting;
     }
     let is_one_of = |words: &[&str]| words.iter().any(|word| keyword.eq_ignore_ascii_case(word));
@@ -56,8 +56,7 @@ pub fn effect_of(sql: &str) -> StatementEffect {
     }
 }
 
-/// Whether a text begins with one of the harmless keywords of six letters and a blank, without
-/// anything before it.
+/// Returns true if a text begins with a keyword of six letters that has no effect, and a blank.
 fn begins_plainly(text: &[u8]) -> bool {
     const WORDS: [u64; 5] = [
         number(b"select "),
@@ -66,8 +65,8 @@ fn begins_plainly(text: &[u8]) -> bool {
         number(b"delete "),
         number(b"values "),
     ];
-    // Of a letter this makes the small one, of nothing else a letter, and a blank of a blank and of
-    // a zero only.
+    // `| 0x20` lower-cases ASCII letters, turns no other byte into a letter, and yields a space
+    // only for space and NUL.
     const SMALL: u64 = number(&[0x20; 7]);
     text.first_chunk().is_some_and(|begin| WORDS.contains(&(number(begin) | SMALL)))
 }
@@ -76,24 +75,25 @@ const fn number(&[a, b, c, d, e, f, g]: &[u8; 7]) -> u64 {
     u64::from_le_bytes([a, b, c, d, e, f, g, 0])
 }
 
-/// A piece at a time, for which the compiler has one instruction.
+/// Eight bytes at a time, so that it vectorises.
 fn has_semicolon(text: &[u8]) -> bool {
     let (pieces, rest) = text.as_chunks::<8>();
     let has_one = |piece: &[u8]| piece.iter().fold(false, |found, &byte| found | (byte == b';'));
     pieces.iter().any(|piece| has_one(piece)) || has_one(rest)
 }
 
-/// The first keyword of a statement, or `None` if there is none that every backend would agree on.
+/// Returns the first keyword of a statement, or `None` if there is none on which all backends
+/// agree.
 pub fn first_keyword(sql: &str) -> Option<&str> {
     next_word(sql).map(|(keyword, _)| keyword).filter(|keyword| !keyword.is_empty())
 }
 
-/// The word that comes next behind blanks and comments, and what follows it. The word is empty if
-/// something else comes next, or nothing. `None` if not every backend reads it alike.
+/// Returns the next word after blanks and comments, and the rest of the text. The word is empty if
+/// something else or nothing follows. Returns `None` if backends read it differently.
 pub(crate) fn next_word(sql: &str) -> Option<(&str, &str)> {
     let rest = behind_comments(sql)?;
     let end = rest.bytes().position(|byte| !byte.is_ascii_alphabetic()).unwrap_or(rest.len());
-    // A byte that goes on with the word makes it another one.
+    // Another byte of a name makes it another word.
     let goes_on = |byte: &u8| {
         byte.is_ascii_digit() || matches!(byte, b'_' | b'$' | b'\0') || !byte.is_ascii()
     };
@@ -101,11 +101,10 @@ pub(crate) fn next_word(sql: &str) -> Option<(&str, &str)> {
     rest.split_at_checked(end).filter(|_| ends)
 }
 
-/// What follows the blanks and comments in front of a statement, if all backends agree on where
-/// those end.
+/// Returns the text after leading blanks and comments, if all backends agree on where those end.
 fn behind_comments(sql: &str) -> Option<&str> {
     let mut rest = sql;
-    // Most have none.
+    // The common case has none.
     while !rest.as_bytes().first().is_some_and(u8::is_ascii_alphabetic) {
         rest = rest.trim_ascii_start();
         if !rest.starts_with("--") && !rest.starts_with("/*") {
@@ -116,7 +115,7 @@ fn behind_comments(sql: &str) -> Option<&str> {
     Some(rest)
 }
 
-/// What follows the comment with which a text begins, if all backends agree on where it ends.
+/// Returns the text after a leading comment, if all backends agree on where it ends.
 fn behind_comment(text: &str) -> Option<&str> {
     if let Some(comment) = text.strip_prefix("--") {
         let (body, after) = comment.split_once('\n').unwrap_or((comment, ""));
@@ -137,14 +136,14 @@ fn behind_comment(text: &str) -> Option<&str> {
     comment.get(end.saturating_add(2)..)
 }
 
-/// A text with a blank for each comment, if all backends agree on where those begin and end: no
-/// string or name in quotes comes before one.
+/// Replaces each comment by a blank, if all backends agree on where comments begin and end: no
+/// string or quoted name comes before one.
 pub(crate) fn without_comments(sql: &str) -> Option<String> {
     let mut plain = String::with_capacity(sql.len());
     let mut rest = sql;
     while let Some(at) = [rest.find("--"), rest.find("/*")].into_iter().flatten().min() {
         let (before, comment) = rest.split_at_checked(at)?;
-        // MySQL takes `--` for two signs if no blank follows.
+        // MySQL reads `--` as two minus signs if no blank follows.
         let is_line = comment.starts_with("--");
         let is_signs = is_line && !comment.get(2..)?.starts_with([' ', '\t', '\n']);
         if before.contains(['\'', '"', '`', '$', '#', '[', '\\', '\0']) || is_signs {
@@ -158,7 +157,7 @@ pub(crate) fn without_comments(sql: &str) -> Option<String> {
     Some(plain)
 }
 
-/// Whether a text is surely a single statement: no `;` but at its end.
+/// Returns true if a text is certainly a single statement: it has no `;` except at its end.
 pub fn is_single(sql: &str) -> bool {
     let ends = |byte: u8| byte == b';' || byte.is_ascii_whitespace();
     sql.split_once(';').is_none_or(|(_, rest)| rest.bytes().all(ends))

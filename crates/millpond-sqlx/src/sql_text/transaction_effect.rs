@@ -1,9 +1,9 @@
-//! What a statement means for the transaction in which it is executed, judged by its text.
+//! What a statement does to the transaction in which it is executed, judged by its text.
 
 use crate::sql_text::statement::{first_keyword, is_single, next_word, without_comments};
 use crate::sql_text::words::has;
 
-/// What a statement does with transactions. Only asked of a statement that is not plainly harmless.
+/// What a statement does to transactions. Computed only if its effect is not `None`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Meaning<'a> {
     Begin,
@@ -15,9 +15,9 @@ pub(crate) enum Meaning<'a> {
         commits: bool,
         chained: bool,
     },
-    /// Several statements, or a text that not every backend reads alike. `ends` if one of them may
-    /// end a transaction by name, `reopens` if another one may begin the next or hides what it
-    /// does, `nests` if they may set savepoints or go back to one.
+    /// Several statements, or a text that backends read differently. `ends` if one of them may end
+    /// a transaction explicitly, `reopens` if one may begin the next transaction or hides what it
+    /// does, `nests` if they may set savepoints or roll back to one.
     Several {
         ends: bool,
         reopens: bool,
@@ -28,13 +28,14 @@ pub(crate) enum Meaning<'a> {
     Other(&'a str),
 }
 
-/// Words without which no text ends a transaction by name, be they in a string or a comment.
+/// Every text that ends a transaction explicitly contains one of these words; strings and comments
+/// are searched too.
 const ENDING: [&str; 5] = ["commit", "rollback", "end", "abort", "prepare"];
 
-/// Words without which no text begins a transaction, or does what it does not say.
+/// Every text that begins a transaction, or hides what it does, contains one of these words.
 const REOPENING: [&str; 7] = ["begin", "start", "chain", "autocommit", "call", "execute", "xa"];
 
-/// Reads a text.
+/// Classifies a text.
 pub(crate) fn meaning(sql: &str) -> Meaning<'_> {
     if is_single(sql) {
         return single(sql);
@@ -55,12 +56,12 @@ pub(crate) fn meaning(sql: &str) -> Meaning<'_> {
     }
 }
 
-/// Reads a text without a `;` but at its end.
+/// Classifies a single statement.
 fn single(sql: &str) -> Meaning<'_> {
     let Some((keyword, rest)) = next_word(sql) else { return unclear(sql) };
     match keyword.to_ascii_uppercase().as_str() {
         "" => unclear(sql),
-        // MariaDB has a block that begins so.
+        // MariaDB has a block that begins like this.
         "BEGIN" if has(sql, "atomic") => unclear(sql),
         "BEGIN" | "START" => Meaning::Begin,
         "SAVEPOINT" => Meaning::Savepoint,
@@ -72,8 +73,8 @@ fn single(sql: &str) -> Meaning<'_> {
     }
 }
 
-/// Reads `rest`, which follows COMMIT or ROLLBACK: `[WORK | TRANSACTION] [AND ..| RELEASE | TO
-/// ..]`, with nothing in between that backends read differently.
+/// Classifies by `rest`, which follows COMMIT or ROLLBACK: `[WORK | TRANSACTION] [AND ..| RELEASE |
+/// TO ..]`, with nothing in between that backends read differently.
 fn ending<'a>(commits: bool, sql: &'a str, rest: &'a str) -> Meaning<'a> {
     let is =
         |word: &str, others: &[&str]| others.iter().any(|other| word.eq_ignore_ascii_case(other));
@@ -92,9 +93,9 @@ fn ending<'a>(commits: bool, sql: &'a str, rest: &'a str) -> Meaning<'a> {
     }
 }
 
-/// Reads several statements. They are split at every `;`, be it in a string or a comment: so what
-/// begins a statement begins a part as well, and a part too many can only seem to do something.
-/// What follows in a statement may be in another part.
+/// Classifies several statements. The text is split at every `;`, also in strings and comments: so
+/// every statement begins a part, and an additional part can only add an effect. The rest of a
+/// statement may be in another part.
 fn several(sql: &str) -> Meaning<'_> {
     let (mut ends, mut reopens, mut nests) = (false, false, false);
     for part in sql.split(';').filter(|part| !part.trim_ascii().is_empty()) {
@@ -117,8 +118,8 @@ fn several(sql: &str) -> Meaning<'_> {
     Meaning::Several { ends, reopens: reopens || ends && has(sql, "chain"), nests }
 }
 
-/// Reads a block of MariaDB, `BEGIN NOT ATOMIC .. END`; `None` if it is none. In it BEGIN and END
-/// are those of blocks; a BEGIN behind it begins a transaction.
+/// Classifies a MariaDB block, `BEGIN NOT ATOMIC .. END`; returns `None` for any other text. In the
+/// block BEGIN and END belong to blocks; a BEGIN after it begins a transaction.
 fn compound(sql: &str) -> Option<Meaning<'_>> {
     let mut rest = sql;
     for expected in ["begin", "not", "atomic"] {
@@ -133,7 +134,7 @@ fn compound(sql: &str) -> Option<Meaning<'_>> {
     })
 }
 
-/// Whether a ROLLBACK stands somewhere in a text that is not plainly one to a savepoint.
+/// Returns true if a text contains a ROLLBACK that is not certainly one to a savepoint.
 fn rolls_back(sql: &str) -> bool {
     let text = sql.to_ascii_lowercase();
     text.split("rollback").skip(1).any(|after| {
@@ -145,7 +146,7 @@ fn rolls_back(sql: &str) -> bool {
     })
 }
 
-/// What a text may do that cannot be split into statements, by the words that are somewhere in it.
+/// Classifies a text that cannot be split into statements by the words that it contains.
 fn unclear(sql: &str) -> Meaning<'_> {
     let has_one = |words: &[&str]| words.iter().any(|word| has(sql, word));
     let has_to = || {
@@ -158,13 +159,14 @@ fn unclear(sql: &str) -> Meaning<'_> {
     }
 }
 
-/// Whether a text may change what COMMIT and ROLLBACK do: MySQL has a variable for that.
+/// Returns true if a text may set MySQL's `completion_type`, which changes what COMMIT and ROLLBACK
+/// do.
 pub(crate) fn sets_completion(sql: &str) -> bool {
     has(sql, "completion_type")
 }
 
-/// Whether the first of several statements may be a COMMIT. Behind any other one a failed
-/// transaction refuses the whole text by itself, or was rolled back.
+/// Returns true if the first of several statements may be a COMMIT. After any other statement a
+/// failed transaction refuses the whole text, or was rolled back.
 pub(crate) fn may_begin_with_a_commit(sql: &str) -> bool {
     match first_keyword(sql) {
         Some(keyword) => {

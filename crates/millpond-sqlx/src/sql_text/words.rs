@@ -1,15 +1,12 @@
-//! What a text contains, be it in a string or a comment: a word too many costs a look, one too few
-//! would be a hole.
+//! Searches texts for words. False positives cost one check; false negatives must not occur.
 
-/// Everything in a text that looks like a word: keywords, names, quoted names, but also the words
-/// in strings and comments. Looking at too much errs on the safe side, and there is no string to
-/// lose one's way in.
+/// Returns everything in a text that looks like a word: keywords, names and quoted names. Strings
+/// and comments are searched too, so no quoting rule can hide a word.
 pub fn words(sql: &str) -> impl Iterator<Item = &str> {
     sql.split(|c: char| !(c.is_alphanumeric() || c == '_')).filter(|word| !word.is_empty())
 }
 
-/// Whether a name that contains `_` and what is written on both sides of it stands somewhere in a
-/// text, in whatever case: `before` in front of a `_`, and `after` behind it.
+/// Returns true if a text contains `before`, a `_` and `after` in a row, ignoring case.
 ///
 /// ```
 /// use millpond_sqlx::backend_api::mentions;
@@ -31,12 +28,12 @@ pub fn mentions(sql: &str, before: &str, after: &str) -> bool {
     text.iter().enumerate().any(|(at, byte)| *byte == b'_' && is_there(at).unwrap_or(false))
 }
 
-/// Whether a text has such a part somewhere, in whatever case.
+/// Returns true if a text contains `part`, ignoring case.
 pub(crate) fn has(sql: &str, part: &str) -> bool {
     sql.as_bytes().windows(part.len()).any(|found| found.eq_ignore_ascii_case(part.as_bytes()))
 }
 
-/// Whether a text holds no statement at all, as SQLite reads it.
+/// Returns true if a text contains no statement, as SQLite reads it.
 pub fn is_blank(sql: &str) -> bool {
     let mut rest = sql.trim();
     loop {

@@ -35,7 +35,7 @@ async fn nothing_is_lent_within_a_transaction_that_a_checkout_hook_leaves_open()
         })
     });
     let error = db.connect().await.unwrap_err();
-    assert!(error.to_string().contains("has left a transaction open"), "{error}");
+    assert!(error.to_string().contains("left a transaction open"), "{error}");
 }
 
 #[tokio::test]
