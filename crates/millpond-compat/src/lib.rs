@@ -16,3 +16,8 @@ pub use crate::bb8::Bb8;
 pub use crate::deadpool::{Deadpool, DeadpoolError};
 #[cfg(feature = "r2d2")]
 pub use crate::r2d2::{InteractError, R2d2, R2d2Connection, R2d2Error};
+
+/// The code of the page on moving to millpond compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/moving.md")]
+struct Moving;
