@@ -116,7 +116,7 @@ pub async fn c84_what_is_closed_is_closed_at_the_server<T: Trial>(stage: Stage<T
     let mut counted = 0;
     for _ in 0..2_000 {
         counted = open().await;
-        if counted >= before + 3 {
+        if counted == before + 3 {
             break;
         }
         tokio::time::sleep(ms(5)).await;
@@ -169,7 +169,7 @@ pub async fn c87_close_ends_while_connects_fail<T: Trial>(stage: Stage<T>) {
     let caller = world.acquiring();
     world.until("it has been tried", || world.manager.calls(Call::Connect) >= 2).await;
     let (report, took) = timed(world.pool.close_within(secs(20))).await;
-    assert!(report.is_clean() && took <= secs(5), "{report} {took:?}");
+    assert!(report.is_clean() && took <= secs(15), "{report} {took:?}");
     assert!(refused(joined(caller).await).is_closed());
     let tried = world.manager.calls(Call::Connect);
     tokio::time::sleep(ms(300)).await;

@@ -28,9 +28,11 @@ pub async fn b12_a_password_that_changes_in_its_file_retires_old_connections_and
         plan.password_file = Some(file.0.clone());
     });
     let done = Arc::new(AtomicBool::new(false));
+    // No more than these are used with the first password: one beyond `pool_size` would be closed
+    // for that when it comes back, and not as out of date.
+    drop(service.leases(3).await);
     let users: Vec<_> =
-        (0..3).map(|_| tokio::spawn(ask_until(service.clone(), Arc::clone(&done)))).collect();
-    service.until("three are open", || service.pool.status().open >= 3).await;
+        (0..2).map(|_| tokio::spawn(ask_until(service.clone(), Arc::clone(&done)))).collect();
     let held = service.lease().await;
 
     set_password(&*stage.fixture, "millpond_file", "second").await;

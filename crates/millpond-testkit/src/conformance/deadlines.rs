@@ -10,7 +10,7 @@ use std::time::Duration;
 /// A wait ends at its deadline, not before it and not later.
 pub async fn c40_a_wait_ends_at_its_deadline<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(1, 0, |builder, _| builder.pool_timeout(SOON));
-    let _lease = world.lease().await;
+    let _lease = world.pool.acquire_within(secs(20)).await.unwrap_or_else(|e| panic!("{e}"));
     for limit in [None, Some(SOON * 2)] {
         let (result, took) = match limit {
             None => timed(world.pool.acquire()).await,
@@ -36,11 +36,12 @@ pub async fn c41_a_connect_that_hangs_ends_the_wait_at_its_deadline<T: Trial>(st
 
 /// A connect that hangs is given up at `connect_timeout` and tried again.
 pub async fn c41_a_connect_that_hangs_is_tried_again<T: Trial>(stage: Stage<T>) {
-    let world = stage.tuned(1, 0, |builder, _| builder.connect_timeout(SOON));
+    let limit = secs(3);
+    let world = stage.tuned(1, 0, |builder, _| builder.connect_timeout(limit));
     world.manager.next(Call::Connect, [Act::Never]);
     let (lease, took) = timed(world.pool.acquire()).await;
     drop(lease.unwrap_or_else(|error| panic!("{error}")));
-    assert!(took >= SOON);
+    assert!(took >= limit);
     assert_eq!(world.trace.count("connect failed #1"), 1);
     world.assert_sound().await;
 }
@@ -51,7 +52,7 @@ pub async fn c41_a_connect_that_hangs_holds_up_nobody_while_there_is_room<T: Tri
 ) {
     let world = stage.tuned(2, 0, |builder, _| builder.connect_timeout(secs(30)));
     world.manager.next(Call::Connect, [Act::Never]);
-    let lease = world.pool.acquire_within(secs(5)).await;
+    let lease = world.pool.acquire_within(secs(20)).await;
     drop(lease.unwrap_or_else(|error| panic!("the other connect served nobody: {error}")));
     assert_eq!(world.manager.calls(Call::Connect), 2);
     let _ = world.pool.close_within(secs(5)).await;
@@ -72,14 +73,14 @@ pub async fn c42_a_ping_that_hangs_costs_its_own_limit_and_no_more<T: Trial>(sta
 
 /// N dead connections cost one limit, not N.
 pub async fn c43_five_dead_connections_cost_the_caller_one_ping_timeout<T: Trial>(stage: Stage<T>) {
-    let limit = ms(400);
+    let limit = secs(3);
     let world =
         stage.tuned(5, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO).ping_timeout(limit));
     world.idle(5).await;
     world.manager.always(Call::Ping, Act::Never);
     let (lease, took) = timed(world.pool.acquire()).await;
     assert_eq!(lease.unwrap_or_else(|error| panic!("{error}")).id(), 6);
-    assert!(took < 2 * limit + ms(200), "{took:?} for five pings of at most {limit:?}");
+    assert!(took < 2 * limit + secs(5), "{took:?} for five pings of at most {limit:?}");
     world.manager.heal();
     world.until("the dead ones are closed", || world.trace.count("closed ping_failed") == 5).await;
     world.assert_sound().await;
@@ -108,7 +109,7 @@ pub async fn c45_a_close_that_hangs_ends_at_close_timeout<T: Trial>(stage: Stage
     world.manager.always(Call::Close, Act::Never);
     let (report, took) = timed(world.pool.close_within(secs(20))).await;
     assert!(report.is_clean(), "{report}");
-    assert!(took <= secs(5), "{took:?}");
+    assert!(took <= secs(15), "{took:?}");
     assert_eq!(world.manager.sockets(), 0);
 }
 
@@ -174,7 +175,7 @@ pub async fn c48_callers_whose_time_is_short_churn_no_connections<T: Trial>(stag
 pub async fn c49_callers_whose_time_is_short_empty_no_healthy_pool<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(3, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO));
     world.idle(3).await;
-    world.manager.always(Call::Ping, Act::slow(ms(5)));
+    world.manager.always(Call::Ping, Act::slow(ms(100)));
     for _ in 0..5 {
         for _ in 0..3 {
             assert!(refused(world.pool.acquire_within(ms(2)).await).is_timeout());

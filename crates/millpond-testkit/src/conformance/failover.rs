@@ -34,7 +34,7 @@ pub async fn b10_a_server_that_takes_no_writes_any_more_makes_everything_out_of_
         }
     };
     assert!(
-        timeout(secs(20), noticed).await.is_ok(),
+        timeout(secs(60), noticed).await.is_ok(),
         "nobody noticed: {:?}",
         service.pool.status()
     );

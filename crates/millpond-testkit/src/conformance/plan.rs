@@ -5,6 +5,7 @@ use crate::trace::Trace;
 use millpond_core::{PoolConfig, ResetLevel};
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// How a pool of the backend's own is to be built. Nothing is to be opened before somebody asks.
 #[derive(Clone)]
@@ -29,6 +30,8 @@ impl Plan {
     pub(crate) fn new(url: String) -> Self {
         let mut config = PoolConfig::default();
         (config.pool_size, config.max_overflow) = (1, 0);
+        // A healthy server on a busy machine answers within this time.
+        config.ping_timeout = Duration::from_secs(5);
         let (reset, trace) = (ResetLevel::default(), Trace::new());
         Self { url, config, reset, statements: None, password_file: None, trace }
     }

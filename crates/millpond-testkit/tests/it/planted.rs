@@ -61,7 +61,7 @@ impl Manager for Planted {
     async fn ping(&self, session: &mut Session) -> io::Result<()> {
         if self.flaw == Flaw::PingThatBlocks {
             let (_said, heard) = std::sync::mpsc::channel::<()>();
-            let _ = heard.recv_timeout(Duration::from_millis(200));
+            let _ = heard.recv_timeout(Duration::from_secs(1));
         }
         let dead = session.dead && self.flaw != Flaw::PingThatDoesNothing;
         if dead { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
