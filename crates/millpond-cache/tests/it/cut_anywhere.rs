@@ -21,7 +21,7 @@ const POLLS_MAX: usize = 2_000;
 const LONG: Duration = Duration::from_secs(300);
 
 /// A caller that waits for an abandoned lock, permit or leader is not served within this time.
-const SOON: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy)]
 enum Deed {

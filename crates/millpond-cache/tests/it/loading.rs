@@ -1,6 +1,6 @@
 //! One load for all who ask.
 
-use crate::support::{builders, caches};
+use crate::support::{PATIENCE, builders, caches};
 use millpond_cache::{CacheError, CacheEvent, RedisCache};
 use millpond_testkit::variable;
 use std::io::Error;
@@ -58,8 +58,8 @@ async fn with_a_lock_several_processes_cause_one_load() {
         let tasks = (0..4).flat_map(|_| {
             // A cache of its own stands for a process of its own.
             let builder = RedisCache::builder().url(&url).namespace(namespace.clone());
-            let cache =
-                builder.lock_across_processes(Duration::from_secs(5)).connect_lazy().unwrap();
+            let builder = builder.timeout(PATIENCE).lock_across_processes(Duration::from_secs(60));
+            let cache = builder.connect_lazy().unwrap();
             let source = source.clone();
             (0..25).map(move |_| {
                 let (cache, source) = (cache.clone(), source.clone());
@@ -148,6 +148,7 @@ async fn a_loader_who_goes_away_does_not_lock_out_other_processes() {
         let namespace = format!("test-{:x}", fastrand::u64(..));
         let cache = || {
             let builder = RedisCache::builder().url(&url).namespace(namespace.clone());
+            let builder = builder.timeout(PATIENCE);
             builder.lock_across_processes(Duration::from_secs(300)).connect_lazy().unwrap()
         };
         let (one, other, began, source) = (cache(), cache(), Notify::new(), Source::default());
@@ -160,7 +161,7 @@ async fn a_loader_who_goes_away_does_not_lock_out_other_processes() {
             () = began.notified() => {}
         }
         let loaded = tokio::time::timeout(
-            Duration::from_secs(10),
+            Duration::from_secs(60),
             other.get_or_load("key", || source.load()),
         )
         .await;
@@ -238,7 +239,7 @@ async fn a_value_past_its_time_is_answered_while_one_loads_it_anew() {
         let source = Source::default();
         assert_eq!(cache.get_or_load("key", || source.load()).await.unwrap(), Some(1));
         // Until it is past its time.
-        let past = Instant::now() + Duration::from_secs(5);
+        let past = Instant::now() + Duration::from_secs(60);
         while !events.lock().unwrap().iter().any(|event| event == "StaleHit") {
             assert!(Instant::now() < past, "it never was");
             let fails = || async { Err::<Option<u32>, _>(Error::other("dry")) };

@@ -6,7 +6,7 @@ use millpond_testkit::{ChaosProxy, Direction, Flow, variable};
 use std::time::Duration;
 
 /// However busy the machine is, nobody takes Redis for down.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A builder for each kind of server there is, with a namespace of its own.
 pub fn builders() -> Vec<CacheBuilder> {

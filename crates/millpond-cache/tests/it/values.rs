@@ -1,12 +1,12 @@
 //! Values go in and come out as they were.
 
-use crate::support::{builders, caches};
+use crate::support::{PATIENCE, builders, caches};
 use millpond_cache::{CacheBuilder, CacheError, Codec, RedisCache};
 use millpond_redis::Command;
 use millpond_testkit::{ChaosProxy, Direction, Flow, variable};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Pond {
@@ -87,9 +87,14 @@ async fn a_value_lives_for_its_time_less_the_jitter() {
     {
         for n in 0..20 {
             let key = format!("k{n}");
+            let began = Instant::now();
             cache.set(&key, &n).await.unwrap();
             let left = cache.ttl(&key).await.unwrap().unwrap();
-            assert!(left > Duration::from_secs(89) && left <= Duration::from_secs(100), "{left:?}");
+            let at_first = left + began.elapsed();
+            assert!(
+                at_first > Duration::from_secs(89) && left <= Duration::from_secs(100),
+                "{left:?}, {at_first:?} at first"
+            );
         }
         cache.set_with_ttl("short", &1, Duration::from_millis(1)).await.unwrap();
         while cache.exists("short").await.unwrap() {}
@@ -157,6 +162,7 @@ async fn another_codec_will_do() {
     let cache = RedisCache::builder()
         .url(&url)
         .namespace(namespace)
+        .timeout(PATIENCE)
         .codec(Backwards)
         .connect()
         .await

@@ -19,16 +19,17 @@ async fn so_many_run_at_once_and_the_next_one_when_a_place_is_given_back() {
     for storage in storages() {
         let limiter =
             ConcurrencyLimiter::new(&storage, "jobs", 2, Duration::from_secs(60)).unwrap();
-        let who = subject("jobs");
+        let (who, began) = (subject("jobs"), Instant::now());
         let one = granted(limiter.enter(&who).await.unwrap());
         let _two = granted(limiter.enter(&who).await.unwrap());
         let Admission::Full { used, retry_after } = limiter.enter(&who).await.unwrap() else {
             panic!("a third one runs")
         };
         assert_eq!(used, 2);
+        let took = began.elapsed();
         assert!(
-            retry_after > Duration::from_secs(59) && retry_after <= Duration::from_secs(60),
-            "{retry_after:?}"
+            retry_after + took > Duration::from_secs(59) && retry_after <= Duration::from_secs(60),
+            "{retry_after:?} after {took:?}"
         );
         one.release().await.unwrap();
         granted(limiter.enter(&who).await.unwrap()).release().await.unwrap();
@@ -39,7 +40,7 @@ async fn so_many_run_at_once_and_the_next_one_when_a_place_is_given_back() {
 #[tokio::test]
 async fn a_lease_that_nobody_gives_back_expires_and_one_that_is_renewed_does_not() {
     for storage in storages() {
-        let expiry = Duration::from_millis(300);
+        let expiry = Duration::from_secs(5);
         let limiter = ConcurrencyLimiter::new(&storage, "jobs", 2, expiry).unwrap();
         let who = subject("expiry");
         let began = Instant::now();
@@ -49,7 +50,7 @@ async fn a_lease_that_nobody_gives_back_expires_and_one_that_is_renewed_does_not
         );
         while !matches!(limiter.enter(&who).await.unwrap(), Admission::Granted(_)) {
             assert!(kept.renew().await.unwrap());
-            assert!(began.elapsed() < Duration::from_secs(5));
+            assert!(began.elapsed() < Duration::from_secs(60));
         }
         assert!(began.elapsed() >= expiry - Duration::from_millis(5), "{:?}", began.elapsed());
         assert!(!lost.renew().await.unwrap(), "somebody else has its place");

@@ -1,7 +1,7 @@
 //! Every future that the limiters give out, dropped after every number of polls, over a network on
 //! which messages come in pieces.
 
-use crate::support::subject;
+use crate::support::{PATIENCE, subject};
 use millpond_core::Invalidate;
 use millpond_ratelimit::{
     Admission, CentralizedStateStorage, ConcurrencyLease, ConcurrencyLimiter, DecisionSource,
@@ -55,10 +55,8 @@ struct Limiters {
 
 impl Limiters {
     fn over(url: &str) -> Self {
-        let options = StorageOptions::new()
-            .limits(Limits::Off)
-            .max_connections(1)
-            .timeout(Duration::from_secs(20));
+        let options =
+            StorageOptions::new().limits(Limits::Off).max_connections(1).timeout(PATIENCE);
         let storage = options.on_outage(OnOutage::Closed).connect_lazy(url).unwrap();
         let one = RateLimiter::new(&storage, "one", Limit::new(BURST, DAY * 100).unwrap()).unwrap();
         let two = one.clone().and("two", Limit::new(2 * BURST, DAY * 100).unwrap()).unwrap();

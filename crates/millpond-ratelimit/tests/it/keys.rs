@@ -1,6 +1,6 @@
 //! Whose key is whose, and with which rights.
 
-use crate::support::{storages, subject};
+use crate::support::{PATIENCE, storages, subject};
 use millpond_ratelimit::{
     Admission, CentralizedStateStorage, ConcurrencyLimiter, DecisionSource, Limit, RateLimiter,
     StorageOptions,
@@ -44,7 +44,8 @@ async fn a_prefix_and_a_subject_do_not_run_into_each_other() {
         let Some(url) = variable(name) else { continue };
         let run = format!("{:x}", fastrand::u64(..));
         let of = |prefix: &str| {
-            StorageOptions::new().prefix(format!("{run}:{prefix}")).connect_lazy(&url).unwrap()
+            let options = StorageOptions::new().prefix(format!("{run}:{prefix}"));
+            options.timeout(PATIENCE).connect_lazy(&url).unwrap()
         };
         for (prefix, who, limit) in [
             ("a", "b:c", "n"),
@@ -83,7 +84,7 @@ async fn the_rights_that_the_docs_list_suffice() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
     let url = server.redis_user(DOCS, "An ACL that suffices for a rate limiter").unwrap();
-    let storage = StorageOptions::new().timeout(MINUTE / 3).connect_lazy(&url).unwrap();
+    let storage = StorageOptions::new().timeout(PATIENCE).connect_lazy(&url).unwrap();
     assert!(is_admitted(&storage, "n", "a").await && !is_admitted(&storage, "n", "a").await);
     let limiter = ConcurrencyLimiter::new(&storage, "jobs", 1, MINUTE).unwrap();
     let Admission::Granted(lease) = limiter.enter("a").await.unwrap() else {

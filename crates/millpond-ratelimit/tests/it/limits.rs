@@ -6,12 +6,13 @@ use millpond_redis::{Command, SharedRedisPool};
 use std::time::{Duration, Instant};
 
 const MINUTE: Duration = Duration::from_secs(60);
+const DAY: Duration = Duration::from_secs(86_400);
 
 #[tokio::test]
 async fn the_first_request_is_admitted_and_a_full_burst_with_it_but_no_more() {
     for storage in storages() {
         let limiter = RateLimiter::new(&storage, "minute", Limit::new(5, MINUTE).unwrap()).unwrap();
-        let who = subject("burst");
+        let (who, began) = (subject("burst"), Instant::now());
         for left in (0..5).rev() {
             let decision = limiter.check(&who).await.unwrap();
             assert!(decision.allowed && decision.source == DecisionSource::Redis);
@@ -21,9 +22,11 @@ async fn the_first_request_is_admitted_and_a_full_burst_with_it_but_no_more() {
         assert!(!decision.allowed);
         assert_eq!(decision.remaining(), 0);
         let wait = decision.retry_after().unwrap();
-        assert!(wait > Duration::from_secs(11) && wait <= Duration::from_secs(12), "{wait:?}");
+        let took = began.elapsed();
+        let second = Duration::from_secs(1);
+        assert!(wait + took > second * 11 && wait <= second * 12, "{wait:?} after {took:?}");
         let reset = decision.outcomes[0].reset_after;
-        assert!(reset > Duration::from_secs(59) && reset <= MINUTE, "{reset:?}");
+        assert!(reset + took > second * 59 && reset <= MINUTE, "{reset:?} after {took:?}");
         assert!(
             limiter.check(&subject("other")).await.unwrap().allowed,
             "others are not concerned"
@@ -34,8 +37,7 @@ async fn the_first_request_is_admitted_and_a_full_burst_with_it_but_no_more() {
 #[tokio::test]
 async fn a_request_may_cost_more_and_is_charged_wholly_or_not_at_all() {
     for storage in storages() {
-        let limiter =
-            RateLimiter::new(&storage, "minute", Limit::new(10, MINUTE).unwrap()).unwrap();
+        let limiter = RateLimiter::new(&storage, "hour", Limit::per_hour(10).unwrap()).unwrap();
         let who = subject("cost");
         assert_eq!(limiter.check_n(&who, 7).await.unwrap().remaining(), 3);
         let refused = limiter.check_n(&who, 4).await.unwrap();
@@ -52,20 +54,30 @@ async fn a_request_may_cost_more_and_is_charged_wholly_or_not_at_all() {
     }
 }
 
+/// A subject that has used up everything, and a moment before which nothing of it is back.
+async fn used_up(limiter: &RateLimiter) -> (String, Instant) {
+    // On a stalling machine it is back before the question: then it is another one's turn.
+    loop {
+        let who = subject("back");
+        assert!(limiter.check(&who).await.unwrap().allowed);
+        let asked = Instant::now();
+        if let Some(wait) = limiter.check(&who).await.unwrap().retry_after() {
+            return (who, asked + wait);
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_was_used_up_comes_back_with_time() {
     for storage in storages() {
         let limiter =
             RateLimiter::new(&storage, "fast", Limit::per_second(20).unwrap().burst(1).unwrap())
                 .unwrap();
-        let who = subject("back");
-        assert!(limiter.check(&who).await.unwrap().allowed);
-        let wait = limiter.check(&who).await.unwrap().retry_after().unwrap();
-        let until = Instant::now() + wait;
+        let (who, until) = used_up(&limiter).await;
         let mut early = 0;
         while !limiter.check(&who).await.unwrap().allowed {
             early += 1;
-            assert!(Instant::now() < until + Duration::from_secs(5));
+            assert!(Instant::now() < until + MINUTE);
         }
         assert!(
             Instant::now() >= until - Duration::from_millis(5),
@@ -77,8 +89,8 @@ async fn what_was_used_up_comes_back_with_time() {
 #[tokio::test]
 async fn several_limits_are_asked_in_one_decision_and_charged_together() {
     for storage in storages() {
-        let limiter = RateLimiter::new(&storage, "minute", Limit::new(3, MINUTE).unwrap()).unwrap();
-        let limiter = limiter.and("hour", Limit::per_hour(100).unwrap()).unwrap();
+        let limiter = RateLimiter::new(&storage, "hour", Limit::per_hour(3).unwrap()).unwrap();
+        let limiter = limiter.and("day", Limit::new(100, DAY).unwrap()).unwrap();
         let who = subject("several");
         for _ in 0..3 {
             assert!(limiter.check(&who).await.unwrap().allowed);
@@ -94,7 +106,7 @@ async fn several_limits_are_asked_in_one_decision_and_charged_together() {
         }
         let header = limiter.peek(&who).await.unwrap().header();
         assert!(
-            header.starts_with("\"minute\";r=0;t=") && header.contains("\"hour\";r=97;t="),
+            header.starts_with("\"hour\";r=0;t=") && header.contains("\"day\";r=97;t="),
             "{header}"
         );
     }
@@ -136,7 +148,7 @@ async fn a_key_of_another_kind_is_an_error_that_says_so() {
 #[tokio::test]
 async fn after_the_scripts_are_gone_they_are_sent_again() {
     for storage in storages() {
-        let limiter = RateLimiter::new(&storage, "limit", Limit::new(10, MINUTE).unwrap()).unwrap();
+        let limiter = RateLimiter::new(&storage, "limit", Limit::per_hour(10).unwrap()).unwrap();
         let who = subject("noscript");
         limiter.check(&who).await.unwrap();
         for _ in 0..4 {
@@ -169,9 +181,10 @@ async fn eight_clients_that_ask_at_once_get_no_more_than_the_limit() {
         let clients = (0..8).map(|_| {
             let (limiter, who) = (limiter.clone(), who.clone());
             tokio::spawn(async move {
-                let mut admitted = 0_u32;
-                while began.elapsed() < Duration::from_millis(500) {
+                let (mut admitted, mut tried) = (0_u32, 0);
+                while began.elapsed() < Duration::from_millis(500) || tried < 50 {
                     admitted += u32::from(limiter.check(&who).await.unwrap().allowed);
+                    tried += 1;
                 }
                 admitted
             })

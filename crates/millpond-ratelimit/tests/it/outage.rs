@@ -1,6 +1,6 @@
 //! While Redis is down.
 
-use crate::support::subject;
+use crate::support::{PATIENCE, subject};
 use millpond_ratelimit::{
     CentralizedStateStorage, DecisionSource, Limit, OnOutage, RateLimiter, StorageOptions,
 };
@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 fn limiter(url: &str, what: OnOutage) -> RateLimiter {
     let storage: CentralizedStateStorage =
         StorageOptions::new().on_outage(what).connect_lazy(url).unwrap();
-    RateLimiter::new(&storage, "limit", Limit::per_minute(3).unwrap()).unwrap()
+    RateLimiter::new(&storage, "limit", Limit::per_hour(3).unwrap()).unwrap()
 }
 
 #[tokio::test]
@@ -24,7 +24,11 @@ async fn each_way_on_is_taken_quickly_and_left_when_redis_is_back() {
     let [open, closed, local] = [OnOutage::Open, OnOutage::Closed, OnOutage::Local { keys: 100 }]
         .map(|what| limiter(url, what));
     for limiter in [&open, &closed, &local] {
-        assert_eq!(limiter.check(&who).await.unwrap().source, DecisionSource::Redis);
+        // Looked at, not charged: in the process itself, a refused first try would count.
+        until("Redis decides", async || {
+            limiter.peek(&who).await.unwrap().source == DecisionSource::Redis
+        })
+        .await;
     }
     server.signal("REDIS", "STOP").unwrap();
     let began = Instant::now();
@@ -45,34 +49,31 @@ async fn each_way_on_is_taken_quickly_and_left_when_redis_is_back() {
             "the process keeps the limit by itself"
         );
     }
-    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
     server.signal("REDIS", "CONT").unwrap();
-    let began = Instant::now();
     for limiter in [&open, &closed, &local] {
-        while limiter.peek(&who).await.unwrap().source != DecisionSource::Redis {
-            tokio::task::yield_now().await;
-            assert!(began.elapsed() < Duration::from_secs(3));
-        }
+        until("Redis decides again", async || {
+            limiter.peek(&who).await.unwrap().source == DecisionSource::Redis
+        })
+        .await;
     }
 }
 
 #[tokio::test]
 async fn a_redis_that_was_never_there_is_an_outage_too() {
-    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let limiter = limiter(&format!("redis://{nowhere}"), OnOutage::default());
+    let limiter = limiter("redis://127.0.0.1:1", OnOutage::default());
     let who = subject("nowhere");
     let began = Instant::now();
     for n in 0..10 {
         assert_eq!(limiter.check(&who).await.unwrap().allowed, n < 3);
     }
-    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
 }
 
 #[tokio::test]
 async fn when_there_are_too_many_keys_one_limit_does_not_use_up_another() {
-    let nowhere = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let storage = StorageOptions::new().on_outage(OnOutage::Local { keys: 1 });
-    let storage = storage.connect_lazy(&format!("redis://{nowhere}")).unwrap();
+    let storage = storage.connect_lazy("redis://127.0.0.1:1").unwrap();
     let of = |name, limit| RateLimiter::new(&storage, name, limit).unwrap();
     let logins = of("login", Limit::per_hour(1).unwrap());
     let calls = of("api", Limit::per_second(100).unwrap());
@@ -96,7 +97,7 @@ async fn fail_over(servers: &OwnServer) {
         // asked again.
         let began = Instant::now();
         while was_replica && !promoted(&node).await {
-            assert!(began.elapsed() < Duration::from_secs(30), "node {n} stays a replica");
+            assert!(began.elapsed() < Duration::from_secs(60), "node {n} stays a replica");
         }
         changed += u32::from(was_replica);
     }
@@ -124,7 +125,9 @@ async fn promoted(node: &RedisPool) -> bool {
 #[tokio::test]
 async fn a_master_that_has_just_become_one_gets_the_script_and_knows_what_was_used_up() {
     let Some(servers) = OwnServer::or_skip("cluster") else { return };
-    let limiter = limiter(servers.url(), OnOutage::Closed);
+    let options = StorageOptions::new().on_outage(OnOutage::Closed).timeout(PATIENCE);
+    let storage = options.connect_lazy(servers.url()).unwrap();
+    let limiter = RateLimiter::new(&storage, "limit", Limit::per_hour(3).unwrap()).unwrap();
     let subjects: Vec<String> = (0..20).map(|_| subject("failover")).collect();
     for who in &subjects {
         assert_eq!(limiter.check(who).await.unwrap().remaining(), 2);
@@ -134,7 +137,7 @@ async fn a_master_that_has_just_become_one_gets_the_script_and_knows_what_was_us
     for who in &subjects {
         let mut decision = limiter.check(who).await.unwrap();
         while decision.source != DecisionSource::Redis {
-            assert!(began.elapsed() < Duration::from_secs(20), "nobody decides");
+            assert!(began.elapsed() < Duration::from_secs(60), "nobody decides");
             tokio::task::yield_now().await;
             decision = limiter.check(who).await.unwrap();
         }
@@ -149,8 +152,7 @@ async fn a_redis_that_takes_no_writes_is_asked_again_by_the_next_one() {
     let config = async |name: &'static str, value: &'static str| {
         admin.run::<Value>(Command::new("CONFIG").arg("SET").arg(name).arg(value)).await.unwrap();
     };
-    let storage =
-        StorageOptions::new().timeout(Duration::from_secs(20)).connect_lazy(server.url()).unwrap();
+    let storage = StorageOptions::new().timeout(PATIENCE).connect_lazy(server.url()).unwrap();
     let limiter = RateLimiter::new(&storage, "n", Limit::per_hour(100).unwrap()).unwrap();
     assert_eq!(limiter.check("a").await.unwrap().source, DecisionSource::Redis);
     for (name, refuses, admits) in [("maxmemory", "1", "0"), ("min-replicas-to-write", "1", "0")] {

@@ -2,12 +2,16 @@
 
 use millpond_ratelimit::{CentralizedStateStorage, StorageOptions};
 use millpond_testkit::variable;
+use std::time::Duration;
+
+/// However busy the machine is, Redis is not taken for down.
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A storage over each kind of server there is.
 pub fn storages() -> Vec<CentralizedStateStorage> {
     let urls =
         ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"].into_iter().filter_map(variable);
-    urls.map(|url| StorageOptions::new().connect_lazy(&url).unwrap()).collect()
+    urls.map(|url| StorageOptions::new().timeout(PATIENCE).connect_lazy(&url).unwrap()).collect()
 }
 
 pub fn subject(name: &str) -> String {

@@ -3,6 +3,7 @@
 use millpond::cache::{self, CacheBuilder, OnOutage, RedisCache};
 use millpond::{DatabaseConnection, Settings};
 use millpond_testkit::variable;
+use std::time::Duration;
 
 fn settings(pairs: &[(&str, &str)]) -> Settings {
     Settings::loader().no_file().environment(pairs.iter().copied()).load().unwrap()
@@ -10,7 +11,9 @@ fn settings(pairs: &[(&str, &str)]) -> Settings {
 
 /// Stores and finds something in a namespace of its own.
 async fn works(builder: CacheBuilder) -> RedisCache {
+    // However busy the machine is, Redis is not taken for down.
     let cache = builder
+        .timeout(Duration::from_secs(20))
         .namespace(format!("test-{:x}", fastrand::u64(..)))
         .on_outage(OnOutage::Closed)
         .connect()

@@ -3,6 +3,7 @@
 use millpond::Settings;
 use millpond::ratelimit::{self, DecisionSource, Limit, RateLimiter, StorageOptions};
 use millpond_testkit::variable;
+use std::time::Duration;
 
 fn settings(pairs: &[(&str, &str)]) -> Settings {
     Settings::loader().no_file().environment(pairs.iter().copied()).load().unwrap()
@@ -13,7 +14,9 @@ async fn the_guide_s_variables_make_a_storage_on_one_server_and_on_a_cluster() {
     for name in ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"] {
         let Some(url) = variable(name) else { continue };
         let settings = settings(&[("PSN_REDIS_URL", &url), ("PSN_REDIS_MAX_CONNECTIONS", "30")]);
-        let storage = ratelimit::from_settings(&settings, StorageOptions::new()).unwrap();
+        // However busy the machine is, Redis is not taken for down.
+        let options = StorageOptions::new().timeout(Duration::from_secs(20));
+        let storage = ratelimit::from_settings(&settings, options).unwrap();
         assert_eq!(storage.pool().status().pool_size, 3, "a tenth, since many share one");
         let limiter = RateLimiter::new(&storage, "requests", Limit::per_hour(2).unwrap()).unwrap();
         let subject = format!("test-{:x}", fastrand::u64(..));
