@@ -1,7 +1,7 @@
 //! Commands that are cut off anywhere: nobody gets another's answer, and no place is lost.
 
-use crate::support::{by_each_driver, cluster, echo, few, get, key, set, single};
-use millpond_redis::{Command, RedisPool, SharedRedisPoolOptions, Value};
+use crate::support::{by_each_driver, cluster, echo, few, get, key, set, shared, single};
+use millpond_redis::{Command, RedisPool, Value};
 use millpond_testkit::poll_n;
 
 /// Cuts commands of every sort off after a few polls, and asks for a nonce in between.
@@ -72,7 +72,7 @@ async fn in_a_cluster_every_question_gets_its_own_answer_as_well() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn on_a_shared_connection_the_cut_commands_of_some_disturb_nobody_else() {
     for url in [single(), cluster()].into_iter().flatten().flat_map(|url| by_each_driver(&url)) {
-        let pool = SharedRedisPoolOptions::new().max_connections(2).connect(&url).await.unwrap();
+        let pool = shared().max_connections(2).connect(&url).await.unwrap();
         let tasks = (0..6).map(|seed| {
             let pool = pool.clone();
             tokio::spawn(async move {

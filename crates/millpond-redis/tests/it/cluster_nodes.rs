@@ -1,14 +1,17 @@
 //! Nodes of a cluster that are silent or gone, or have got new addresses.
 
 use crate::scripted::{Scripted, plain};
-use crate::support::{by_each_driver, few, get};
-use millpond_redis::{RedisConnectOptions, SharedRedisPoolOptions, Value};
+use crate::support::{PATIENCE, by_each_driver, few, get, shared};
+use millpond_redis::{RedisConnectOptions, Value};
 use millpond_testkit::until;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 use tokio::net::TcpListener;
+
+/// Nobody listens there.
+const GONE: &str = "127.0.0.1:1";
 
 /// `CLUSTER SLOTS` of ranges, each with its nodes, the owner first.
 fn slots(ranges: &[(u16, u16, Vec<SocketAddr>)]) -> Vec<u8> {
@@ -47,12 +50,12 @@ fn everything(nodes: &[SocketAddr]) -> Vec<u8> {
 #[tokio::test]
 async fn a_cluster_whose_nodes_have_all_got_new_addresses_is_found_by_its_startup_nodes() {
     for query in by_each_driver("") {
-        let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let gone = GONE.parse().unwrap();
         let old = answering().await;
         let told = Arc::new(Mutex::new(everything(&[old.address, gone])));
         let startup = telling(Arc::clone(&told)).await;
         let url = format!("redis-cluster://{}{query}", startup.address);
-        let shared = SharedRedisPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+        let shared = shared().max_connections(1).connect(&url).await.unwrap();
         let own = few(1).connect(&url).await.unwrap();
         assert_eq!(shared.run::<String>(get("a")).await.unwrap(), "a");
         assert_eq!(own.run::<String>(get("a")).await.unwrap(), "a");
@@ -84,8 +87,8 @@ async fn a_first_connection_does_not_wait_for_a_master_that_is_silent() {
         ]);
         let startup = telling(Arc::new(Mutex::new(told))).await;
         let url = format!("redis-cluster://{}{query}", startup.address);
-        // It is silent for 2 s.
-        let limit = Duration::from_millis(1500);
+        // A silent one is waited for longer than that: for its `command_timeout`.
+        let limit = PATIENCE - Duration::from_secs(1);
         let pool = few(1).pool_timeout(limit).connect(&url).await.unwrap();
         assert_eq!(pool.run::<String>(get("foo")).await.unwrap(), "foo", "its slot is 12182");
     }
@@ -93,7 +96,7 @@ async fn a_first_connection_does_not_wait_for_a_master_that_is_silent() {
 
 #[tokio::test]
 async fn a_moved_to_a_node_that_is_gone_costs_nobody_else_an_answer() {
-    let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    let gone = GONE;
     for query in by_each_driver("") {
         let told = Arc::new(Mutex::new(Vec::new()));
         let slots_told = Arc::clone(&told);
@@ -105,7 +108,7 @@ async fn a_moved_to_a_node_that_is_gone_costs_nobody_else_an_answer() {
         .await;
         *told.lock().unwrap() = everything(&[node.address]);
         let url = format!("redis-cluster://{}{query}", node.address);
-        let pool = SharedRedisPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+        let pool = shared().max_connections(1).connect(&url).await.unwrap();
         for _ in 0..5 {
             let (lost, other) =
                 tokio::join!(pool.run::<Value>(get("foo")), pool.run::<String>(get("bar")));

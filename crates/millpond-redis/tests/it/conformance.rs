@@ -47,7 +47,8 @@ impl Servers {
             [(host, port)] => RedisConnectOptions::single(host, *port),
             _ => RedisConnectOptions::cluster(nodes),
         };
-        Ok(options.login(Some(user), "secret").driver(self.driver))
+        let options = options.login(Some(user), "secret").driver(self.driver);
+        Ok(options.command_timeout(crate::support::PATIENCE))
     }
 }
 
@@ -88,7 +89,7 @@ impl Fixture for Servers {
         let user = self.user.get().ok_or("nobody has logged in")?;
         self.everywhere(Command::new("CLIENT").args(["KILL", "USER"]).arg(user)).await;
         let closing = async { while conn.run::<()>(Command::new("PING")).await.is_ok() {} };
-        Ok(tokio::time::timeout(std::time::Duration::from_secs(10), closing).await?)
+        Ok(tokio::time::timeout(std::time::Duration::from_secs(30), closing).await?)
     }
 
     /// Another database, or in a cluster, which has none, a name.

@@ -2,7 +2,7 @@
 //! a network on which messages come in pieces.
 
 use crate::support::{
-    by_each_driver, can_subscribe, echo, few, get, key, next_is_clean, set, single,
+    by_each_driver, can_subscribe, echo, few, get, key, next_is_clean, set, shared, single,
 };
 use millpond_core::Invalidate;
 use millpond_redis::{
@@ -183,7 +183,7 @@ const SHARED_DEEDS: [SharedDeed; 7] = [
 async fn shared_within(polls: usize, deed: SharedDeed, pool: &SharedRedisPool, url: &str) -> bool {
     let nonce = key("anywhere");
     let answer = match deed {
-        SharedDeed::Connect => return poll_n(shared().connect(url), polls).await.is_some(),
+        SharedDeed::Connect => return poll_n(one_shared().connect(url), polls).await.is_some(),
         SharedDeed::Acquire => return poll_n(pool.acquire(), polls).await.is_some(),
         SharedDeed::AcquireAnew => {
             pool.invalidate_all(Invalidate::Soft);
@@ -206,8 +206,8 @@ async fn shared_within(polls: usize, deed: SharedDeed, pool: &SharedRedisPool, u
     answer.inspect(|answer| assert_eq!(*answer.as_ref().unwrap(), nonce, "{deed:?}")).is_some()
 }
 
-fn shared() -> SharedRedisPoolOptions {
-    SharedRedisPoolOptions::new().limits(Limits::Off).max_connections(1)
+fn one_shared() -> SharedRedisPoolOptions {
+    shared().limits(Limits::Off).max_connections(1)
 }
 
 #[tokio::test]
@@ -215,7 +215,7 @@ async fn whatever_is_cut_off_on_a_shared_connection_the_next_caller_gets_its_own
     let Some(url) = single() else { return };
     for url in by_each_driver(&url) {
         let world = World::over(&url).await;
-        let pool = shared().connect(&world.url).await.unwrap();
+        let pool = one_shared().connect(&world.url).await.unwrap();
         let next_is_answered = async || {
             let nonce = key("nonce");
             assert_eq!(pool.run::<String>(echo(&nonce)).await.unwrap(), nonce);

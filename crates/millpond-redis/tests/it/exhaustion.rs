@@ -1,6 +1,6 @@
 //! When all connections are lent.
 
-use crate::support::{few, id, single};
+use crate::support::{few, id, own, single};
 use millpond_core::{Phase, PoolError};
 use millpond_redis::{Limits, OnExhausted, RedisPoolOptions};
 use millpond_testkit::poll_n;
@@ -21,7 +21,7 @@ async fn callers_wait_in_turn_unless_the_pool_is_set_to_fail() {
 #[tokio::test]
 async fn with_fail_the_eleventh_of_ten_learns_at_once_who_has_them() {
     let Some(url) = single() else { return };
-    let options = RedisPoolOptions::new().max_connections(10).on_exhausted(OnExhausted::Fail);
+    let options = own().max_connections(10).on_exhausted(OnExhausted::Fail);
     let pool = options.connect(&url).await.unwrap();
     // Connections that have to be opened first are waited for.
     let leases = futures_util::future::join_all((0..10).map(|_| pool.acquire())).await;

@@ -1,9 +1,7 @@
 //! One server, a password, TLS, a socket, sentinels, a cluster: the same pool.
 
-use crate::support::{any, by_each_driver, few, get, key, set, single};
-use millpond_redis::{
-    Count, RedisConnectOptions, RedisPool, RedisPoolOptions, SharedRedisPoolOptions, Value,
-};
+use crate::support::{any, by_each_driver, few, get, key, own, set, shared, single};
+use millpond_redis::{Count, RedisConnectOptions, RedisPool, RedisPoolOptions, Value};
 use millpond_testkit::{OwnServer, variable};
 
 async fn works(pool: &RedisPool) {
@@ -21,8 +19,8 @@ async fn a_pool_works_on_every_kind_of_server() {
     for name in ["REDIS", "REDIS_PASSWORD", "SENTINEL", "CLUSTER"] {
         let Some(url) = variable(&format!("MILLPOND_TEST_{name}_URL")) else { continue };
         for url in by_each_driver(&url) {
-            works(&RedisPoolOptions::new().connect(&url).await.unwrap()).await;
-            let pool = SharedRedisPoolOptions::new().connect(&url).await.unwrap();
+            works(&own().connect(&url).await.unwrap()).await;
+            let pool = shared().connect(&url).await.unwrap();
             let key = key("shared");
             assert!(pool.run::<bool>(set(&key, 7)).await.unwrap(), "{name}");
             assert_eq!(pool.run::<i64>(get(&key)).await.unwrap(), 7, "{name}");
@@ -37,7 +35,7 @@ async fn a_certificate_of_the_right_authority_is_accepted_and_no_other() {
     let Some(ca) = variable("MILLPOND_TEST_REDIS_TLS_CA") else { return };
     let Some(wrong) = variable("MILLPOND_TEST_TLS_WRONG_CA") else { return };
     for url in by_each_driver(&format!("{url}?tls_ca={ca}")) {
-        works(&RedisPoolOptions::new().connect(&url).await.unwrap()).await;
+        works(&own().connect(&url).await.unwrap()).await;
     }
     for url in [format!("{url}?tls_ca={wrong}"), url.clone()]
         .into_iter()
@@ -68,7 +66,7 @@ async fn a_socket_of_this_machine_will_do() {
         .unwrap();
     let mut outcome = Ok(());
     for url in by_each_driver(&format!("unix://{}?db=1", path.display())) {
-        match RedisPoolOptions::new().connect(&url).await {
+        match own().connect(&url).await {
             Ok(pool) => works(&pool).await,
             Err(error) => outcome = Err(error),
         }
@@ -84,23 +82,15 @@ async fn startup_nodes_will_do_instead_of_a_url() {
     let Some(nodes) = variable("MILLPOND_TEST_CLUSTER_NODES") else { return };
     let nodes = nodes.split(',').map(|node| node.rsplit_once(':').unwrap());
     let nodes: Vec<(&str, u16)> = nodes.map(|(host, port)| (host, port.parse().unwrap())).collect();
-    works(
-        &RedisPoolOptions::new().connect_with(RedisConnectOptions::cluster(nodes)).await.unwrap(),
-    )
-    .await;
+    works(&own().connect_with(RedisConnectOptions::cluster(nodes)).await.unwrap()).await;
 }
 
 #[tokio::test]
 async fn in_a_cluster_connections_or_sockets_are_counted() {
     let Some(url) = variable("MILLPOND_TEST_CLUSTER_URL") else { return };
-    let pool = RedisPoolOptions::new().max_connections(50).connect(&url).await.unwrap();
+    let pool = own().max_connections(50).connect(&url).await.unwrap();
     assert_eq!(pool.status().pool_size, 50);
-    let pool = RedisPoolOptions::new()
-        .max_connections(50)
-        .count(Count::Sockets)
-        .connect(&url)
-        .await
-        .unwrap();
+    let pool = own().max_connections(50).count(Count::Sockets).connect(&url).await.unwrap();
     assert_eq!(pool.status().pool_size, 12, "three masters and one more");
     let error =
         RedisPoolOptions::new().count(Count::Sockets).connect_lazy(&url).unwrap_err().to_string();

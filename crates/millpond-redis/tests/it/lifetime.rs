@@ -28,7 +28,7 @@ async fn a_connection_that_is_simply_dropped_leaves_neither_socket_nor_task() {
             connection.run(millpond_redis::Command::new("CLIENT").arg("ID")).await.unwrap();
         assert!(is_connected(&url, id).await);
         drop(connection);
-        until("its task has ended", async || tasks() == before).await;
+        until("its task has ended", async || tasks() <= before).await;
         until("its socket is closed", async || !is_connected(&url, id).await).await;
     }
 }
@@ -42,7 +42,7 @@ async fn an_attempt_to_connect_that_is_dropped_leaves_neither_socket_nor_task() 
         for polls in 1..20 {
             let info = ConnectInfo::first("test", Duration::from_secs(5));
             drop(poll_n(manager.connect(&info), polls).await);
-            until("its task has ended", async || tasks() == before).await;
+            until("its task has ended", async || tasks() <= before).await;
         }
     }
 }
@@ -61,7 +61,7 @@ async fn a_pool_that_is_closed_has_no_socket_and_no_task_left() {
         drop(leases);
         assert!(pool.close().await.is_clean());
         drop(pool);
-        until("no task is left", async || tasks() == before).await;
+        until("no task is left", async || tasks() <= before).await;
         let list = clients(&url).await;
         assert!(ids.iter().all(|id| !list.contains(&format!("id={id} "))), "{list}");
     }

@@ -1,8 +1,8 @@
 //! Nodes that come to a cluster and leave it.
 
 use crate::scripted::{Scripted, plain};
-use crate::support::{by_each_driver, get, key};
-use millpond_redis::{Limits, RedisPoolOptions, SharedRedisPoolOptions, Value, slot_of};
+use crate::support::{by_each_driver, get, key, own, shared};
+use millpond_redis::{Limits, Value, slot_of};
 use millpond_testkit::until;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -68,21 +68,16 @@ async fn the_socket_to_a_node_that_has_left_the_cluster_is_closed() {
     for query in by_each_driver("") {
         let two = Two::start().await;
         let url = format!("{}{query}", two.url());
-        let own = RedisPoolOptions::new()
-            .limits(Limits::Off)
-            .max_connections(1)
-            .connect(&url)
-            .await
-            .unwrap();
-        let shared = SharedRedisPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+        let exclusive = own().limits(Limits::Off).max_connections(1).connect(&url).await.unwrap();
+        let many = shared().max_connections(1).connect(&url).await.unwrap();
         let key = upper();
-        own.run::<Value>(get(&key)).await.unwrap();
-        shared.run::<Value>(get(&key)).await.unwrap();
-        assert_eq!(two.nodes[1].open(), 2);
+        exclusive.run::<Value>(get(&key)).await.unwrap();
+        many.run::<Value>(get(&key)).await.unwrap();
+        until("two sockets lead there", async || two.nodes[1].open() == 2).await;
         *two.has_all.lock().unwrap() = true;
         until("no socket leads there", async || {
-            assert_eq!(own.run::<String>(get(&key)).await.unwrap(), key);
-            assert_eq!(shared.run::<String>(get(&key)).await.unwrap(), key);
+            assert_eq!(exclusive.run::<String>(get(&key)).await.unwrap(), key);
+            assert_eq!(many.run::<String>(get(&key)).await.unwrap(), key);
             two.nodes[1].open() == 0
         })
         .await;

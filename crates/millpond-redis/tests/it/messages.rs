@@ -1,13 +1,13 @@
 //! Publish and subscribe.
 
 use crate::scripted::{Scripted, plain};
-use crate::support::{cluster, few, key, next_is_clean, set, single};
+use crate::support::{cluster, few, key, next_is_clean, set, shared, single};
 use millpond_core::CloseReason;
-use millpond_redis::{Bytes, Command, RedisError, SharedRedisPoolOptions, slot_of};
+use millpond_redis::{Bytes, Command, RedisError, slot_of};
 use millpond_testkit::{OwnServer, Trace, until};
 use std::time::Duration;
 
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(30);
 const SHORT: Duration = Duration::from_millis(500);
 
 #[tokio::test]
@@ -103,7 +103,7 @@ async fn notifications_of_keys_arrive_whatever_bytes_they_have() {
 #[tokio::test]
 async fn in_a_cluster_notifications_of_the_keys_of_every_master_arrive() {
     let Some(url) = cluster() else { return };
-    let shared = SharedRedisPoolOptions::new().connect(&url).await.unwrap();
+    let shared = shared().connect(&url).await.unwrap();
     for node in shared.acquire().await.unwrap().nodes() {
         let set = Command::new("CONFIG").args(["SET", "notify-keyspace-events", "KEA"]);
         shared.acquire().await.unwrap().run_on::<()>(&node, set).await.unwrap();

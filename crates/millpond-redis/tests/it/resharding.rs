@@ -1,9 +1,7 @@
 //! A slot moves from one node of a cluster to another while its keys are in use.
 
 use crate::support::{by_each_driver, few, get, set};
-use millpond_redis::{
-    Command, RedisError, RedisPool, SharedRedisPool, SharedRedisPoolOptions, slot_of,
-};
+use millpond_redis::{Command, RedisError, RedisPool, SharedRedisPool, slot_of};
 use millpond_testkit::OwnServer;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -119,7 +117,7 @@ async fn a_slot_moves_between_nodes_that_announce_themselves_by_name() {
 async fn moves_under_load(cluster: &OwnServer, url: &str) {
     let masters = Masters::of(cluster).await;
     let shared: SharedRedisPool =
-        SharedRedisPoolOptions::new().max_connections(2).connect(url).await.unwrap();
+        crate::support::shared().max_connections(2).connect(url).await.unwrap();
     let own = few(4).connect(url).await.unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let mut tasks = tokio::task::JoinSet::new();

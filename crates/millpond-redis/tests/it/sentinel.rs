@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 
-const COMMAND: Duration = Duration::from_millis(500);
-const ACQUIRE: Duration = Duration::from_secs(2);
+const COMMAND: Duration = Duration::from_secs(3);
+const ACQUIRE: Duration = Duration::from_secs(5);
 
 #[derive(Clone)]
 enum Pool {
@@ -123,7 +123,7 @@ async fn port_of(pool: &Pool) -> Option<u16> {
 
 /// Longer than it takes to give up a connection and an attempt to open one, on a machine that does
 /// much else.
-const BACK_MAX: Duration = Duration::from_secs(3);
+const BACK_MAX: Duration = Duration::from_secs(15);
 
 async fn is_back_soon(strike: impl AsyncFn(&OwnServer)) {
     let Some(servers) = OwnServer::or_skip("sentinel") else { return };

@@ -1,13 +1,13 @@
 //! Connections that many use at once.
 
-use crate::support::{by_each_driver, get, key, set, single};
-use millpond_redis::{Command, RedisError, SharedRedisLease, SharedRedisPoolOptions, Value};
+use crate::support::{by_each_driver, get, key, set, shared, single};
+use millpond_redis::{Command, RedisError, SharedRedisLease, Value};
 use millpond_testkit::Trace;
 
 #[tokio::test]
 async fn a_thousand_borrowers_share_four_sockets() {
     let Some(url) = single() else { return };
-    let pool = SharedRedisPoolOptions::new().connect(&url).await.unwrap();
+    let pool = shared().connect(&url).await.unwrap();
     let key = key("shared");
     pool.run::<()>(set(&key, 1)).await.unwrap();
     let reads = (0..1000).map(|_| pool.run::<i64>(get(&key)));
@@ -18,7 +18,7 @@ async fn a_thousand_borrowers_share_four_sockets() {
 #[tokio::test]
 async fn what_would_disturb_the_others_is_not_sent() {
     let Some(url) = single() else { return };
-    let pool = SharedRedisPoolOptions::new().connect(&url).await.unwrap();
+    let pool = shared().connect(&url).await.unwrap();
     for command in [
         Command::new("SELECT").arg(1),
         Command::new("WATCH").key("k"),
@@ -38,12 +38,7 @@ async fn a_lost_connection_is_replaced_before_anybody_gets_it() {
     let Some(url) = single() else { return };
     for url in by_each_driver(&url) {
         let trace = Trace::new();
-        let pool = SharedRedisPoolOptions::new()
-            .max_connections(1)
-            .observer(trace.clone())
-            .connect(&url)
-            .await
-            .unwrap();
+        let pool = shared().max_connections(1).observer(trace.clone()).connect(&url).await.unwrap();
         let lease: SharedRedisLease = pool.acquire().await.unwrap();
         let id: i64 = lease.run(Command::new("CLIENT").arg("ID")).await.unwrap();
         let kill = Command::new("CLIENT").arg("KILL").arg("ID").arg(id);
@@ -61,7 +56,7 @@ async fn a_lost_connection_is_replaced_before_anybody_gets_it() {
 async fn an_idempotent_command_survives_the_loss_of_its_connection() {
     let Some(url) = single() else { return };
     for url in by_each_driver(&url) {
-        let pool = SharedRedisPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+        let pool = shared().max_connections(1).connect(&url).await.unwrap();
         let other = crate::support::few(1).connect(&url).await.unwrap();
         for _ in 0..20 {
             let id: i64 = pool.run(Command::new("CLIENT").arg("ID").idempotent()).await.unwrap();

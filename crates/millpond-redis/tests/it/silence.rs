@@ -50,11 +50,9 @@ async fn callers_who_do_not_wait_long_do_not_keep_a_silent_connection_open() {
         until("it ends", async || has_ended(&lease).await).await;
         drop(lease);
         let nonce = key("nonce");
-        assert_eq!(
-            pool.run::<String>(get(&nonce)).await.unwrap(),
-            nonce,
-            "another one takes its place"
-        );
+        // Within a time in which it is answered, however busy the machine is.
+        let answer = pool.run::<String>(get(&nonce).within(Duration::from_secs(10))).await;
+        assert_eq!(answer.unwrap(), nonce, "another one takes its place");
     }
 }
 
@@ -67,7 +65,8 @@ async fn a_silent_connection_ends_even_if_nobody_waits() {
         for _ in 0..3 {
             // Sent, and cut off long before its limit.
             let hanging = lease.run::<Value>(Command::new("HANG"));
-            assert!(tokio::time::timeout(LIMIT / 10, hanging).await.is_err());
+            let outcome = tokio::time::timeout(LIMIT / 10, hanging).await;
+            assert!(!matches!(outcome, Ok(Ok(_))), "{outcome:?}");
         }
         until("it is closed", async || server.open() < before).await;
     }

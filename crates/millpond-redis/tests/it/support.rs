@@ -1,7 +1,13 @@
 //! The servers that the environment names, commands, and what is asked of connections.
 
-use millpond_redis::{Command, Limits, RedisLease, RedisPool, RedisPoolOptions, Value};
+use millpond_redis::{
+    Command, Limits, RedisLease, RedisPool, RedisPoolOptions, SharedRedisPoolOptions, Value,
+};
 use millpond_testkit::variable;
+use std::time::Duration;
+
+/// A healthy server answers within this time, however busy the machine is.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The URL of a single server.
 pub fn single() -> Option<String> {
@@ -15,7 +21,17 @@ pub fn cluster() -> Option<String> {
 
 /// Options of a pool of so many connections, below the range.
 pub fn few(connections: u32) -> RedisPoolOptions {
-    RedisPoolOptions::new().max_connections(connections).limits(Limits::Off)
+    own().max_connections(connections).limits(Limits::Off)
+}
+
+/// Options of a pool of exclusive connections.
+pub fn own() -> RedisPoolOptions {
+    RedisPoolOptions::new().command_timeout(PATIENCE)
+}
+
+/// Options of a pool of connections that many use at once.
+pub fn shared() -> SharedRedisPoolOptions {
+    SharedRedisPoolOptions::new().command_timeout(PATIENCE)
 }
 
 /// A key that no other test uses.
