@@ -220,7 +220,8 @@ async fn a_pool_whose_last_waiters_gave_up_in_an_outage_is_back_when_the_server_
 async fn a_pool_whose_last_waiters_gave_up_in_an_outage_is_back_in_real_time_too() {
     let world = world_with_long_pauses();
     two_requests_give_up_in_the_pause(&world, async || tokio::task::yield_now().await).await;
-    until("a newcomer is served", async || world.pool.acquire().await.is_ok()).await;
+    let served = until("a newcomer is served", async || world.pool.acquire().await.is_ok());
+    tokio::time::timeout(secs(10), served).await.expect("it is back far too late");
     world.assert_sound().await;
 }
 

@@ -96,7 +96,7 @@ async fn a_thread_that_is_blocked_keeps_no_waiter_on_another_beyond_its_deadline
         });
         // Wakes the maintenance task, as the next task of this thread.
         drop(dirty);
-        blocked.recv_timeout(secs(5))
+        blocked.recv_timeout(secs(60))
     });
     let error =
         blocker.await.unwrap().expect("the waiter was still waiting when the thread went on");
@@ -109,14 +109,16 @@ async fn every_look_at_the_status_is_consistent() {
     let done = Arc::new(AtomicBool::new(false));
     let (pool, told) = (world.pool.clone(), Arc::clone(&done));
     let looker = thread::spawn(move || {
-        let mut looks = 0_u32;
-        while !told.load(Ordering::SeqCst) {
+        // At least once: on one core the users may be done before it begins.
+        loop {
+            let last = told.load(Ordering::SeqCst);
             let status = pool.status();
             assert_books(&status);
             assert!(status.open + status.connecting <= status.limit(), "{status:?}");
-            looks += 1;
+            if last {
+                break;
+            }
         }
-        looks
     });
     let users: Vec<_> =
         (0..32).map(|seed| tokio::spawn(a_restless_user(world.pool.clone(), seed))).collect();
@@ -124,7 +126,7 @@ async fn every_look_at_the_status_is_consistent() {
         user.await.unwrap();
     }
     done.store(true, Ordering::SeqCst);
-    assert!(looker.join().unwrap() > 0);
+    looker.join().unwrap();
 }
 
 /// A manager and hooks that ask their own pool how it is, in every call.
@@ -156,7 +158,7 @@ fn no_lock_of_the_pool_is_held_while_a_manager_or_a_hook_is_called() {
         });
     });
     assert_eq!(
-        ended.recv_timeout(secs(10)),
+        ended.recv_timeout(secs(60)),
         Ok(10),
         "every call was made, and every question was answered"
     );
@@ -205,7 +207,8 @@ fn no_lock_of_the_pool_is_held_while_a_waker_is_woken_or_dropped() {
                 leases.pop();
                 let served = loop {
                     match poll_anew(&mut waiters[0], &pool) {
-                        Poll::Ready(lease) => break lease.unwrap(),
+                        // On a stalling machine its time may be over.
+                        Poll::Ready(lease) => break lease.ok(),
                         Poll::Pending => tokio::task::yield_now().await,
                     }
                 };
@@ -219,7 +222,7 @@ fn no_lock_of_the_pool_is_held_while_a_waker_is_woken_or_dropped() {
             done.send(()).unwrap();
         });
     });
-    assert_eq!(ended.recv_timeout(secs(20)), Ok(()));
+    assert_eq!(ended.recv_timeout(secs(60)), Ok(()));
 }
 
 /// A waker that panics.
@@ -246,7 +249,7 @@ async fn a_waker_that_panics_costs_no_other_pool_its_deadlines() {
             tokio::task::yield_now().await;
         }
     };
-    timeout(secs(10), woken).await.expect("nobody has woken it");
+    timeout(secs(60), woken).await.expect("nobody has woken it");
 }
 
 #[tokio::test]

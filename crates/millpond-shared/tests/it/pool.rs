@@ -166,7 +166,7 @@ fn what_an_ended_runtime_had_opened_is_not_lent() {
 #[test]
 fn a_waiter_on_a_living_runtime_is_served_after_the_home_has_ended() {
     let (home, server) = (home(), Arc::new(Server { takes: ms(300), ..Server::default() }));
-    let pool = SharedPool::builder(Links(Arc::clone(&server))).pool_size(1).pool_timeout(secs(8));
+    let pool = SharedPool::builder(Links(Arc::clone(&server))).pool_size(1).pool_timeout(secs(60));
     let pool = pool.runtime(home.handle().clone()).build().unwrap();
     rt().block_on(async {
         let waiter = tokio::spawn(pool.acquire());
@@ -350,7 +350,7 @@ fn a_home_that_ends_between_two_looks_leaves_the_pool_able_to_open() {
             std::thread::spawn(move || drop(home)).join().unwrap();
         }
     });
-    let pool = pool.pool_timeout(secs(2)).build().unwrap();
+    let pool = pool.pool_timeout(secs(60)).build().unwrap();
     rt().block_on(async {
         let old = pool.acquire().await.unwrap();
         while Lease::info(&old).age < ms(100) {
