@@ -173,7 +173,7 @@ async fn places<S: Subject>(pool: &S) -> u64 {
                 loop {
                     let Ok(mut lease) = pool.lease().await else { continue };
                     if matches!(
-                        timeout(Duration::from_secs(2), S::look(&mut lease, i64::from(taker)))
+                        timeout(Duration::from_secs(10), S::look(&mut lease, i64::from(taker)))
                             .await,
                         Ok(Ok(_))
                     ) {

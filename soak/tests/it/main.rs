@@ -16,7 +16,7 @@ fn server(stem: &str) -> Option<(String, String)> {
 
 /// A fresh seed for each run; a failure prints it.
 fn cuts(cuts: u64) -> Soak {
-    Soak { cuts, seed: fastrand::u64(..), limit: Duration::from_secs(300) }
+    Soak { cuts, seed: fastrand::u64(..), limit: Duration::from_secs(1200) }
 }
 
 #[track_caller]
@@ -91,7 +91,7 @@ async fn a_pool_that_resets_nothing_is_caught() {
         options.reset(millpond_postgres::ResetLevel::None).connect_lazy(url)
     };
     // Its connections soon wait for each other's answers, so it need not go far.
-    let wanted = Soak { cuts: 1_000, seed: 7, limit: Duration::from_secs(5) };
+    let wanted = Soak { cuts: 1_000, seed: 7, limit: Duration::from_secs(20) };
     let report = soak(wanted, &url, &address, careless).await.unwrap();
     assert!(report.stale > 0 && !report.is_clean(), "{report}");
 }

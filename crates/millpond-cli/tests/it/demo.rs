@@ -29,7 +29,8 @@ fn column(ended: &Ended, at: usize) -> impl Fn(&str) -> u64 {
 #[test]
 fn it_ends_well_and_its_table_adds_up() {
     let sandbox = Sandbox::new();
-    let ended = sandbox.run(&["demo", "--seconds", "1"]);
+    // So many that a busy machine borrows often enough as well.
+    let ended = sandbox.run(&["demo", "--seconds", "5"]);
     ended.assert_code(0);
     for at in [1, 2] {
         let number = column(&ended, at);

@@ -5,7 +5,6 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A directory that serves as working directory and holds the temporary files; removed when
 /// dropped.
@@ -15,9 +14,7 @@ pub struct Sandbox {
 
 impl Sandbox {
     pub fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = env::temp_dir().join(format!("millpond-cli-{}-{number}", std::process::id()));
+        let path = env::temp_dir().join(format!("millpond-cli-{:x}", fastrand::u64(..)));
         fs::create_dir_all(path.join("tmp")).unwrap();
         Self { path }
     }

@@ -1,6 +1,6 @@
 //! What was abandoned is ended at the server, and nobody else's session is.
 
-use crate::support::{LONG, Server, id, one, server, until};
+use crate::support::{LONG, Server, cut_off, id, one, server, until};
 use futures_util::TryStreamExt;
 use millpond_core::Event;
 use millpond_mysql::{MySqlPool, PoolKind, ResetLevel};
@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(8);
 async fn abandon(pool: &MySqlPool, sql: &'static str) -> u64 {
     let mut lease = pool.acquire().await.unwrap();
     let id = id(&mut lease).await;
-    assert!(poll_n(raw_sql(sql).execute(&mut *lease), 1).await.is_none());
+    cut_off(&mut lease, sql).await;
     id
 }
 
@@ -29,7 +29,7 @@ async fn lives(server: &Server, id: u64) -> bool {
 /// Waits until it has not.
 pub async fn ended(server: &Server, id: u64) {
     let waiting = async { while lives(server, id).await {} };
-    tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it goes on");
+    tokio::time::timeout(Duration::from_secs(15), waiting).await.expect("it goes on");
 }
 
 #[tokio::test]
@@ -125,7 +125,7 @@ async fn the_session_of_another_server_that_has_the_same_number_is_not_ended() {
     let pool = server.one().await;
     let mut lease = pool.acquire().await.unwrap();
     lease.set_session(row.get(0));
-    assert!(poll_n(raw_sql("SELECT SLEEP(0.05)").execute(&mut *lease), 1).await.is_none());
+    cut_off(&mut lease, "SELECT SLEEP(0.05)").await;
     drop(lease);
     server.next_is_clean(&pool).await;
     bystander.ping().await.unwrap();

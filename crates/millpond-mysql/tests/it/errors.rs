@@ -37,7 +37,7 @@ async fn a_server_that_is_full_is_tried_until_there_is_room() {
     let first = one().connect(&url).await.unwrap();
     let trace = Trace::new();
     let options =
-        one().limits(Limits::Off).pool_timeout(Duration::from_millis(300)).fail_fast_after(None);
+        one().limits(Limits::Off).pool_timeout(Duration::from_secs(3)).fail_fast_after(None);
     let second = options.observer(trace.clone()).connect_lazy(&url).unwrap();
     let error = second.acquire().await.unwrap_err();
     assert!(error.to_string().contains("1226") || error.to_string().contains("1203"), "{error}");

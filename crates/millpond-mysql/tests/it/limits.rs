@@ -11,10 +11,12 @@ async fn warned(url: &str, options: MySqlPoolOptions) -> Vec<String> {
     let pool = options.observer(trace.clone()).connect(url).await.unwrap();
     let _leases = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
     trace.pick(|event| {
-        if let Event::Warned { setting, message } = event {
-            Some(format!("{setting}: {message}"))
-        } else {
-            None
+        match event {
+            // The kernel may refuse the timers of a connection that has just gone.
+            Event::Warned { setting, message } if *setting != "tcp_keepalive" => {
+                Some(format!("{setting}: {message}"))
+            }
+            _ => None,
         }
     })
 }

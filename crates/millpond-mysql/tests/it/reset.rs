@@ -1,8 +1,7 @@
 //! What no level of reset keeps.
 
-use crate::support::{id, kind, one, server};
+use crate::support::{cut_off, id, kind, one, server};
 use millpond_mysql::{MySqlConnection, ResetLevel};
-use millpond_testkit::poll_n;
 use sqlx::{Connection, Row, raw_sql};
 
 #[tokio::test]
@@ -34,7 +33,7 @@ async fn what_was_cut_off_is_closed_at_every_level() {
         let pool = one().reset(level).connect(&server.url).await.unwrap();
         let mut lease = pool.acquire().await.unwrap();
         let before = id(&mut lease).await;
-        assert!(poll_n(raw_sql("SELECT SLEEP(0.05)").fetch_all(&mut *lease), 1).await.is_none());
+        cut_off(&mut lease, "SELECT SLEEP(0.05)").await;
         drop(lease);
         assert_ne!(server.next_is_clean(&pool).await, before, "{level:?}");
     }
@@ -96,7 +95,7 @@ async fn no_lock_of_a_session_survives_a_return() {
             drop(lease);
             let mut bystander = MySqlConnection::connect(&url).await.unwrap();
             raw_sql(
-                "SET lock_wait_timeout = 5, sql_mode \
+                "SET lock_wait_timeout = 30, sql_mode \
                  = 'ERROR_FOR_DIVISION_BY_ZERO,STRICT_ALL_TABLES'",
             )
             .execute(&mut bystander)

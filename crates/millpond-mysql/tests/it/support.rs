@@ -1,10 +1,11 @@
 //! The server that the environment names, and what is often needed of it.
 
 use millpond_mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions, SqlLease};
-use millpond_testkit::variable;
+use millpond_testkit::{poll_n, variable};
 use sqlx::{AssertSqlSafe, Connection, MySql, Row, raw_sql};
 use std::env;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Runs for longer than any test.
 pub const LONG: &str = "SELECT SLEEP(20)";
@@ -175,9 +176,17 @@ pub fn url_of_a_database() -> Option<String> {
     server().map(|server| server.url)
 }
 
-/// Options of a pool of one connection.
+/// Options of a pool of one connection, whose pings a healthy server answers in time, however busy
+/// the machine is.
 pub fn one() -> MySqlPoolOptions {
-    MySqlPoolOptions::new().pool_size(1).max_overflow(0)
+    let options = MySqlPoolOptions::new().pool_size(1).max_overflow(0);
+    options.ping_timeout(Duration::from_secs(5))
+}
+
+/// Begins a statement and drops it before its end.
+pub async fn cut_off(lease: &mut SqlLease<MySql>, sql: &'static str) {
+    // On a stalling machine the answer may be there at the first poll.
+    while poll_n(raw_sql(sql).fetch_all(&mut **lease), 1).await.is_some() {}
 }
 
 /// The server's number of a connection.

@@ -45,7 +45,7 @@ async fn an_error_that_nobody_has_read_is_reported_by_the_commit() {
         insert(&mut tx, 1).await.unwrap();
         match round % 3 {
             0 => assert!(
-                poll_n(tx.execute("SELECT pg_sleep(0.05), 1 / (random() * 0)::int"), 1)
+                poll_n(tx.execute("SELECT pg_sleep(0.5), 1 / (random() * 0)::int"), 1)
                     .await
                     .is_none()
             ),
@@ -82,7 +82,7 @@ async fn a_savepoint_that_is_rolled_back_heals() {
             insert(&mut inner, 2).await.unwrap();
             if round == 4 {
                 assert!(
-                    poll_n(inner.execute("SELECT pg_sleep(0.05), 1 / (random() * 0)::int"), 1)
+                    poll_n(inner.execute("SELECT pg_sleep(0.5), 1 / (random() * 0)::int"), 1)
                         .await
                         .is_none()
                 );

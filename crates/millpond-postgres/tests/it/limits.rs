@@ -8,10 +8,12 @@ use sqlx::raw_sql;
 
 fn warnings(trace: &Trace) -> Vec<String> {
     trace.pick(|event| {
-        if let Event::Warned { setting, message } = event {
-            Some(format!("{setting}: {message}"))
-        } else {
-            None
+        match event {
+            // The kernel may refuse the timers of a connection that has just gone.
+            Event::Warned { setting, message } if *setting != "tcp_keepalive" => {
+                Some(format!("{setting}: {message}"))
+            }
+            _ => None,
         }
     })
 }

@@ -1,9 +1,12 @@
 //! The server that the environment names, and what is often needed of it.
 
-use millpond_postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, SqlLease};
-use millpond_testkit::variable;
+use millpond_postgres::{
+    PgConnectOptions, PgConnection, PgPool, PgPoolOptions, Postgres, SqlLease,
+};
+use millpond_testkit::{poll_n, variable};
 use sqlx::{AssertSqlSafe, Connection, Row, raw_sql};
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Runs for longer than any test.
 pub const LONG: &str = "SELECT pg_catalog.pg_sleep(20)";
@@ -115,17 +118,25 @@ pub fn url_of_a_database() -> Option<String> {
     server().map(|server| server.url)
 }
 
-/// Options of a pool of one connection.
+/// Options of a pool of one connection, whose pings a healthy server answers in time, however busy
+/// the machine is.
 pub fn one() -> PgPoolOptions {
-    PgPoolOptions::new().pool_size(1).max_overflow(0)
+    let options = PgPoolOptions::new().pool_size(1).max_overflow(0);
+    options.ping_timeout(Duration::from_secs(5))
+}
+
+/// Begins a statement and drops it before its end.
+pub async fn cut_off(lease: &mut SqlLease<Postgres>, sql: &'static str) {
+    // On a stalling machine the answer may be there at the first poll.
+    while poll_n(raw_sql(sql).fetch_all(&mut **lease), 1).await.is_some() {}
 }
 
 /// The server's number of a connection, as the tests of all servers call it.
-pub async fn id(lease: &mut SqlLease<sqlx::Postgres>) -> i32 {
+pub async fn id(lease: &mut SqlLease<Postgres>) -> i32 {
     pid(lease).await
 }
 
-pub async fn pid(lease: &mut SqlLease<sqlx::Postgres>) -> i32 {
+pub async fn pid(lease: &mut SqlLease<Postgres>) -> i32 {
     sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut **lease).await.unwrap()
 }
 

@@ -2,7 +2,7 @@
 
 use crate::support::{Dir, one};
 use millpond_core::{CloseReason, Invalidate};
-use millpond_sqlite::{PoolKind, SqlLease, SqlitePool, SqlitePoolOptions, pool_error};
+use millpond_sqlite::{Limits, PoolKind, SqlLease, SqlitePool, SqlitePoolOptions, pool_error};
 use millpond_testkit::Trace;
 use std::time::Duration;
 
@@ -44,10 +44,14 @@ async fn hundreds_who_open_a_new_file_at_once_all_get_their_connection() {
     let dir = Dir::new();
     let pragmas =
         millpond_sqlite::PragmaHook::new().journal_mode(millpond_sqlite::SqliteJournalMode::Wal);
+    const MINUTES: Duration = Duration::from_secs(300);
     let trace = Trace::new();
     let pool = SqlitePoolOptions::new()
         .pragma(pragmas)
         .max_connecting(30)
+        .limits(Limits::Off)
+        .pool_timeout(MINUTES)
+        .connect_timeout(MINUTES)
         .observer(trace.clone())
         .connect_lazy(&dir.url("new.db"))
         .unwrap();

@@ -5,8 +5,7 @@ use millpond_sqlite::{PoolKind, Sqlite, SqliteConnectOptions, SqlitePool, Sqlite
 use millpond_testkit::poll_n;
 use sqlx::Executor;
 use std::path::{Path, PathBuf};
-use std::process;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 /// Runs until it is interrupted.
 pub const ENDLESS: &str =
@@ -28,9 +27,7 @@ pub struct Dir(PathBuf);
 
 impl Dir {
     pub fn new() -> Self {
-        static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name =
-            format!("millpond-sqlite-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!("millpond-sqlite-{:x}", fastrand::u64(..));
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
@@ -74,7 +71,9 @@ pub fn url_of_a_database() -> Option<String> {
     Some("sqlite::memory:".to_owned())
 }
 
-/// Options of a pool that keeps one connection.
+/// Options of a pool that keeps one connection, whose pings are answered in time, however busy the
+/// machine is.
 pub fn one() -> SqlitePoolOptions {
-    SqlitePoolOptions::new().pool(PoolKind::Queue).pool_size(1).max_overflow(0)
+    let options = SqlitePoolOptions::new().pool(PoolKind::Queue).pool_size(1).max_overflow(0);
+    options.ping_timeout(Duration::from_secs(5))
 }

@@ -11,6 +11,9 @@ use std::time::Duration;
 /// Far less than [`LONG`] takes, and enough for a busy machine.
 const SOON: Duration = Duration::from_secs(12);
 
+/// A limit that ends [`LONG`] early, and leaves time for an easy question on a busy machine.
+const LIMIT: Duration = Duration::from_secs(3);
+
 /// Begins [`LONG`] and drops it as soon as the server executes it.
 async fn cut(server: &Server, lease: &mut SqlLease<Db>) {
     let session = id(lease).await;
@@ -31,7 +34,7 @@ async fn is_stopped(server: &Server, session: Session, lease: &mut SqlLease<Db>)
 #[tokio::test]
 async fn a_statement_that_takes_too_long_is_stopped_although_its_lease_is_kept() {
     let Some(server) = server() else { return };
-    let options = one().max_overflow(1).statement_timeout(Duration::from_millis(300));
+    let options = one().max_overflow(1).statement_timeout(LIMIT);
     let pool = options.connect(&server.url).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
     let session = id(&mut lease).await;
@@ -45,7 +48,7 @@ async fn a_statement_that_takes_too_long_is_stopped_although_its_lease_is_kept()
 #[tokio::test]
 async fn a_full_pool_stops_a_statement_that_takes_too_long_at_once_over_one_connection_more() {
     let Some(server) = server() else { return };
-    let options = one().pool_size(2).statement_timeout(Duration::from_millis(300));
+    let options = one().pool_size(2).statement_timeout(LIMIT);
     // Long enough for the test to fail if it waited for that.
     let pool = options.ping_timeout(Duration::from_secs(60)).connect(&server.url).await.unwrap();
     let (mut first, mut second) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
@@ -146,7 +149,8 @@ async fn a_cancel_that_comes_late_hits_neither_the_next_statement_nor_the_next_b
     let link = proxy.links().pop().unwrap();
     link.set(Direction::ToServer, Flow::free().then(PING, Trouble::Stall));
     lease.set_statement_timeout(Duration::from_millis(20));
-    raw_sql(SHORT).execute(&mut *lease).await.unwrap_err();
+    // On a stalling machine the answer may be there before the limit is looked at.
+    while raw_sql(SHORT).execute(&mut *lease).await.is_ok() {}
     lease.set_statement_timeout(None);
     // What was read over by then is forgotten with it, the cancel is not.
     let _cut =
@@ -165,7 +169,7 @@ async fn a_cancel_that_comes_late_hits_neither_the_next_statement_nor_the_next_b
 async fn a_full_pool_stops_it_over_an_idle_connection_be_that_older_or_newer() {
     let Some(server) = server() else { return };
     for is_older in [true, false] {
-        let options = one().pool_size(2).statement_timeout(Duration::from_millis(300));
+        let options = one().pool_size(2).statement_timeout(LIMIT);
         let pool = options.connect(&server.url).await.unwrap();
         let (first, second) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
         let (idle, mut lease) = if is_older { (first, second) } else { (second, first) };
@@ -180,7 +184,7 @@ async fn a_full_pool_stops_it_over_an_idle_connection_be_that_older_or_newer() {
 async fn it_is_stopped_although_the_idle_connection_that_is_tried_first_is_dead() {
     let Some(server) = server() else { return };
     let proxy = ChaosProxy::start(server.address()).await.unwrap();
-    let options = one().pool_size(3).statement_timeout(Duration::from_millis(300));
+    let options = one().pool_size(3).statement_timeout(LIMIT);
     let pool = options.connect(&proxy.reroute(&server.url)).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
     let session = id(&mut lease).await;
@@ -200,9 +204,7 @@ async fn two_that_take_too_long_at_once_are_both_stopped_although_the_first_conn
     let proxy = ChaosProxy::start(server.address()).await.unwrap();
     proxy.plan(|number, _| if number == 3 { Flow::stalled() } else { Flow::free() });
     let options = one().pool_size(2).max_overflow(1).limits(millpond_core::Limits::Off);
-    let options = options
-        .ping_timeout(Duration::from_millis(500))
-        .statement_timeout(Duration::from_millis(400));
+    let options = options.ping_timeout(Duration::from_millis(500)).statement_timeout(LIMIT);
     let pool = options.connect(&proxy.reroute(&server.url)).await.unwrap();
     let (mut first, mut second) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
     let sessions = [id(&mut first).await, id(&mut second).await];

@@ -103,10 +103,7 @@ pub struct Directory(PathBuf);
 
 impl Directory {
     pub fn new() -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path =
-            std::env::temp_dir().join(format!("millpond-facade-{}-{number}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("millpond-facade-{:x}", fastrand::u64(..)));
         fs::create_dir_all(&path).unwrap();
         Self(path)
     }

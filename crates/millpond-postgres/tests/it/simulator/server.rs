@@ -9,7 +9,6 @@ use std::env;
 use std::fs;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::process;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::UnixListener;
@@ -54,7 +53,7 @@ pub struct Server {
 impl Server {
     /// Starts one in a directory of its own, in which its socket is.
     pub fn start(temper: Temper, seed: u64) -> (Arc<Self>, Accepting) {
-        let dir = env::temp_dir().join(format!("millpond-sim-{}-{seed}", process::id()));
+        let dir = env::temp_dir().join(format!("millpond-sim-{:x}", fastrand::u64(..)));
         fs::create_dir_all(&dir).unwrap();
         let listener = UnixListener::bind(dir.join(".s.PGSQL.5432")).unwrap();
         let server =
