@@ -110,11 +110,11 @@ impl Tally {
                 pool.histograms.wait(),
                 &mut pool.waits,
             ));
-            self.report_histogram(USE_TIME, pool.histograms.hold(), &mut pool.uses);
+            self.report_histogram(USE_TIME, pool.histograms.hold(), &mut pool.holds);
             created = created.saturating_add(self.report_histogram(
                 CREATE_TIME,
                 pool.histograms.connect(),
-                &mut pool.creations,
+                &mut pool.connects,
             ));
             lives
         });
@@ -167,8 +167,8 @@ impl Tally {
 struct Attached {
     histograms: Arc<PoolHistograms>,
     waits: Box<Reported>,
-    uses: Box<Reported>,
-    creations: Box<Reported>,
+    holds: Box<Reported>,
+    connects: Box<Reported>,
 }
 
 type Reported = [u64; Histogram::CLASSES];
@@ -176,7 +176,7 @@ type Reported = [u64; Histogram::CLASSES];
 impl Attached {
     fn new(histograms: Arc<PoolHistograms>) -> Self {
         let nothing = || Box::new([0; Histogram::CLASSES]);
-        Self { histograms, waits: nothing(), uses: nothing(), creations: nothing() }
+        Self { histograms, waits: nothing(), holds: nothing(), connects: nothing() }
     }
 }
 

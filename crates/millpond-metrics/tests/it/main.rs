@@ -4,6 +4,6 @@ mod balance;
 mod cache;
 mod forgetting;
 mod gauges;
+mod reporter;
 mod spans;
-mod thread;
 mod world;

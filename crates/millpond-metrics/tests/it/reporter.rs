@@ -1,4 +1,4 @@
-//! The thread that tells what nobody asks for.
+//! The thread that reports metrics.
 
 use metrics::{
     Counter, CounterFn, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
@@ -47,7 +47,7 @@ impl Recorder for Wire {
 }
 
 #[tokio::test]
-async fn a_thread_tells_what_nobody_asks_for_and_the_last_handle_tells_the_rest() {
+async fn the_reporter_reports_without_being_called() {
     let metrics = PoolMetrics::new();
     let pool =
         QueuePool::builder(ScriptedManager::new()).observer(metrics.clone()).build().unwrap();
