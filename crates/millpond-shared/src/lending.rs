@@ -1,7 +1,7 @@
-//! The way out of a pool and back: an acquire, and the end of a loan.
+//! Lends shares of members, and takes them back.
 
+use crate::member_connect::MemberConnect;
 use crate::members::{Core, SharedMember};
-use crate::opening::Opening;
 use millpond_core::{
     BoxError, CloseReason, ConnectionInfo, Lease, LeaseMeta, LeaseOwner, Manager, Member,
     PoolError, PooledConnection, Request, Share,
@@ -21,9 +21,9 @@ impl<M: Manager> Core<M>
 where
     M::Connection: Clone + Sync,
 {
-    /// The next member in turn. Retires those that are unfit if this one is, and has one more
-    /// opened if there are too few.
-    fn pick(self: &Arc<Self>) -> Result<Option<Arc<SharedMember<M>>>, PoolError> {
+    /// Returns the next member in turn. Retires unfit members if this one is unfit, and opens one
+    /// more if there are too few.
+    fn next_member(self: &Arc<Self>) -> Result<Option<Arc<SharedMember<M>>>, PoolError> {
         let mut gone = Vec::new();
         let (member, opening) = {
             let mut members = self.members.lock();
@@ -34,9 +34,9 @@ where
             if next.as_ref().is_none_or(|next| next.member.unfit().is_some()) {
                 gone = members.retire(Member::unfit);
                 let holders = || self.multiplexer.pool().holders();
-                next = members.next().or_else(|| members.stand_in(holders));
+                next = members.next().or_else(|| members.fallback_member(holders));
             }
-            (next, Opening::begin(self, &mut members))
+            (next, MemberConnect::begin(self, &mut members))
         };
         drop(gone);
         if let Some((runtime, opening)) = opening {
@@ -48,7 +48,7 @@ where
     /// A clone of the next member's connection, if a member serves.
     fn clone_next(self: &Arc<Self>, panics: &mut u32) -> Result<Option<Cloned<M>>, PoolError> {
         loop {
-            let Some(of) = self.pick()? else { return Ok(None) };
+            let Some(of) = self.next_member()? else { return Ok(None) };
             match self.clone_of(&of.member) {
                 Ok(conn) => return Ok(Some(Cloned { of, conn })),
                 Err(message) => {
@@ -63,14 +63,15 @@ where
         }
     }
 
-    /// A clone of a member's connection, or what the panic said: then it is no good to anybody.
+    /// A clone of a member's connection. If cloning panics the member goes out of service, and the
+    /// message is returned.
     fn clone_of(&self, member: &Member<M>) -> Result<M::Connection, String> {
         let clone = self.multiplexer.call("clone", || M::Connection::clone(member));
-        clone.inspect_err(|_| self.dismiss(member.id(), CloseReason::Panicked))
+        clone.inspect_err(|_| self.remove(member.id(), CloseReason::Panicked))
     }
 
-    /// Hands a share to its borrower. If a ping of its member is due, it is sent in the background.
-    fn hand_out(
+    /// Returns the lease of a share. If a ping of its member is due, it is sent in the background.
+    fn lend(
         self: &Arc<Self>,
         share: Share<M::Connection>,
         member: &Member<M>,
@@ -89,7 +90,7 @@ where
         let core = Arc::downgrade(self);
         runtime.spawn(async move {
             if let (Err(why), Some(core)) = (ping.await, core.upgrade()) {
-                core.dismiss(id, why);
+                core.remove(id, why);
             }
         });
     }
@@ -109,12 +110,12 @@ where
         match core.clone_next(&mut panics) {
             Ok(Some(Cloned { of, conn })) => {
                 let share = borrower.lend(&of.member, conn, Arc::clone(&of) as _);
-                return Ok(core.hand_out(share, &of.member));
+                return Ok(core.lend(share, &of.member));
             }
             Ok(None) => {}
             Err(error) => return Err(borrower.fail(error)),
         }
-        // It looks once more when it listens, so that it misses nothing in between.
+        // Tried once more after subscribing, so that no member is missed in between.
         let Some(opened) = &mut listener else {
             listener = Some(core.opened.subscribe());
             continue;
@@ -142,13 +143,13 @@ where
 {
     let Cloned { of, conn } = core.clone_next(&mut 0).ok()??;
     let share = core.multiplexer.lend(request, &of.member, conn, Arc::clone(&of) as _);
-    Some(core.hand_out(share, &of.member))
+    Some(core.lend(share, &of.member))
 }
 
 impl<M: Manager> SharedMember<M> {
     fn take_back(&self, share: &LeaseMeta) {
         if self.core.multiplexer.take_back(share) {
-            self.core.dismiss(self.member.id(), CloseReason::Overdue);
+            self.core.remove(self.member.id(), CloseReason::Overdue);
         }
     }
 }
@@ -163,7 +164,7 @@ where
 
     fn discarded(&self, held: PooledConnection<M::Connection>, reason: CloseReason) {
         self.take_back(held.meta());
-        self.core.dismiss(self.member.id(), reason);
+        self.core.remove(self.member.id(), reason);
     }
 
     /// The clone is the borrower's; the member serves on.

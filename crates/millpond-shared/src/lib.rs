@@ -31,8 +31,8 @@
 //! ```
 
 mod lending;
+mod member_connect;
 mod members;
-mod opening;
 mod pool;
 
 pub use pool::{SharedPool, WeakSharedPool};

@@ -1,4 +1,4 @@
-//! The members of a pool: which connections serve, whose turn it is, and how they go.
+//! The members of a pool: which connections serve, whose turn it is, and when they are retired.
 //!
 //! A member that is only too old is ageing: it gets no new borrowers while a young member serves,
 //! and it is closed when its last borrower is gone. If no young member serves, one of the ageing
@@ -13,8 +13,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// One connection that serves. It is closed when the last of those is gone who have it: the pool
-/// while it serves, and its borrowers.
+/// A connection that serves. It is closed when neither the pool nor a borrower holds it any more.
 pub(crate) struct SharedMember<M: Manager> {
     pub(crate) core: Arc<Core<M>>,
     pub(crate) member: Member<M>,
@@ -26,7 +25,7 @@ pub(crate) struct Members<M: Manager> {
     /// Those that are too old, for as long as somebody has a share.
     ageing: Vec<(ConnectionId, Weak<SharedMember<M>>)>,
     /// The ageing member that is lent while no young one serves.
-    stand_in: Option<ConnectionId>,
+    fallback: Option<ConnectionId>,
     /// Whose turn it is, and how many acquires are left of it.
     turn: usize,
     left: u32,
@@ -41,7 +40,7 @@ impl<M: Manager> Members<M> {
         Self {
             serving: Vec::new(),
             ageing: Vec::new(),
-            stand_in: None,
+            fallback: None,
             turn: 0,
             left: 0,
             acquires_per_turn: 1,
@@ -66,21 +65,21 @@ impl<M: Manager> Members<M> {
     /// The ageing member that is lent while no young one serves: the one whose loan is oldest,
     /// since the others are sooner free to be replaced. It stays the same for as long as it is
     /// there. `holders` has the oldest loan first.
-    pub(crate) fn stand_in(
+    pub(crate) fn fallback_member(
         &mut self,
         holders: impl FnOnce() -> Vec<Holder>,
     ) -> Option<Arc<SharedMember<M>>> {
         let find = |id| self.ageing.iter().find(|(ageing, _)| *ageing == id)?.1.upgrade();
-        let stands_in = self.stand_in.and_then(find).or_else(|| {
+        let fallback = self.fallback.and_then(find).or_else(|| {
             let is_any = !self.ageing.is_empty();
             is_any.then(holders)?.iter().find_map(|holder| find(holder.id))
         });
-        self.stand_in = stands_in.as_ref().map(|shared| shared.member.id());
-        stands_in
+        self.fallback = fallback.as_ref().map(|shared| shared.member.id());
+        fallback
     }
 
-    /// Takes the members out of service that are unfit. One that is only too old ages. What is
-    /// returned is to be dropped outside the lock: destructors of connections are user code.
+    /// Takes unfit members out of service. One that is only too old ages. The caller drops what is
+    /// returned outside the lock, because destructors of connections are user code.
     pub(crate) fn retire(
         &mut self,
         unfit: impl Fn(&Member<M>) -> Option<CloseReason>,
@@ -113,7 +112,7 @@ impl<M: Manager> Members<M> {
     }
 
     /// Takes one member out of service.
-    pub(crate) fn dismiss(
+    pub(crate) fn remove(
         &mut self,
         id: ConnectionId,
         why: CloseReason,
@@ -122,13 +121,13 @@ impl<M: Manager> Members<M> {
     }
 
     /// Takes all members out of service.
-    pub(crate) fn dismiss_all(&mut self, why: CloseReason) -> Vec<Arc<SharedMember<M>>> {
+    pub(crate) fn remove_all(&mut self, why: CloseReason) -> Vec<Arc<SharedMember<M>>> {
         self.retire(|_| Some(why))
     }
 }
 
-/// What the handles, the members and the acquires of a pool have in common. The members know it
-/// and are known by it; [`end`](Core::end) parts them.
+/// State that the handles, members and acquires of a pool share. It and its members hold each other
+/// until [`end`](Core::end).
 pub(crate) struct Core<M: Manager> {
     /// Opens and closes the members, and keeps the books.
     pub(crate) multiplexer: Multiplexer<M>,
@@ -136,37 +135,37 @@ pub(crate) struct Core<M: Manager> {
     pub(crate) members: Mutex<Members<M>>,
     /// How many members serve.
     pub(crate) size: usize,
-    /// Sent to whenever somebody who waits has to look again: a member has come, could not be had,
-    /// or was given up because its runtime ended. Has the reason if waiting longer is of no use.
+    /// Wakes waiters when a member arrives, fails to open, or loses its runtime. Has the reason if
+    /// waiting longer would not help.
     pub(crate) opened: watch::Sender<Option<PoolError>>,
 }
 
 impl<M: Manager> Core<M> {
-    /// Takes the members out of service that are too old, or that a failover, an `invalidate_all`
-    /// or the end of their runtime has outdated.
+    /// Takes members out of service that are too old, or outdated by a failover, by
+    /// `invalidate_all` or by the end of their runtime.
     pub(crate) fn retire_unfit(&self) {
         let gone = self.members.lock().retire(Member::unfit);
         drop(gone);
     }
 
     /// Takes a member out of service.
-    pub(crate) fn dismiss(&self, id: ConnectionId, why: CloseReason) {
-        let gone = self.members.lock().dismiss(id, why);
+    pub(crate) fn remove(&self, id: ConnectionId, why: CloseReason) {
+        let gone = self.members.lock().remove(id, why);
         drop(gone);
     }
 
-    /// Nothing is lent any more; members close as soon as nobody has a share.
+    /// Ends lending. Members close as soon as nobody holds a share of them.
     pub(crate) fn end(&self) {
         let gone = {
             let mut members = self.members.lock();
             members.closed = true;
-            members.dismiss_all(CloseReason::PoolClosed)
+            members.remove_all(CloseReason::PoolClosed)
         };
         drop(gone);
         self.opened.send_replace(None);
     }
 
-    /// Ends the members, and waits for the borrowers and for the farewells.
+    /// Ends lending, and waits until all members are closed.
     pub(crate) async fn close(&self, limit: Duration) -> CloseReport {
         self.end();
         self.multiplexer.pool().close_within(limit).await

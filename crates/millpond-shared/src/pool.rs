@@ -15,15 +15,15 @@ use tokio::sync::watch;
 /// A pool of multiplexed connections: `pool_size` of them, cloned for every borrower and handed out
 /// in turn.
 ///
-/// Nobody waits once one connection is open; the others are opened behind the first borrowers'
-/// backs. A member that fails its ping (sent in the background when the last answer is older than
-/// `pre_ping_idle`), that is discarded by a borrower or invalidated is not lent again, and closes
-/// when its last borrower is gone. A member as old as `pool_recycle` gets no new borrowers as soon
-/// as a younger one serves, and closes when its last one is gone; until then it serves on, so
-/// leases that are kept for long starve nobody. `max_overflow` is the room for members beside those
-/// that are still lent. The `on_checkout` and `on_checkin` hooks are called for a member when it
-/// begins to serve, not for every loan. [`Lease::detach`] takes only the borrower's clone; the
-/// member serves on.
+/// A caller waits only while no connection is open; after the first one the others are opened in
+/// the background. A member that fails its ping (sent in the background when the last answer is
+/// older than `pre_ping_idle`), that is discarded by a borrower or invalidated is not lent again,
+/// and closes when its last borrower is gone. A member as old as `pool_recycle` gets no new
+/// borrowers as soon as a younger one serves, and closes when its last borrower is gone; until then
+/// it serves on, so that long leases do not block new borrowers. `max_overflow` is the number of
+/// members that may be open beside those that are still lent. The `on_checkout` and `on_checkin`
+/// hooks are called for a member when it begins to serve, not for every loan. [`Lease::detach`]
+/// takes only the borrower's clone; the member serves on.
 ///
 /// A loan longer than `leak_after` or `max_lease` is reported once. A connection that one borrower
 /// has had for longer than `max_lease` goes out of service when that borrower gives it back.
@@ -47,7 +47,7 @@ pub struct WeakSharedPool<M: Manager> {
     handle: Weak<Alive<M>>,
 }
 
-/// That somebody holds the pool. Dropped with the last handle.
+/// Ends the pool when it is dropped with the last handle.
 struct Alive<M: Manager> {
     core: Arc<Core<M>>,
 }
@@ -93,28 +93,28 @@ where
         try_acquire(&self.handle.core, Request::here())
     }
 
-    /// The manager that opens the connections.
+    /// Returns the manager that opens the connections.
     pub fn manager(&self) -> &M {
         self.handle.core.multiplexer.pool().manager()
     }
 
-    /// The name of the pool.
+    /// Returns the name of the pool.
     pub fn name(&self) -> &str {
         self.handle.core.multiplexer.pool().name()
     }
 
-    /// A handle that does not keep the pool alive.
+    /// Returns a handle that does not keep the pool alive.
     pub fn downgrade(&self) -> WeakSharedPool<M> {
         WeakSharedPool { handle: Arc::downgrade(&self.handle) }
     }
 
-    /// How the pool is doing. A connection that at least one borrower has counts as in use, any
+    /// Returns the pool's counts. A connection that at least one borrower has counts as in use, any
     /// other as idle; the totals of acquires are those of the borrowers.
     pub fn status(&self) -> Status {
         self.handle.core.multiplexer.pool().status()
     }
 
-    /// Who has a clone, and for how long: the oldest first.
+    /// Returns who has a clone, and for how long: the oldest first.
     pub fn holders(&self) -> Vec<Holder> {
         self.handle.core.multiplexer.pool().holders()
     }
@@ -127,10 +127,10 @@ where
         self.handle.core.retire_unfit();
     }
 
-    /// Has so many acquires in a row get the same connection, before it is the turn of the next.
-    /// Default 1, which spreads them. More of them suit a server that is no faster for having
-    /// several connections: what is asked for together then travels together, in fewer and larger
-    /// writes. 0 is taken for 1.
+    /// Sets how many acquires in a row get the same connection before the next one is used. Default
+    /// 1, which spreads them. A larger number suits a server that is no faster with several
+    /// connections: commands sent at the same time then share fewer and larger writes. 0 counts as
+    /// 1.
     pub fn set_acquires_per_turn(&self, acquires: u32) {
         self.handle.core.members.lock().acquires_per_turn = acquires;
     }
@@ -175,7 +175,7 @@ impl<M: Manager> WeakSharedPool<M>
 where
     M::Connection: Clone + Sync,
 {
-    /// The pool, if somebody holds it still.
+    /// Returns the pool, unless its last handle was dropped.
     pub fn upgrade(&self) -> Option<SharedPool<M>> {
         self.handle.upgrade().map(|handle| SharedPool { handle })
     }

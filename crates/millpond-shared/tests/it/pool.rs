@@ -1,16 +1,10 @@
 //! `SharedPool`: multiplexed connections, cloned for everybody who asks and handed out in turn.
 
-use crate::support::{Link, Links, Server, ms, pool_of, quiet, secs, timed, warm};
-use millpond_core::{
-    CloseReason, ConnectInfo, Event, EventContext, Invalidate, Lease, Limits, Manager, Pool,
-    PoolError, PoolExt,
-};
-use millpond_shared::SharedPool;
-use millpond_testkit::{ByHand, Trace, poll_n};
-use std::io;
+use crate::support::{Link, ms, pool_of, quiet, secs, timed, warm};
+use millpond_core::{CloseReason, Invalidate, Lease, Pool, PoolError, PoolExt};
+use millpond_testkit::poll_n;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::Poll;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::time::sleep;
 
@@ -146,48 +140,6 @@ async fn it_stands_behind_dyn_pool_like_any_other() {
     assert!(pool.close().await.is_clean());
 }
 
-fn home() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
-}
-
-fn rt() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
-}
-
-#[test]
-fn what_an_ended_runtime_had_opened_is_not_lent() {
-    let (pool, _, _) = pool_of(1, |builder| builder);
-    let first = rt();
-    assert_eq!(first.block_on(pool.acquire()).unwrap().0, 1);
-    drop(first);
-    assert_eq!(rt().block_on(pool.acquire()).unwrap().0, 2);
-}
-
-#[test]
-fn a_waiter_on_a_living_runtime_is_served_after_the_home_has_ended() {
-    let (home, server) = (home(), Arc::new(Server { takes: ms(300), ..Server::default() }));
-    let pool = SharedPool::builder(Links(Arc::clone(&server))).pool_size(1).pool_timeout(secs(60));
-    let pool = pool.runtime(home.handle().clone()).build().unwrap();
-    rt().block_on(async {
-        let waiter = tokio::spawn(pool.acquire());
-        while server.connects.load(Ordering::Relaxed) == 0 {
-            tokio::task::yield_now().await;
-        }
-        std::thread::spawn(move || drop(home)).join().unwrap();
-        assert!(waiter.await.unwrap().is_ok());
-    });
-}
-
-#[test]
-fn with_a_handle_given_to_the_builder_anybody_can_acquire() {
-    let home = home();
-    let pool =
-        SharedPool::builder(Links(Arc::default())).runtime(home.handle().clone()).build().unwrap();
-    assert!(ByHand::new(pool.acquire()).poll().is_pending());
-    drop(rt().block_on(pool.acquire()).unwrap());
-    assert!(matches!(ByHand::new(pool.acquire()).poll(), Poll::Ready(Ok(_))));
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_failover_retires_every_member() {
     let (pool, server, _) = pool_of(2, |builder| builder);
@@ -214,7 +166,7 @@ async fn a_member_is_no_leak() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_text_says_that_the_cap_is_the_reason() {
+async fn the_error_names_the_limit_as_the_reason() {
     let (pool, _, _) = pool_of(1, |builder| builder.max_overflow(0).pool_timeout(secs(1)));
     warm(&pool, 1).await;
     let _held = pool.acquire().await.unwrap();
@@ -237,83 +189,6 @@ async fn a_pool_that_is_gone_opens_nothing() {
     assert!(server.connects.load(Ordering::Relaxed) <= 1);
 }
 
-/// Panics when it is cloned, so many times.
-#[derive(Debug)]
-struct Brittle(Arc<AtomicUsize>);
-
-impl Clone for Brittle {
-    fn clone(&self) -> Self {
-        let left =
-            self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
-        assert!(left.is_err(), "brittle");
-        Self(Arc::clone(&self.0))
-    }
-}
-
-struct Glass(Arc<AtomicUsize>);
-
-impl Manager for Glass {
-    type Connection = Brittle;
-    type Error = io::Error;
-    async fn connect(&self, _: &ConnectInfo) -> io::Result<Brittle> {
-        Ok(Brittle(Arc::clone(&self.0)))
-    }
-    async fn ping(&self, _: &mut Brittle) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_clone_that_panics_costs_one_connection_at_most() {
-    let (brittle, trace) = (Arc::new(AtomicUsize::new(0)), Trace::new());
-    let pool = SharedPool::builder(Glass(Arc::clone(&brittle)))
-        .pool_size(1)
-        .observer(trace.clone())
-        .build()
-        .unwrap();
-    drop(pool.acquire().await.unwrap());
-    brittle.store(1, Ordering::Relaxed);
-    let (result, took) = timed(pool.acquire()).await;
-    assert!(result.is_ok() && took < ms(10), "{:?} after {took:?}", result.map(drop));
-    quiet().await;
-    assert_eq!(
-        (trace.count("panicked clone"), trace.count("closed panicked #1")),
-        (1, 1),
-        "{:?}",
-        trace.lines()
-    );
-}
-
-#[tokio::test(start_paused = true)]
-async fn connections_that_cannot_be_cloned_are_an_error_and_no_endless_row_of_connects() {
-    let pool = SharedPool::builder(Glass(Arc::new(AtomicUsize::new(usize::MAX))))
-        .pool_size(1)
-        .build()
-        .unwrap();
-    let text = pool.acquire().await.map(drop).unwrap_err().to_string();
-    assert!(text.contains("cloning a connection panicked: brittle (3 failed in a row)"), "{text}");
-    quiet().await;
-    assert_eq!((pool.status().totals.created, pool.holders().len()), (3, 0));
-}
-
-#[test]
-fn the_cost_of_a_clone_does_not_grow_with_the_clones_that_are_out() {
-    let runtime = rt();
-    let cost = |lent: usize| {
-        let (pool, _, _) = pool_of(1, |builder| builder);
-        drop(runtime.block_on(pool.acquire()).unwrap());
-        let _out: Vec<_> = (0..lent).map(|_| pool.try_acquire().unwrap()).collect();
-        let thousand = |_| {
-            let start = std::time::Instant::now();
-            (0..1_000).for_each(|_| drop(pool.try_acquire().unwrap()));
-            start.elapsed()
-        };
-        // The shortest of ten: whatever else the machine does comes on top.
-        (0..10).map(thousand).min().unwrap()
-    };
-    assert!(cost(20_000) < cost(100) * 10, "a clone costs the more, the more are out");
-}
-
 #[tokio::test(start_paused = true)]
 async fn who_waits_is_counted_and_max_waiters_holds() {
     let (pool, server, _) = pool_of(1, |builder| builder.max_waiters(2).pool_timeout(secs(2)));
@@ -327,38 +202,4 @@ async fn who_waits_is_counted_and_max_waiters_holds() {
             usize::from(matches!(waiter.await.unwrap(), Err(PoolError::TooManyWaiters { .. })));
     }
     assert_eq!((refused, pool.status().waiting), (8, 0));
-}
-
-#[test]
-fn a_home_that_ends_between_two_looks_leaves_the_pool_able_to_open() {
-    let home = home();
-    let ends = Arc::new(AtomicBool::new(false));
-    let (pool, ended) =
-        (SharedPool::builder(Links(Arc::default())).pool_size(1), Arc::clone(&ends));
-    let pool = pool
-        .limits(Limits::Off)
-        .pool_recycle(ms(100))
-        .recycle_jitter(0)
-        .runtime(home.handle().clone());
-    let home = std::sync::Mutex::new(Some(home));
-    // The member that is too old goes in the middle of an acquire, and the home with it.
-    let pool = pool.observer(move |event: &Event, _: &EventContext<'_>| {
-        if let Event::Returned { .. } = event
-            && ended.load(Ordering::SeqCst)
-            && let Some(home) = home.lock().unwrap().take()
-        {
-            std::thread::spawn(move || drop(home)).join().unwrap();
-        }
-    });
-    let pool = pool.pool_timeout(secs(60)).build().unwrap();
-    rt().block_on(async {
-        let old = pool.acquire().await.unwrap();
-        while Lease::info(&old).age < ms(100) {
-            tokio::task::yield_now().await;
-        }
-        drop(old);
-        ends.store(true, Ordering::SeqCst);
-        assert_eq!(pool.acquire().await.unwrap().0, 2);
-        assert_eq!(pool.status().waiting, 0);
-    });
 }

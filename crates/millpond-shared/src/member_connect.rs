@@ -1,22 +1,23 @@
-//! One more member, opened behind the borrowers' backs.
+//! Opens one more member in the background.
 
 use crate::members::{Core, Members, SharedMember};
 use millpond_core::{CloseReason, Handle, Manager, Member, PoolError};
 use std::sync::{Arc, Weak};
 
-/// That one more member is being opened. Does not keep the pool alive: nothing is opened for
-/// nobody.
-pub(crate) struct Opening<M: Manager> {
+/// Opens one more member. Holds the pool weakly, so that no connection is opened after the last
+/// handle is dropped.
+pub(crate) struct MemberConnect<M: Manager> {
     core: Weak<Core<M>>,
-    /// Why nothing came of it, if waiting longer is of no use.
+    /// Why it failed, if waiting longer would not help.
     failure: Option<PoolError>,
 }
 
-impl<M: Manager> Opening<M>
+impl<M: Manager> MemberConnect<M>
 where
     M::Connection: Clone + Sync,
 {
-    /// Whether one more member is to be opened, and where. One is opened at a time.
+    /// Returns a connect, and the runtime to run it on, if there are too few members. One is opened
+    /// at a time.
     pub(crate) fn begin(core: &Arc<Core<M>>, members: &mut Members<M>) -> Option<(Handle, Self)> {
         if members.opening || members.serving.len() >= core.size {
             return None;
@@ -33,7 +34,7 @@ where
         let outcome = opening.await;
         let Some(core) = self.core.upgrade() else { return };
         match outcome {
-            Ok(member) => put_into_service(&core, member),
+            Ok(member) => add_member(&core, member),
             // It began before those who wait now came, so its deadline is not theirs.
             Err(error) if error.is_timeout() => {}
             Err(error) => self.failure = Some(error),
@@ -41,14 +42,14 @@ where
     }
 }
 
-fn put_into_service<M: Manager>(core: &Arc<Core<M>>, member: Member<M>) {
+fn add_member<M: Manager>(core: &Arc<Core<M>>, member: Member<M>) {
     let member = Arc::new(SharedMember { core: Arc::clone(core), member });
     let late = {
         let mut members = core.members.lock();
         members.serving.push(member);
         // The pool may have been closed, or the new member outdated, since it was lent.
         if members.closed {
-            members.dismiss_all(CloseReason::PoolClosed)
+            members.remove_all(CloseReason::PoolClosed)
         } else {
             members.retire(Member::unfit)
         }
@@ -56,7 +57,7 @@ fn put_into_service<M: Manager>(core: &Arc<Core<M>>, member: Member<M>) {
     drop(late);
 }
 
-impl<M: Manager> Drop for Opening<M> {
+impl<M: Manager> Drop for MemberConnect<M> {
     fn drop(&mut self) {
         if let Some(core) = self.core.upgrade() {
             core.members.lock().opening = false;
