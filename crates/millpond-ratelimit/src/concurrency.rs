@@ -82,11 +82,11 @@ const RELEASE: &str = "return redis.call('ZREM', KEYS[1], ARGV[1])";
 /// ```
 #[derive(Debug, Clone)]
 pub struct ConcurrencyLimiter {
-    inside: Arc<Inside>,
+    shared: Arc<Shared>,
 }
 
 #[derive(Debug)]
-struct Inside {
+struct Shared {
     storage: CentralizedStateStorage,
     name: String,
     max: u32,
@@ -142,7 +142,7 @@ impl ConcurrencyLimiter {
         let [take, renew] = [TAKE, RENEW].map(|script| Script::new([CLOCK, script].concat()));
         let release = Script::new(RELEASE);
         let (storage, name) = (storage.clone(), name.to_owned());
-        Ok(Self { inside: Arc::new(Inside { storage, name, max, expiry, take, renew, release }) })
+        Ok(Self { shared: Arc::new(Shared { storage, name, max, expiry, take, renew, release }) })
     }
 
     /// Requests a lease.
@@ -160,7 +160,7 @@ impl ConcurrencyLimiter {
     /// If the future is dropped inside a runtime, a task releases the lease if it was granted;
     /// otherwise it expires.
     pub async fn enter(&self, subject: &str) -> Result<Admission, RateLimitError> {
-        let Inside { storage, name, max, expiry, take, .. } = &*self.inside;
+        let Shared { storage, name, max, expiry, take, .. } = &*self.shared;
         let key = storage.key(Kind::Concurrency, subject, name);
         let lease =
             format!("{:016x}{:016x}:{}", fastrand::u64(..), fastrand::u64(..), micros(*expiry));
@@ -222,7 +222,7 @@ impl ConcurrencyLease {
     ///
     /// If the future is dropped, the lease may have been renewed.
     pub async fn renew(&self) -> Result<bool, RateLimitError> {
-        let Inside { storage, expiry, renew, .. } = &*self.limiter.inside;
+        let Shared { storage, expiry, renew, .. } = &*self.limiter.shared;
         if self.in_redis == InRedis::No {
             return Ok(true);
         }
@@ -248,7 +248,7 @@ impl ConcurrencyLease {
         if self.in_redis == InRedis::No {
             return Ok(());
         }
-        let storage = &self.limiter.inside.storage;
+        let storage = &self.limiter.shared.storage;
         let removal = self.removal();
         let is_gone = match storage.ask_anyway(self.removing().run::<u32>(storage.pool())).await {
             Ok(Asked::Answered(removed)) => removed > 0 || self.in_redis == InRedis::Yes,
@@ -265,11 +265,11 @@ impl ConcurrencyLease {
     }
 
     fn removing(&self) -> ScriptCall {
-        self.limiter.inside.release.call([&self.key], [&self.lease])
+        self.limiter.shared.release.call([&self.key], [&self.lease])
     }
 
     fn removal(&self) -> Removal {
-        let Inside { storage, expiry, .. } = &*self.limiter.inside;
+        let Shared { storage, expiry, .. } = &*self.limiter.shared;
         Removal::new(storage, &self.key, self.removing(), *expiry)
     }
 }

@@ -54,16 +54,16 @@ impl LimitOutcome {
     pub(crate) fn of(name: &str, limit: Limit, verdict: Verdict, cost: u32) -> Self {
         let Verdict { fits, ahead } = verdict;
         let (interval, tolerance) = (limit.interval(), limit.tolerance());
-        let wait = ahead.plus(interval.times(cost)).less(tolerance);
+        let wait = ahead.saturating_add(interval.times(cost)).saturating_sub(tolerance);
         Self {
             name: name.to_owned(),
             limit,
             allowed: fits,
-            remaining: tolerance.less(ahead).over(interval),
+            remaining: tolerance.saturating_sub(ahead).div(interval),
             retry_after: (!fits).then(|| wait.duration()),
             // Minus the rounding of each request's share, or 60 per second would take 1.000001 s to
             // refill.
-            reset_after: ahead.less(Span(u128::from(limit.burst_size()))).duration(),
+            reset_after: ahead.saturating_sub(Span(u128::from(limit.burst_size()))).duration(),
         }
     }
 }

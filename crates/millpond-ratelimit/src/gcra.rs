@@ -22,23 +22,23 @@ pub(crate) struct Verdict {
 
 /// The state of a key before and after a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Look {
+pub(crate) struct Evaluation {
     /// How far ahead of now the key is.
     pub(crate) ahead: Span,
     /// How far it would be after the request.
-    pub(crate) then: Span,
+    pub(crate) after: Span,
     pub(crate) fits: bool,
     /// The key is further ahead than the limit allows, and must be written back in any case.
-    pub(crate) astray: bool,
+    pub(crate) write_back: bool,
 }
 
 /// Computes whether a request of this cost fits a limit.
-pub(crate) fn look(limit: &Limit, stored: Option<Span>, cost: u32, now: Span) -> Look {
+pub(crate) fn evaluate(limit: &Limit, stored: Option<Span>, cost: u32, now: Span) -> Evaluation {
     let tolerance = limit.tolerance();
-    let stored_ahead = stored.unwrap_or_default().less(now);
+    let stored_ahead = stored.unwrap_or_default().saturating_sub(now);
     let ahead = stored_ahead.min(tolerance);
-    let then = ahead.plus(limit.interval().times(cost));
-    Look { ahead, then, fits: then <= tolerance, astray: stored_ahead > tolerance }
+    let after = ahead.saturating_add(limit.interval().times(cost));
+    Evaluation { ahead, after, fits: after <= tolerance, write_back: stored_ahead > tolerance }
 }
 
 #[cfg(test)]
@@ -59,9 +59,9 @@ mod tests {
             } else {
                 random.u64(0..=step)
             };
-            let look = look(limit, stored, 1, Span::micros(now));
-            if look.fits {
-                stored = Some(Span::micros(now).plus(look.then));
+            let evaluation = evaluate(limit, stored, 1, Span::micros(now));
+            if evaluation.fits {
+                stored = Some(Span::micros(now).saturating_add(evaluation.after));
                 admitted.push(now);
             }
         }
@@ -97,9 +97,9 @@ mod tests {
             let limit = Limit::per_second(count).unwrap().burst(1).unwrap();
             let (mut stored, mut now) = (None, 1_764_000_000_000_000);
             for _ in 0..1000 {
-                let look = look(&limit, stored, 1, Span::micros(now));
-                assert!(look.fits);
-                stored = Some(Span::micros(now).plus(look.then));
+                let evaluation = evaluate(&limit, stored, 1, Span::micros(now));
+                assert!(evaluation.fits);
+                stored = Some(Span::micros(now).saturating_add(evaluation.after));
                 now += limit.interval().duration().as_micros() as u64;
             }
         }
@@ -110,8 +110,8 @@ mod tests {
         let limit = Limit::per_second(10).unwrap();
         let later = Span::micros(1_764_000_000_000_000);
         let now = Span::micros(1_763_000_000_000_000);
-        let look = look(&limit, Some(later), 1, now);
-        assert!(!look.fits && look.astray);
-        assert_eq!(look.ahead.duration(), Duration::from_secs(1));
+        let evaluation = evaluate(&limit, Some(later), 1, now);
+        assert!(!evaluation.fits && evaluation.write_back);
+        assert_eq!(evaluation.ahead.duration(), Duration::from_secs(1));
     }
 }

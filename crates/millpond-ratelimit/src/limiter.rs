@@ -76,7 +76,7 @@ impl RateLimiter {
     /// # Errors
     ///
     /// [`RateLimitError::Setting`] if there is no limit of this name.
-    pub fn with(mut self, name: &str, limit: Limit) -> Result<Self, RateLimitError> {
+    pub fn replace_limit(mut self, name: &str, limit: Limit) -> Result<Self, RateLimitError> {
         match self
             .names
             .iter()

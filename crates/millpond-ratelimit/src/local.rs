@@ -1,6 +1,6 @@
 //! The limits of one process, used while Redis is down: bounded, and in memory only.
 
-use crate::gcra::{Look, Verdict, look};
+use crate::gcra::{Evaluation, Verdict, evaluate};
 use crate::limit::Limit;
 use crate::span::Span;
 use std::collections::HashMap;
@@ -35,22 +35,22 @@ impl Local {
             .zip(names)
             .map(|(key, name)| self.bucket(&mut stored, key, name, now))
             .collect();
-        let looks: Vec<Look> = keys
+        let evaluations: Vec<Evaluation> = keys
             .iter()
             .zip(limits)
-            .map(|(key, limit)| look(limit, stored.get(key).copied(), cost, now))
+            .map(|(key, limit)| evaluate(limit, stored.get(key).copied(), cost, now))
             .collect();
-        let all = looks.iter().all(|look| look.fits);
-        for (key, look) in keys.into_iter().zip(&looks) {
+        let all = evaluations.iter().all(|evaluation| evaluation.fits);
+        for (key, evaluation) in keys.into_iter().zip(&evaluations) {
             if all && cost > 0 {
-                stored.insert(key, now.plus(look.then));
+                stored.insert(key, now.saturating_add(evaluation.after));
             }
         }
-        let verdict = |look: &Look| Verdict {
-            fits: look.fits,
-            ahead: if all { look.then } else { look.ahead },
+        let verdict = |evaluation: &Evaluation| Verdict {
+            fits: evaluation.fits,
+            ahead: if all { evaluation.after } else { evaluation.ahead },
         };
-        looks.iter().map(verdict).collect()
+        evaluations.iter().map(verdict).collect()
     }
 
     /// Returns the name under which a key is kept: its own while there is room, else one that all
@@ -107,6 +107,6 @@ mod tests {
             assert!(!verdicts[0].fits && verdicts[1].fits);
         }
         let ahead = local.decide(&keys, &keys, &limits, 0)[1].ahead;
-        assert_eq!(limits[1].tolerance().less(ahead).over(limits[1].interval()), 9);
+        assert_eq!(limits[1].tolerance().saturating_sub(ahead).div(limits[1].interval()), 9);
     }
 }

@@ -20,11 +20,11 @@ local slack = 1
 /// until then, rounded up to the next millisecond plus one, since Redis counts from the start of
 /// the present millisecond.
 const DECIDE: &str = "
-local answer, looks, all = {}, {}, true
+local answer, evaluations, all = {}, {}, true
 for i, key in ipairs(KEYS) do
   local cost, cost_part = tonumber(ARGV[4 * i - 3]), tonumber(ARGV[4 * i - 2])
   local most, most_part = tonumber(ARGV[4 * i - 1]), tonumber(ARGV[4 * i])
-  local ahead, part, astray = 0, 0, false
+  local ahead, part, write_back = 0, 0, false
   local stored = redis.call('GET', key)
   if stored then
     local at, at_part = string.match(stored, '^(%d+):(%d+)$')
@@ -36,7 +36,7 @@ for i, key in ipairs(KEYS) do
       ahead, part = at - now, at_part
     end
     if ahead > most or (ahead == most and part > most_part) then
-      ahead, part, astray = most, most_part, true
+      ahead, part, write_back = most, most_part, true
     end
   end
   local after, after_part = ahead + cost, part + cost_part
@@ -45,17 +45,17 @@ for i, key in ipairs(KEYS) do
   end
   local fits = after < most or (after == most and after_part <= most_part)
   all = all and fits
-  looks[i] = {ahead, part, after, after_part, fits, astray}
+  evaluations[i] = {ahead, part, after, after_part, fits, write_back}
 end
 for i, key in ipairs(KEYS) do
-  local ahead, part, after, after_part, fits, astray = unpack(looks[i])
+  local ahead, part, after, after_part, fits, write_back = unpack(evaluations[i])
   if all then
     if after > ahead or after_part > part then
-      astray = true
+      write_back = true
     end
     ahead, part = after, after_part
   end
-  if astray then
+  if write_back then
     local value = string.format('%.0f:%.0f', now + ahead, part)
     redis.call('SET', key, value, 'PX', string.format('%.0f', math.ceil((ahead + 1) / 1000) + \
     slack))

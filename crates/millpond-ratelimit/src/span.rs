@@ -31,17 +31,17 @@ impl Span {
         Self(self.0 * u128::from(count))
     }
 
-    pub(crate) fn plus(self, other: Self) -> Self {
+    pub(crate) fn saturating_add(self, other: Self) -> Self {
         Self(self.0.saturating_add(other.0))
     }
 
     /// Zero if the other is longer.
-    pub(crate) fn less(self, other: Self) -> Self {
+    pub(crate) fn saturating_sub(self, other: Self) -> Self {
         Self(self.0.saturating_sub(other.0))
     }
 
     /// How many times the other fits into this one.
-    pub(crate) fn over(self, other: Self) -> u32 {
+    pub(crate) fn div(self, other: Self) -> u32 {
         u32::try_from(self.0 / other.0.max(1)).unwrap_or(u32::MAX)
     }
 

@@ -41,11 +41,11 @@ const TIMEOUT_HIGH: Duration = Duration::from_secs(60);
 /// ```
 #[derive(Clone)]
 pub struct CentralizedStateStorage {
-    inside: Arc<Inside>,
+    shared: Arc<Shared>,
 }
 
 /// State that the clones share.
-struct Inside {
+struct Shared {
     pool: SharedRedisPool,
     prefix: String,
     timeout: Duration,
@@ -152,8 +152,8 @@ impl StorageOptions {
         let (prefix, timeout, on_outage) = (self.prefix, self.timeout, self.on_outage);
         let keys_max = if let OnOutage::Local { keys } = on_outage { keys } else { 0 };
         let (breaker, local) = (Breaker::default(), Local::new(keys_max));
-        let inside = Inside { pool, prefix, timeout, on_outage, breaker, local };
-        Ok(CentralizedStateStorage { inside: Arc::new(inside) })
+        let shared = Shared { pool, prefix, timeout, on_outage, breaker, local };
+        Ok(CentralizedStateStorage { shared: Arc::new(shared) })
     }
 
     fn check(&self) -> Result<(), RateLimitError> {
@@ -226,7 +226,7 @@ pub(crate) fn is_word(text: &str) -> bool {
 impl CentralizedStateStorage {
     /// Returns the pool of the storage.
     pub fn pool(&self) -> &SharedRedisPool {
-        &self.inside.pool
+        &self.shared.pool
     }
 
     /// The key of a subject's limit. It begins with the prefix, so that an ACL can allow it.
@@ -237,15 +237,15 @@ impl CentralizedStateStorage {
             Kind::Rate => "rate",
             Kind::Concurrency => "concurrency",
         };
-        format!("{}:{kind}:{{:{subject}}}:{name}", self.inside.prefix)
+        format!("{}:{kind}:{{:{subject}}}:{name}", self.shared.prefix)
     }
 
     pub(crate) fn on_outage(&self) -> OnOutage {
-        self.inside.on_outage
+        self.shared.on_outage
     }
 
     pub(crate) fn local(&self) -> &Local {
-        &self.inside.local
+        &self.shared.local
     }
 
     /// Runs a script about `key` unless Redis, or the node that owns the key, is known to be down.
@@ -258,7 +258,7 @@ impl CentralizedStateStorage {
         key: &str,
         question: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<Asked<T>, RateLimitError> {
-        let Inside { breaker, pool, .. } = &*self.inside;
+        let Shared { breaker, pool, .. } = &*self.shared;
         match breaker.call(pool, key, self.in_time(question)).await {
             Some(outcome) => Asked::of(outcome),
             None => Ok(Asked::NotExecuted),
@@ -281,7 +281,7 @@ impl CentralizedStateStorage {
         &self,
         question: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, RedisError> {
-        let limit = self.inside.timeout;
+        let limit = self.shared.timeout;
         tokio::time::timeout(limit, question)
             .await
             .unwrap_or_else(|_| Err(RedisError::TimedOut { command: "the script".into(), limit }))
@@ -289,18 +289,18 @@ impl CentralizedStateStorage {
 
     /// A handle that does not keep the storage alive.
     pub(crate) fn downgrade(&self) -> WeakStorage {
-        WeakStorage(Arc::downgrade(&self.inside))
+        WeakStorage(Arc::downgrade(&self.shared))
     }
 }
 
 /// A handle that does not keep a [`CentralizedStateStorage`] alive.
 #[derive(Clone)]
-pub(crate) struct WeakStorage(Weak<Inside>);
+pub(crate) struct WeakStorage(Weak<Shared>);
 
 impl WeakStorage {
     /// The storage, if somebody still holds it.
     pub(crate) fn upgrade(&self) -> Option<CentralizedStateStorage> {
-        self.0.upgrade().map(|inside| CentralizedStateStorage { inside })
+        self.0.upgrade().map(|shared| CentralizedStateStorage { shared })
     }
 }
 
@@ -327,7 +327,7 @@ impl<T> Asked<T> {
 
 impl fmt::Debug for CentralizedStateStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inside { pool, prefix, timeout, on_outage, .. } = &*self.inside;
+        let Shared { pool, prefix, timeout, on_outage, .. } = &*self.shared;
         f.debug_struct("CentralizedStateStorage")
             .field("pool", pool)
             .field("prefix", prefix)

@@ -1,7 +1,7 @@
 //! The script on a real server, by a clock of our own, held against the same algorithm in Rust.
 
 use super::*;
-use crate::gcra::look;
+use crate::gcra::evaluate;
 use millpond_redis::{Command, RedisError, SharedRedisPool, SharedRedisPoolOptions};
 use std::collections::HashMap;
 use std::time::Duration;
@@ -47,22 +47,25 @@ fn expected(
     cost: u32,
     now: Span,
 ) -> Vec<Verdict> {
-    let looks: Vec<_> = limits
+    let evaluations: Vec<_> = limits
         .iter()
         .enumerate()
-        .map(|(n, limit)| look(limit, stored.get(&n).copied(), cost, now))
+        .map(|(n, limit)| evaluate(limit, stored.get(&n).copied(), cost, now))
         .collect();
-    let all = looks.iter().all(|look| look.fits);
-    for (n, look) in looks.iter().enumerate() {
+    let all = evaluations.iter().all(|evaluation| evaluation.fits);
+    for (n, evaluation) in evaluations.iter().enumerate() {
         if all && cost > 0 {
-            stored.insert(n, now.plus(look.then));
-        } else if look.astray {
-            stored.insert(n, now.plus(look.ahead));
+            stored.insert(n, now.saturating_add(evaluation.after));
+        } else if evaluation.write_back {
+            stored.insert(n, now.saturating_add(evaluation.ahead));
         }
     }
-    looks
+    evaluations
         .iter()
-        .map(|look| Verdict { fits: look.fits, ahead: if all { look.then } else { look.ahead } })
+        .map(|evaluation| Verdict {
+            fits: evaluation.fits,
+            ahead: if all { evaluation.after } else { evaluation.ahead },
+        })
         .collect()
 }
 

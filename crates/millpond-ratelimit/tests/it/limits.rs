@@ -119,11 +119,11 @@ async fn limits_may_change_on_the_fly() {
         let who = subject("change");
         assert_eq!(wide.check_n(&who, 100).await.unwrap().remaining(), 0);
         // Narrower: what was used up counts as a full burst at most.
-        let narrow = wide.clone().with("limit", Limit::per_second(10).unwrap()).unwrap();
+        let narrow = wide.clone().replace_limit("limit", Limit::per_second(10).unwrap()).unwrap();
         let wait = narrow.check(&who).await.unwrap().retry_after().unwrap();
         assert!(wait <= Duration::from_millis(100), "{wait:?}");
         // Wider: the room is there at once.
-        let wider = wide.with("limit", Limit::new(1000, MINUTE).unwrap()).unwrap();
+        let wider = wide.replace_limit("limit", Limit::new(1000, MINUTE).unwrap()).unwrap();
         assert!(wider.check_n(&who, 900).await.unwrap().allowed);
     }
 }

@@ -80,6 +80,6 @@ fn a_name_that_cannot_be_part_of_a_key_is_refused() {
     assert!(RateLimiter::new(&storage, "", limit).is_err());
     let limiter = RateLimiter::new(&storage, "a", limit).unwrap();
     assert!(limiter.clone().and("a", limit).is_err());
-    assert!(limiter.with("b", limit).is_err());
+    assert!(limiter.replace_limit("b", limit).is_err());
     assert!(ConcurrencyLimiter::new(&storage, "a", 0, Duration::from_secs(1)).is_err());
 }
