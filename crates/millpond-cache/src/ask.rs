@@ -1,7 +1,7 @@
 //! Sends commands to Redis: within the time limit, not while Redis is known to be down, and with a
 //! fallback when it does not answer.
 
-use crate::cache::{Inside, RedisCache};
+use crate::cache::{RedisCache, Shared};
 use crate::codec::Codec;
 use crate::error::CacheError;
 use crate::event::CacheEvent;
@@ -29,7 +29,7 @@ impl<C: Codec> RedisCache<C> {
     where
         Q: Future<Output = Result<T, RedisError>>,
     {
-        let limit = self.inside.settings.timeout;
+        let limit = self.shared.settings.timeout;
         let until = Instant::now() + limit;
         for attempt in 1.. {
             let left = until.saturating_duration_since(Instant::now());
@@ -78,7 +78,7 @@ impl<C: Codec> RedisCache<C> {
     where
         Q: Future<Output = Result<T, RedisError>>,
     {
-        let Inside { breaker, settings, pool, .. } = &*self.inside;
+        let Shared { breaker, settings, pool, .. } = &*self.shared;
         let question = self.in_time(attempts, question);
         if settings.on_outage == OnOutage::Closed {
             return Ok(Some(question.await?));
@@ -89,7 +89,7 @@ impl<C: Codec> RedisCache<C> {
                 Err(CacheError::Redis(error))
             }
             without => {
-                self.tell(&CacheEvent::Bypassed { error: without.and_then(Result::err) });
+                self.emit(&CacheEvent::Bypassed { error: without.and_then(Result::err) });
                 Ok(None)
             }
         }

@@ -3,7 +3,7 @@
 use crate::cache::RedisCache;
 use crate::codec::{Codec, Json};
 use crate::error::CacheError;
-use crate::event::{CacheObserver, News};
+use crate::event::{CacheObserver, EventSink};
 use crate::outage::OnOutage;
 use crate::settings::{CHOOSE, Settings, WORD, is_word};
 use millpond_redis::{Limits, Observer, RedisConnectOptions, SharedRedisPoolOptions};
@@ -34,28 +34,28 @@ const ACQUIRE_MIN: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 #[must_use = "call connect or connect_lazy"]
 pub struct CacheBuilder<C = Json> {
-    place: Vec<Result<RedisConnectOptions, String>>,
+    servers: Vec<Result<RedisConnectOptions, String>>,
     max_connections: u32,
     limits: Limits,
     pool: SharedRedisPoolOptions,
     codec: C,
     namespace: String,
     settings: Settings,
-    news: News,
+    events: EventSink,
 }
 
 impl RedisCache {
     /// Starts to build a cache.
     pub fn builder() -> CacheBuilder {
         CacheBuilder {
-            place: Vec::new(),
+            servers: Vec::new(),
             max_connections: 50,
             limits: Limits::On,
             pool: SharedRedisPoolOptions::new().name("cache"),
             codec: Json,
             namespace: "default".to_owned(),
             settings: Settings::default(),
-            news: News::default(),
+            events: EventSink::default(),
         }
     }
 }
@@ -64,7 +64,7 @@ impl<C: Codec> CacheBuilder<C> {
     /// The URL of Redis, in the forms that
     /// [`RedisPoolOptions::connect`](millpond_redis::RedisPoolOptions::connect) takes.
     pub fn url(mut self, url: &str) -> Self {
-        self.place.push(url.parse().map_err(|error: millpond_redis::UrlError| error.to_string()));
+        self.servers.push(url.parse().map_err(|error: millpond_redis::UrlError| error.to_string()));
         self
     }
 
@@ -75,7 +75,7 @@ impl<C: Codec> CacheBuilder<C> {
 
     /// Typed connect options, instead of a URL.
     pub fn options(mut self, options: RedisConnectOptions) -> Self {
-        self.place.push(Ok(options));
+        self.servers.push(Ok(options));
         self
     }
 
@@ -101,8 +101,8 @@ impl<C: Codec> CacheBuilder<C> {
 
     /// Converts values to bytes and back. Default [`Json`].
     pub fn codec<D: Codec>(self, codec: D) -> CacheBuilder<D> {
-        let Self { place, max_connections, limits, pool, namespace, settings, news, .. } = self;
-        CacheBuilder { place, max_connections, limits, pool, codec, namespace, settings, news }
+        let Self { servers, max_connections, limits, pool, namespace, settings, events, .. } = self;
+        CacheBuilder { servers, max_connections, limits, pool, codec, namespace, settings, events }
     }
 
     /// The prefix of all keys in Redis, in every namespace. Default `cache`.
@@ -191,7 +191,7 @@ impl<C: Codec> CacheBuilder<C> {
 
     /// Adds an observer of the cache.
     pub fn observer(mut self, observer: impl CacheObserver) -> Self {
-        self.news.observers.push(Arc::new(observer));
+        self.events.observers.push(Arc::new(observer));
         self
     }
 
@@ -201,7 +201,8 @@ impl<C: Codec> CacheBuilder<C> {
     ///
     /// [`CacheError::Setting`], which lists every wrong setting.
     pub fn connect_lazy(self) -> Result<RedisCache<C>, CacheError> {
-        let Self { place, max_connections, limits, pool, codec, namespace, settings, news } = self;
+        let Self { servers, max_connections, limits, pool, codec, namespace, settings, events } =
+            self;
         let mut problems = settings.problems();
         let range = limits.max_connections();
         if !range.contains(&max_connections) {
@@ -213,7 +214,7 @@ impl<C: Codec> CacheBuilder<C> {
         if !is_word(&namespace) {
             problems.push(format!("namespace = {namespace:?} cannot be part of a key; {WORD}"));
         }
-        let options = match <[_; 1]>::try_from(place) {
+        let options = match <[_; 1]>::try_from(servers) {
             Ok([Ok(options)]) => Some(options),
             Ok([Err(error)]) => {
                 problems.insert(0, error);
@@ -244,7 +245,7 @@ impl<C: Codec> CacheBuilder<C> {
             .pool_timeout(settings.timeout.max(ACQUIRE_MIN))
             .connect_lazy_with(options)
             .map_err(|error| CacheError::Setting { reason: error.to_string() })?;
-        Ok(RedisCache::assemble(pool, codec, namespace, settings, news))
+        Ok(RedisCache::assemble(pool, codec, namespace, settings, events))
     }
 
     /// Builds the cache and opens a first connection, to see that Redis can be reached.

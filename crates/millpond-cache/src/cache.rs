@@ -1,11 +1,11 @@
 //! The cache: reads and writes typed values by key.
 
 use crate::codec::{Codec, Json};
-use crate::entry::{Entry, Look};
+use crate::entry::{Entry, Lookup};
 use crate::error::CacheError;
-use crate::event::{CacheEvent, CacheTotals, News};
-use crate::flight::Flights;
+use crate::event::{CacheEvent, CacheTotals, EventSink};
 use crate::settings::{CHOOSE, Settings, WORD, YEAR, is_word};
+use crate::single_flight::Flights;
 use millpond_core::SharedError;
 use millpond_redis::{Breaker, Bytes, Command, Script, SharedRedisPool};
 use serde::Serialize;
@@ -41,16 +41,16 @@ return sum
 /// # }
 /// ```
 pub struct RedisCache<C = Json> {
-    pub(crate) inside: Arc<Inside<C>>,
+    pub(crate) shared: Arc<Shared<C>>,
     pub(crate) namespace: Arc<str>,
 }
 
 /// State that clones and namespaces share.
-pub(crate) struct Inside<C> {
+pub(crate) struct Shared<C> {
     pub(crate) pool: SharedRedisPool,
     pub(crate) codec: C,
     pub(crate) settings: Settings,
-    pub(crate) news: News,
+    pub(crate) events: EventSink,
     pub(crate) flights: Arc<Flights>,
     pub(crate) loads: Semaphore,
     pub(crate) breaker: Breaker,
@@ -63,19 +63,19 @@ impl<C: Codec> RedisCache<C> {
         codec: C,
         namespace: String,
         settings: Settings,
-        news: News,
+        events: EventSink,
     ) -> Self {
-        let inside = Inside {
+        let shared = Shared {
             pool,
             codec,
-            news,
+            events,
             flights: Arc::default(),
             loads: Semaphore::new(settings.loads_max),
             breaker: Breaker::default(),
             incr: Script::new(INCR),
             settings,
         };
-        Self { inside: Arc::new(inside), namespace: namespace.into() }
+        Self { shared: Arc::new(shared), namespace: namespace.into() }
     }
 
     /// Opens another namespace of the same cache.
@@ -88,7 +88,7 @@ impl<C: Codec> RedisCache<C> {
             let reason = format!("namespace = {name:?} cannot be part of a key; {WORD}");
             return Err(CacheError::Setting { reason });
         }
-        Ok(Self { inside: Arc::clone(&self.inside), namespace: name.into() })
+        Ok(Self { shared: Arc::clone(&self.shared), namespace: name.into() })
     }
 
     /// Returns the value of a key. An expired value is not returned; only
@@ -102,7 +102,7 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// The future may be dropped at any point.
     pub async fn get<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, CacheError> {
-        Ok(self.found(self.look(&self.key(key)).await?))
+        Ok(self.found(self.read_entry(&self.key(key)).await?))
     }
 
     /// Returns the values of several keys, in their order. In a cluster the keys may be on any
@@ -121,8 +121,8 @@ impl<C: Codec> RedisCache<C> {
         keys: &[&str],
     ) -> Result<Vec<Option<T>>, CacheError> {
         let keys: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
-        let found = self.look_many(&keys).await?;
-        Ok(found.into_iter().map(|look| self.found(look)).collect())
+        let found = self.read_entries(&keys).await?;
+        Ok(found.into_iter().map(|lookup| self.found(lookup)).collect())
     }
 
     /// Stores a value for [`ttl`](crate::CacheBuilder::ttl).
@@ -135,7 +135,7 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// If the future is dropped the value may have been stored.
     pub async fn set<T: Serialize + ?Sized>(&self, key: &str, value: &T) -> Result<(), CacheError> {
-        self.set_with_ttl(key, value, self.inside.settings.ttl).await
+        self.set_with_ttl(key, value, self.shared.settings.ttl).await
     }
 
     /// Stores a value for `ttl` less the jitter. Less than 1 ms counts as 1 ms; at most 1 year.
@@ -158,7 +158,7 @@ impl<C: Codec> RedisCache<C> {
             return Err(CacheError::Setting { reason });
         }
         let (key, entry) = (self.key(key), Entry::Value(self.encode(value)?));
-        self.inside.flights.outdate(&key).await;
+        self.shared.flights.outdate(&key).await;
         self.store(&key, &entry, ttl).await
     }
 
@@ -176,7 +176,7 @@ impl<C: Codec> RedisCache<C> {
     pub async fn delete(&self, keys: &[&str]) -> Result<u64, CacheError> {
         let keys: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
         for key in &keys {
-            self.inside.flights.outdate(key).await;
+            self.shared.flights.outdate(key).await;
         }
         Ok(self.unlink(&keys).await?)
     }
@@ -192,7 +192,7 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// The future may be dropped at any point.
     pub async fn exists(&self, key: &str) -> Result<bool, CacheError> {
-        Ok(self.glance(&self.key(key)).await?.is_some())
+        Ok(self.remaining_ttl(&self.key(key)).await?.is_some())
     }
 
     /// Returns how long [`get`](Self::get) will still find a value. `None` if there is no value, or
@@ -206,7 +206,7 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// The future may be dropped at any point.
     pub async fn ttl(&self, key: &str) -> Result<Option<Duration>, CacheError> {
-        Ok(self.glance(&self.key(key)).await?.flatten())
+        Ok(self.remaining_ttl(&self.key(key)).await?.flatten())
     }
 
     /// Adds to a counter, which begins at 0 and lives for [`ttl`](crate::CacheBuilder::ttl).
@@ -220,12 +220,12 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// If the future is dropped, the amount may have been added.
     pub async fn incr(&self, key: &str, by: i64) -> Result<i64, CacheError> {
-        let settings = &self.inside.settings;
+        let settings = &self.shared.settings;
         // A counter is never reloaded, so it has no time in which it is stale.
         let life = settings.lifetime(settings.ttl).saturating_sub(settings.stale_millis());
         let key = self.key(key);
-        self.inside.flights.outdate(&key).await;
-        let call = self.inside.incr.call([key], [by.to_string(), life.to_string()]);
+        self.shared.flights.outdate(&key).await;
+        let call = self.shared.incr.call([key], [by.to_string(), life.to_string()]);
         Ok(self.in_time(1, |_| call.clone().run(self.pool())).await?)
     }
 
@@ -242,18 +242,18 @@ impl<C: Codec> RedisCache<C> {
     /// If the future is dropped, some keys have been removed.
     pub async fn clear(&self) -> Result<u64, CacheError> {
         let prefix = self.key("");
-        self.inside.flights.outdate_all(|loading| loading.starts_with(&prefix)).await;
+        self.shared.flights.outdate_all(|loading| loading.starts_with(&prefix)).await;
         Ok(self.unlink_all(&prefix).await?)
     }
 
     /// Counts of what has happened since the cache was built, in all namespaces.
     pub fn totals(&self) -> CacheTotals {
-        self.inside.news.totals()
+        self.shared.events.totals()
     }
 
     /// Returns the pool of the cache.
     pub fn pool(&self) -> &SharedRedisPool {
-        &self.inside.pool
+        &self.shared.pool
     }
 
     /// Closes the connections.
@@ -267,42 +267,42 @@ impl<C: Codec> RedisCache<C> {
 
     /// The full name of a key in Redis.
     pub(crate) fn key(&self, key: &str) -> String {
-        let Settings { prefix, version, .. } = &self.inside.settings;
+        let Settings { prefix, version, .. } = &self.shared.settings;
         format!("{prefix}:{}:v{version}:{key}", self.namespace)
     }
 
-    pub(crate) fn tell(&self, event: &CacheEvent) {
-        self.inside.news.tell(event, &self.namespace);
+    pub(crate) fn emit(&self, event: &CacheEvent) {
+        self.shared.events.emit(event, &self.namespace);
     }
 
     /// The key of the lock for loading a key. It never equals a user's key, where `v` and digits
     /// follow the namespace.
     pub(crate) fn lock_key(&self, key: &str) -> String {
-        let Settings { prefix, version, .. } = &self.inside.settings;
+        let Settings { prefix, version, .. } = &self.shared.settings;
         format!("{prefix}:{}:lock-v{version}:{key}", self.namespace)
     }
 
     /// Decodes what was found and reports it as an event.
-    fn found<T: DeserializeOwned>(&self, look: Look) -> Option<T> {
-        let value = match look {
-            Look::Nothing | Look::Stale(_) | Look::Blind => {
-                self.tell(&CacheEvent::Miss);
+    fn found<T: DeserializeOwned>(&self, lookup: Lookup) -> Option<T> {
+        let value = match lookup {
+            Lookup::Nothing | Lookup::Stale(_) | Lookup::Blind => {
+                self.emit(&CacheEvent::Miss);
                 return None;
             }
-            Look::Fresh(Entry::Nothing) => {
-                self.tell(&CacheEvent::NegativeHit);
+            Lookup::Fresh(Entry::Nothing) => {
+                self.emit(&CacheEvent::NegativeHit);
                 return None;
             }
-            Look::Fresh(Entry::Value(value)) => value,
+            Lookup::Fresh(Entry::Value(value)) => value,
         };
-        let value = self.inside.codec.decode(&value).ok();
-        self.tell(if value.is_some() { &CacheEvent::Hit } else { &CacheEvent::Unreadable });
+        let value = self.shared.codec.decode(&value).ok();
+        self.emit(if value.is_some() { &CacheEvent::Hit } else { &CacheEvent::Unreadable });
         value
     }
 
     pub(crate) fn encode<T: Serialize + ?Sized>(&self, value: &T) -> Result<Bytes, CacheError> {
         let bytes = self
-            .inside
+            .shared
             .codec
             .encode(value)
             .map_err(|error| CacheError::Codec(SharedError::from(error)))?;
@@ -317,12 +317,12 @@ impl<C: Codec> RedisCache<C> {
         ttl: Duration,
     ) -> Result<(), CacheError> {
         let (size, limit) =
-            (entry.value().map_or(0, Bytes::len), self.inside.settings.max_value_size);
+            (entry.value().map_or(0, Bytes::len), self.shared.settings.max_value_size);
         if size > limit {
-            self.tell(&CacheEvent::TooLarge { size });
+            self.emit(&CacheEvent::TooLarge { size });
             return Err(CacheError::TooLarge { size, limit });
         }
-        let life = self.inside.settings.lifetime(ttl);
+        let life = self.shared.settings.lifetime(ttl);
         let set = Command::new("SET").key(key).arg(entry.write()).arg("PX").arg(life).idempotent();
         self.ask(key, |lease| {
             let set = set.clone();
@@ -335,18 +335,18 @@ impl<C: Codec> RedisCache<C> {
 
 impl<C> Clone for RedisCache<C> {
     fn clone(&self) -> Self {
-        Self { inside: Arc::clone(&self.inside), namespace: Arc::clone(&self.namespace) }
+        Self { shared: Arc::clone(&self.shared), namespace: Arc::clone(&self.namespace) }
     }
 }
 
 impl<C> fmt::Debug for RedisCache<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inside { pool, settings, news, .. } = &*self.inside;
+        let Shared { pool, settings, events, .. } = &*self.shared;
         f.debug_struct("RedisCache")
             .field("namespace", &self.namespace)
             .field("pool", pool)
             .field("settings", settings)
-            .field("news", news)
+            .field("events", events)
             .finish_non_exhaustive()
     }
 }

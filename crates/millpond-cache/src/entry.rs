@@ -13,7 +13,7 @@ const GONE: i64 = -2;
 
 /// What reading a key found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Look {
+pub(crate) enum Lookup {
     Fresh(Entry),
     /// An expired entry that may be returned while it is reloaded.
     Stale(Entry),
@@ -22,7 +22,7 @@ pub(crate) enum Look {
     Blind,
 }
 
-impl Look {
+impl Lookup {
     /// Interprets the bytes of a key and, if known, its remaining time in milliseconds. An entry is
     /// stale during the last `stale` milliseconds of its time.
     pub(crate) fn of(bytes: Option<Bytes>, left: Option<i64>, stale: u64) -> Self {

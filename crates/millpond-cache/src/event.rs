@@ -80,7 +80,7 @@ pub struct CacheTotals {
 
 /// Counts events and passes them to the observers.
 #[derive(Default)]
-pub(crate) struct News {
+pub(crate) struct EventSink {
     pub(crate) observers: Vec<Arc<dyn CacheObserver>>,
     hits: AtomicU64,
     misses: AtomicU64,
@@ -90,8 +90,8 @@ pub(crate) struct News {
     bypassed: AtomicU64,
 }
 
-impl News {
-    pub(crate) fn tell(&self, event: &CacheEvent, namespace: &str) {
+impl EventSink {
+    pub(crate) fn emit(&self, event: &CacheEvent, namespace: &str) {
         let counter = match event {
             CacheEvent::Hit | CacheEvent::NegativeHit | CacheEvent::StaleHit => Some(&self.hits),
             CacheEvent::Miss => Some(&self.misses),
@@ -123,9 +123,9 @@ impl News {
     }
 }
 
-impl fmt::Debug for News {
+impl fmt::Debug for EventSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("News")
+        f.debug_struct("EventSink")
             .field("observers", &self.observers.len())
             .field("totals", &self.totals())
             .finish()

@@ -33,13 +33,13 @@ mod codec;
 mod entry;
 mod error;
 mod event;
-mod flight;
 mod load;
 mod lock;
-mod look;
-mod many;
+mod lookup;
+mod multi_key;
 mod outage;
 mod settings;
+mod single_flight;
 
 pub use builder::CacheBuilder;
 pub use cache::RedisCache;

@@ -1,17 +1,16 @@
 //! `get_or_load`: one load for any number of concurrent callers.
 //!
-//! A caller that finds nothing boards a flight for the key. The leader of the flight looks once
-//! more, since another flight may have landed between its first look and its boarding; then it
-//! loads, stores and wakes the followers. If the leader is dropped, one of the followers loads
-//! instead.
+//! A caller that finds nothing joins the load of the key. The first one leads: it reads the key
+//! once more, since another load may have finished in between, then loads, stores and wakes the
+//! followers. If it is dropped, one of the followers leads instead.
 
 use crate::cache::RedisCache;
 use crate::codec::Codec;
-use crate::entry::{Entry, Look};
+use crate::entry::{Entry, Lookup};
 use crate::error::CacheError;
 use crate::event::CacheEvent;
-use crate::flight::{Lead, Outcome, Role, is_nested};
-use crate::lock::{LOOK, Lock};
+use crate::lock::{Lock, POLL_INTERVAL};
+use crate::single_flight::{Lead, Outcome, Role, is_nested};
 use millpond_core::{BoxError, SharedError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -76,33 +75,33 @@ impl<C: Codec> RedisCache<C> {
     {
         let name = key;
         let key = self.key(name);
-        let look = self.look(&key).await?;
+        let lookup = self.read_entry(&key).await?;
         // A value that cannot be read counts as missing, whether it has expired or not.
-        match look.entry().map(|entry| self.open(entry)) {
+        match lookup.entry().map(|entry| self.open(entry)) {
             Some(Some(value)) => {
-                self.tell_look(&look);
-                match look {
-                    Look::Stale(entry) => {
+                self.emit_lookup(&lookup);
+                match lookup {
+                    Lookup::Stale(entry) => {
                         let lock_key = self.lock_key(name);
                         return Box::pin(self.refresh(&key, &lock_key, entry, loader)).await;
                     }
                     _ => return Ok(value),
                 }
             }
-            Some(None) => self.tell(&CacheEvent::Unreadable),
+            Some(None) => self.emit(&CacheEvent::Unreadable),
             None => {}
         }
         loop {
-            match self.inside.flights.board(&key) {
+            match self.shared.flights.join(&key) {
                 Role::Leader(lead) => {
                     // Boxed, so that the future of a hit, the common case, stays small.
                     let outcome = Box::pin(self.lead(&lead, &self.lock_key(name), loader)).await;
-                    lead.land(outcome.clone());
+                    lead.finish(outcome.clone());
                     return self.unpack(outcome);
                 }
                 Role::Follower(flight) => {
                     if let Some(outcome) = flight.outcome().await {
-                        self.tell(&CacheEvent::Shared);
+                        self.emit(&CacheEvent::Shared);
                         return self.unpack(outcome);
                     }
                 }
@@ -111,7 +110,7 @@ impl<C: Codec> RedisCache<C> {
         }
     }
 
-    /// Runs the leader's part of a flight.
+    /// Runs the leader's part of a load.
     async fn lead<T, E, F, L>(&self, lead: &Lead, lock_key: &str, loader: L) -> Outcome
     where
         T: Serialize + DeserializeOwned,
@@ -119,19 +118,19 @@ impl<C: Codec> RedisCache<C> {
         F: Future<Output = Result<Option<T>, E>>,
         L: FnOnce() -> F,
     {
-        // Another flight may have landed since this caller looked.
-        if let Some(entry) = self.there::<T>(lead.key()).await? {
-            self.tell(&CacheEvent::Hit);
+        // Another load may have finished since this caller read the key.
+        if let Some(entry) = self.read_fresh::<T>(lead.key()).await? {
+            self.emit(&CacheEvent::Hit);
             return Ok(entry);
         }
-        self.tell(&CacheEvent::Miss);
-        let until = Instant::now() + self.inside.settings.lock.unwrap_or_default();
+        self.emit(&CacheEvent::Miss);
+        let until = Instant::now() + self.shared.settings.lock.unwrap_or_default();
         loop {
             if let Turn::Ours(lock) = self.turn(lock_key).await? {
                 return self.load_in_turn(lead, lock, loader).await;
             }
-            tokio::time::sleep(LOOK).await;
-            if let Some(entry) = self.there::<T>(lead.key()).await? {
+            tokio::time::sleep(POLL_INTERVAL).await;
+            if let Some(entry) = self.read_fresh::<T>(lead.key()).await? {
                 return Ok(entry);
             }
             if Instant::now() >= until {
@@ -142,7 +141,7 @@ impl<C: Codec> RedisCache<C> {
 
     /// Tries to take the lock across processes, if loads need one.
     async fn turn(&self, lock_key: &str) -> Result<Turn, CacheError> {
-        let Some(limit) = self.inside.settings.lock else { return Ok(Turn::Ours(None)) };
+        let Some(limit) = self.shared.settings.lock else { return Ok(Turn::Ours(None)) };
         let take = |lease| Lock::take(self.pool(), lease, lock_key, limit);
         Ok(match self.ask_once(lock_key, take).await? {
             Some(Some(lock)) => Turn::Ours(Some(Box::new(lock))),
@@ -166,7 +165,7 @@ impl<C: Codec> RedisCache<C> {
         L: FnOnce() -> F,
     {
         let Some(lock) = lock else { return self.load(lead, loader).await };
-        let outcome = match self.there::<T>(lead.key()).await? {
+        let outcome = match self.read_fresh::<T>(lead.key()).await? {
             Some(entry) => Ok(entry),
             None => self.load(lead, loader).await,
         };
@@ -184,14 +183,14 @@ impl<C: Codec> RedisCache<C> {
         F: Future<Output = Result<Option<T>, E>>,
         L: FnOnce() -> F,
     {
-        let settings = &self.inside.settings;
+        let settings = &self.shared.settings;
         let (limit, loads_max) = (settings.load_timeout, settings.loads_max);
         let turn = async {
             tokio::select! {
                 biased;
-                turn = self.inside.loads.acquire() => turn.ok(),
+                turn = self.shared.loads.acquire() => turn.ok(),
                 // Runs on the permit of the load that waits for this one.
-                () = lead.hurried() => None,
+                () = lead.wait_for_priority() => None,
             }
         };
         let _turn = match is_nested() {
@@ -206,16 +205,16 @@ impl<C: Codec> RedisCache<C> {
             Ok(Ok(loaded)) => loaded,
             Ok(Err(error)) => {
                 let error = SharedError::from(error.into());
-                self.tell(&CacheEvent::LoadFailed { error: error.clone() });
+                self.emit(&CacheEvent::LoadFailed { error: error.clone() });
                 return Err(CacheError::Load(error));
             }
             Err(_) => {
                 let error = CacheError::LoadTimedOut { limit };
-                self.tell(&CacheEvent::LoadFailed { error: std::sync::Arc::new(error.clone()) });
+                self.emit(&CacheEvent::LoadFailed { error: std::sync::Arc::new(error.clone()) });
                 return Err(error);
             }
         };
-        self.tell(&CacheEvent::Loaded { took: began.elapsed(), found: loaded.is_some() });
+        self.emit(&CacheEvent::Loaded { took: began.elapsed(), found: loaded.is_some() });
         let (entry, ttl) = match loaded {
             Some(value) => (Entry::Value(self.encode(&value)?), Some(settings.ttl)),
             None => (Entry::Nothing, settings.negative_ttl),
@@ -246,24 +245,27 @@ impl<C: Codec> RedisCache<C> {
         F: Future<Output = Result<Option<T>, E>>,
         L: FnOnce() -> F,
     {
-        let Role::Leader(lead) = self.inside.flights.board(key) else {
+        let Role::Leader(lead) = self.shared.flights.join(key) else {
             return self.unpack(Ok(old));
         };
-        let entry = match self.there::<T>(key).await? {
+        let entry = match self.read_fresh::<T>(key).await? {
             Some(entry) => entry,
             None => match self.turn(lock_key).await? {
                 Turn::Ours(lock) => self.load_in_turn(&lead, lock, loader).await.unwrap_or(old),
                 Turn::Theirs => old,
             },
         };
-        lead.land(Ok(entry.clone()));
+        lead.finish(Ok(entry.clone()));
         self.unpack(Ok(entry))
     }
 
     /// Returns the entry of a key if it has not expired and can be read.
-    async fn there<T: DeserializeOwned>(&self, key: &str) -> Result<Option<Entry>, CacheError> {
-        match self.look(key).await? {
-            Look::Fresh(entry) if self.open::<T>(&entry).is_some() => Ok(Some(entry)),
+    async fn read_fresh<T: DeserializeOwned>(
+        &self,
+        key: &str,
+    ) -> Result<Option<Entry>, CacheError> {
+        match self.read_entry(key).await? {
+            Lookup::Fresh(entry) if self.open::<T>(&entry).is_some() => Ok(Some(entry)),
             _ => Ok(None),
         }
     }
@@ -273,7 +275,7 @@ impl<C: Codec> RedisCache<C> {
         match entry.value() {
             None => Ok(None),
             Some(bytes) => {
-                let value = self.inside.codec.decode(bytes);
+                let value = self.shared.codec.decode(bytes);
                 value.map(Some).map_err(|error| CacheError::Codec(SharedError::from(error)))
             }
         }
@@ -283,7 +285,7 @@ impl<C: Codec> RedisCache<C> {
     fn open<T: DeserializeOwned>(&self, entry: &Entry) -> Option<Option<T>> {
         match entry.value() {
             None => Some(None),
-            Some(bytes) => self.inside.codec.decode(bytes).ok().map(Some),
+            Some(bytes) => self.shared.codec.decode(bytes).ok().map(Some),
         }
     }
 }

@@ -15,7 +15,7 @@ const RELEASE: &str =
     "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0";
 
 /// The interval at which a caller that waits for another process looks for the value.
-pub(crate) const LOOK: Duration = Duration::from_millis(25);
+pub(crate) const POLL_INTERVAL: Duration = Duration::from_millis(25);
 
 /// A lock that was taken, or may have been.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use crate::cache::RedisCache;
 use crate::codec::Codec;
-use crate::entry::{Entry, Look};
+use crate::entry::{Entry, Lookup};
 use crate::error::CacheError;
 use crate::event::CacheEvent;
 use millpond_redis::{Bytes, Command, RedisError, SharedRedisLease};
@@ -10,27 +10,30 @@ use std::time::Duration;
 
 impl<C: Codec> RedisCache<C> {
     /// Reads the entry of a key.
-    pub(crate) async fn look(&self, key: &str) -> Result<Look, CacheError> {
+    pub(crate) async fn read_entry(&self, key: &str) -> Result<Lookup, CacheError> {
         let get = Command::new("GET").key(key).idempotent();
-        let stale = self.inside.settings.stale_millis();
-        let look = self.ask(key, |lease| {
+        let stale = self.shared.settings.stale_millis();
+        let lookup = self.ask(key, |lease| {
             let get = get.clone();
             async move {
                 match stale {
-                    0 => Ok(Look::of(entry_of(&lease, get).await?, None, 0)),
+                    0 => Ok(Lookup::of(entry_of(&lease, get).await?, None, 0)),
                     _ => {
                         let (bytes, left) = with_time(&lease, get, key).await?;
-                        Ok(Look::of(bytes, Some(left), stale))
+                        Ok(Lookup::of(bytes, Some(left), stale))
                     }
                 }
             }
         });
-        Ok(look.await?.unwrap_or(Look::Blind))
+        Ok(lookup.await?.unwrap_or(Lookup::Blind))
     }
 
     /// Returns how long a value remains valid, without reading it: `Some(None)` if it does not
     /// expire.
-    pub(crate) async fn glance(&self, key: &str) -> Result<Option<Option<Duration>>, CacheError> {
+    pub(crate) async fn remaining_ttl(
+        &self,
+        key: &str,
+    ) -> Result<Option<Option<Duration>>, CacheError> {
         // Two bytes distinguish a value from a remembered absence and from a counter.
         let get = Command::new("GETRANGE").key(key).arg(0).arg(1).idempotent();
         let found = self.ask(key, |lease| {
@@ -38,10 +41,10 @@ impl<C: Codec> RedisCache<C> {
             async move { with_time(&lease, get, key).await }
         });
         let Some((bytes, left)) = found.await? else { return Ok(None) };
-        let stale = self.inside.settings.stale_millis();
+        let stale = self.shared.settings.stale_millis();
         let is_ours = bytes.as_ref().is_some_and(Entry::is_ours);
-        Ok(match Look::of(bytes, Some(left), stale) {
-            Look::Fresh(Entry::Value(_)) => {
+        Ok(match Lookup::of(bytes, Some(left), stale) {
+            Lookup::Fresh(Entry::Value(_)) => {
                 let left = u64::try_from(left).ok();
                 Some(
                     left.map(|left| {
@@ -54,12 +57,12 @@ impl<C: Codec> RedisCache<C> {
     }
 
     /// Reports as an event what a caller found.
-    pub(crate) fn tell_look(&self, look: &Look) {
-        match look {
-            Look::Fresh(Entry::Nothing) => self.tell(&CacheEvent::NegativeHit),
-            Look::Fresh(Entry::Value(_)) => self.tell(&CacheEvent::Hit),
-            Look::Stale(_) => self.tell(&CacheEvent::StaleHit),
-            Look::Nothing | Look::Blind => {}
+    pub(crate) fn emit_lookup(&self, lookup: &Lookup) {
+        match lookup {
+            Lookup::Fresh(Entry::Nothing) => self.emit(&CacheEvent::NegativeHit),
+            Lookup::Fresh(Entry::Value(_)) => self.emit(&CacheEvent::Hit),
+            Lookup::Stale(_) => self.emit(&CacheEvent::StaleHit),
+            Lookup::Nothing | Lookup::Blind => {}
         }
     }
 }

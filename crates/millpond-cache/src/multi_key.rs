@@ -2,7 +2,7 @@
 
 use crate::cache::RedisCache;
 use crate::codec::Codec;
-use crate::entry::Look;
+use crate::entry::Lookup;
 use crate::error::CacheError;
 use crate::settings::ATTEMPTS_MAX;
 use futures_util::future::{join_all, try_join_all};
@@ -18,25 +18,25 @@ const UNLINK_COUNT: usize = 100;
 impl<C: Codec> RedisCache<C> {
     /// Reads the entries of keys, in their order. Each slot of a cluster is asked by itself, so
     /// that a node that is down hides no key of another node.
-    pub(crate) async fn look_many(&self, keys: &[String]) -> Result<Vec<Look>, CacheError> {
+    pub(crate) async fn read_entries(&self, keys: &[String]) -> Result<Vec<Lookup>, CacheError> {
         let is_cluster = self.pool().is_cluster();
         let mut slots: BTreeMap<u16, Vec<(usize, &str)>> = BTreeMap::new();
         for (at, key) in keys.iter().enumerate() {
             let slot = if is_cluster { slot_of(key.as_bytes()) } else { 0 };
             slots.entry(slot).or_default().push((at, key));
         }
-        let stale = self.inside.settings.stale_millis();
+        let stale = self.shared.settings.stale_millis();
         let asked = slots.into_values().map(async |places| {
             let (places, wanted): (Vec<usize>, Vec<&str>) = places.into_iter().unzip();
             let any = wanted.first().copied().unwrap_or_default();
-            let looks = self.ask(any, |lease| get(lease, &wanted, stale)).await?;
-            let looks = looks.unwrap_or_else(|| vec![Look::Blind; wanted.len()]);
-            Ok::<_, CacheError>(places.into_iter().zip(looks))
+            let lookups = self.ask(any, |lease| get(lease, &wanted, stale)).await?;
+            let lookups = lookups.unwrap_or_else(|| vec![Lookup::Blind; wanted.len()]);
+            Ok::<_, CacheError>(places.into_iter().zip(lookups))
         });
-        let mut found = vec![Look::Nothing; keys.len()];
-        for (at, look) in try_join_all(asked).await?.into_iter().flatten() {
+        let mut found = vec![Lookup::Nothing; keys.len()];
+        for (at, lookup) in try_join_all(asked).await?.into_iter().flatten() {
             if let Some(place) = found.get_mut(at) {
-                *place = look;
+                *place = lookup;
             }
         }
         Ok(found)
@@ -99,7 +99,11 @@ impl<C: Codec> RedisCache<C> {
 
 /// Reads the entries of keys of one slot: one MGET, and a PTTL for each key if an entry may be
 /// stale.
-async fn get(lease: SharedRedisLease, keys: &[&str], stale: u64) -> Result<Vec<Look>, RedisError> {
+async fn get(
+    lease: SharedRedisLease,
+    keys: &[&str],
+    stale: u64,
+) -> Result<Vec<Lookup>, RedisError> {
     let keys = keys.iter().copied();
     let mget = Command::new("MGET").keys(keys.clone()).idempotent();
     let values = lease.run::<Vec<Option<Bytes>>>(mget);
@@ -112,7 +116,7 @@ async fn get(lease: SharedRedisLease, keys: &[&str], stale: u64) -> Result<Vec<L
         try_join_all(left).await
     };
     let (values, left) = tokio::try_join!(values, left)?;
-    Ok(values.into_iter().zip(left).map(|(bytes, left)| Look::of(bytes, left, stale)).collect())
+    Ok(values.into_iter().zip(left).map(|(bytes, left)| Lookup::of(bytes, left, stale)).collect())
 }
 
 /// Removes keys on any nodes. Returns how many existed.

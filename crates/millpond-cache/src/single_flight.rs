@@ -51,7 +51,7 @@ pub(crate) struct Flights {
 #[derive(Debug)]
 struct Flight {
     outcome: watch::Receiver<Option<Outcome>>,
-    hurry: Arc<Notify>,
+    priority: Arc<Notify>,
     store: Arc<Store>,
     /// The keys that its loader waits for.
     waits: Vec<String>,
@@ -75,8 +75,8 @@ pub(crate) enum Role {
 pub(crate) struct Lead {
     flights: Arc<Flights>,
     key: String,
-    tell: watch::Sender<Option<Outcome>>,
-    hurry: Arc<Notify>,
+    outcome: watch::Sender<Option<Outcome>>,
+    priority: Arc<Notify>,
     store: Arc<Store>,
     _wait: Option<Wait>,
 }
@@ -95,7 +95,7 @@ struct Wait {
 
 impl Flights {
     /// Becomes the leader of the load of a key, or follows the present one.
-    pub(crate) fn board(self: &Arc<Self>, key: &str) -> Role {
+    pub(crate) fn join(self: &Arc<Self>, key: &str) -> Role {
         let load = LOADS
             .try_with(|loads| loads.iter().rfind(|load| Arc::ptr_eq(&load.flights, self)).cloned());
         let mut flights = self.lock();
@@ -111,21 +111,21 @@ impl Flights {
         };
         if let Some(flight) = flights.get(key) {
             if is_nested() {
-                flight.hurry.notify_one();
+                flight.priority.notify_one();
             }
             return Role::Follower(Follow { outcome: flight.outcome.clone(), _wait: wait });
         }
-        let (tell, outcome) = watch::channel(None);
-        let (hurry, store) = (Arc::new(Notify::new()), Arc::<Store>::default());
+        let (sender, outcome) = watch::channel(None);
+        let (priority, store) = (Arc::new(Notify::new()), Arc::<Store>::default());
         let flight = Flight {
             outcome,
-            hurry: Arc::clone(&hurry),
+            priority: Arc::clone(&priority),
             store: Arc::clone(&store),
             waits: Vec::new(),
         };
         flights.insert(key.to_owned(), flight);
         let (flights, key) = (Arc::clone(self), key.to_owned());
-        Role::Leader(Lead { flights, key, tell, hurry, store, _wait: wait })
+        Role::Leader(Lead { flights, key, outcome: sender, priority, store, _wait: wait })
     }
 
     /// Ends the load of a key for later callers and keeps it from storing what it has read. Waits
@@ -178,8 +178,8 @@ impl Lead {
     }
 
     /// Waits until a load that holds a permit waits for this one.
-    pub(crate) async fn hurried(&self) {
-        self.hurry.notified().await;
+    pub(crate) async fn wait_for_priority(&self) {
+        self.priority.notified().await;
     }
 
     /// Runs the loader as a part of this load.
@@ -197,8 +197,8 @@ impl Lead {
     }
 
     /// Ends the flight with an outcome for all followers.
-    pub(crate) fn land(self, outcome: Outcome) {
-        self.tell.send_replace(Some(outcome));
+    pub(crate) fn finish(self, outcome: Outcome) {
+        self.outcome.send_replace(Some(outcome));
     }
 }
 
@@ -238,15 +238,15 @@ mod tests {
     #[tokio::test]
     async fn a_second_caller_gets_the_outcome_of_the_first_or_takes_over() {
         let flights = Arc::new(Flights::default());
-        let Role::Leader(lead) = flights.board("k") else { panic!() };
-        let Role::Follower(follower) = flights.board("k") else { panic!() };
-        lead.land(Ok(Entry::Nothing));
+        let Role::Leader(lead) = flights.join("k") else { panic!() };
+        let Role::Follower(follower) = flights.join("k") else { panic!() };
+        lead.finish(Ok(Entry::Nothing));
         assert!(matches!(follower.outcome().await, Some(Ok(Entry::Nothing))));
-        let Role::Leader(lead) = flights.board("k") else { panic!("the flight has landed") };
-        let Role::Follower(follower) = flights.board("k") else { panic!() };
+        let Role::Leader(lead) = flights.join("k") else { panic!("the load has finished") };
+        let Role::Follower(follower) = flights.join("k") else { panic!() };
         drop(lead);
         assert!(follower.outcome().await.is_none());
-        assert!(matches!(flights.board("k"), Role::Leader(_)));
+        assert!(matches!(flights.join("k"), Role::Leader(_)));
         assert!(flights.flights.lock().unwrap().is_empty());
     }
 
@@ -254,7 +254,7 @@ mod tests {
     async fn a_write_waits_for_a_load_that_stores_and_then_no_load_from_before_it_may() {
         let flights = Arc::new(Flights::default());
         for all in [false, true] {
-            let Role::Leader(lead) = flights.board("k") else { panic!() };
+            let Role::Leader(lead) = flights.join("k") else { panic!() };
             let stores = lead.may_store().await.unwrap();
             let mut write = Box::pin(async {
                 if all { flights.outdate_all(|_| true).await } else { flights.outdate("k").await }
