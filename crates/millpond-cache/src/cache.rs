@@ -229,9 +229,9 @@ impl<C: Codec> RedisCache<C> {
         Ok(self.in_time(1, |_| call.clone().run(self.pool())).await?)
     }
 
-    /// Removes everything in this namespace and version, by a SCAN of every node. Returns how many
-    /// keys were removed. What is stored during the call may remain, values of loaders that began
-    /// before it excepted.
+    /// Removes everything in this namespace and version, by a SCAN of every node that the cluster
+    /// has now. Returns how many keys were removed. What is stored during the call may remain,
+    /// values of loaders that began before it excepted.
     ///
     /// # Errors
     ///

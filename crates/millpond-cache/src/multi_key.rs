@@ -70,7 +70,7 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// The first [`RedisError`].
     pub(crate) async fn unlink_all(&self, prefix: &str) -> Result<u64, RedisError> {
-        let nodes = self.in_time(ATTEMPTS_MAX, async |lease| Ok(lease.nodes())).await?;
+        let nodes = self.in_time(ATTEMPTS_MAX, async |lease| lease.nodes_now().await).await?;
         let pattern = pattern(prefix);
         let gone = nodes.iter().map(|node| self.unlink_all_on(node, &pattern));
         Ok(try_join_all(gone).await?.into_iter().sum())

@@ -1,7 +1,7 @@
 //! A cluster that loses a node: only callers that need its keys do without Redis.
 
 use millpond_cache::{CacheBuilder, RedisCache};
-use millpond_redis::{Command, RedisPoolOptions, slot_of};
+use millpond_redis::{Command, RedisPool, RedisPoolOptions, slot_of};
 use millpond_testkit::{OwnServer, until};
 use std::time::Duration;
 
@@ -66,4 +66,47 @@ async fn while_a_killed_master_is_missed_the_keys_of_the_others_are_found() {
 #[tokio::test]
 async fn while_a_master_is_silent_the_keys_of_the_others_are_found() {
     only_callers_of_a_lost_node_do_without_redis("STOP").await;
+}
+
+/// The node that is called `CLUSTER_n`, by itself.
+async fn node(cluster: &OwnServer, n: usize) -> RedisPool {
+    let address = cluster.told(&format!("CLUSTER_{n}_ADDRESS"));
+    RedisPoolOptions::new().connect(&format!("redis://{address}")).await.unwrap()
+}
+
+/// Makes a master of its own of the fourth node, a replica, and gives it an empty slot.
+async fn join_as_master(cluster: &OwnServer, slot: u16) {
+    let command = |words: &[&str]| Command::new("CLUSTER").args(words.iter().copied());
+    let new = node(cluster, 4).await;
+    new.run::<()>(command(&["RESET"])).await.unwrap();
+    let id: String = new.run(command(&["MYID"])).await.unwrap();
+    let (host, port) = cluster.told("CLUSTER_1_ADDRESS").rsplit_once(':').unwrap();
+    new.run::<()>(command(&["MEET", host, port])).await.unwrap();
+    let slot = slot.to_string();
+    for n in [4, 1, 2, 3] {
+        let one = node(cluster, n).await;
+        until("the new master is known", async || {
+            let nodes: String = one.run(command(&["NODES"])).await.unwrap();
+            nodes.lines().filter(|line| line.contains("master")).count() == 4
+                && nodes.lines().any(|line| line.contains(&id) && line.contains("master"))
+        })
+        .await;
+        one.run::<()>(command(&["SETSLOT", &slot, "NODE", &id])).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_clear_reaches_a_master_that_joined_after_the_cache_had_connected() {
+    let Some(cluster) = cluster().await else { return };
+    let (cache, key) = (builder(&cluster).connect().await.unwrap(), "k");
+    assert_eq!(cache.clear().await.unwrap(), 0);
+    join_as_master(&cluster, slot_of(format!("cache:{NAMESPACE}:v1:{key}").as_bytes())).await;
+    let of_another_process = builder(&cluster).connect().await.unwrap();
+    until("the value is stored", async || {
+        of_another_process.set(key, &1).await.unwrap();
+        of_another_process.get::<i32>(key).await.unwrap() == Some(1)
+    })
+    .await;
+    assert_eq!(cache.clear().await.unwrap(), 1);
+    assert_eq!(of_another_process.get::<i32>(key).await.unwrap(), None);
 }
