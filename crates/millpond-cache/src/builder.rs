@@ -6,7 +6,8 @@ use crate::error::CacheError;
 use crate::event::{CacheObserver, EventSink};
 use crate::outage::OnOutage;
 use crate::settings::{CHOOSE, Settings, WORD, is_word};
-use millpond_redis::{Limits, Observer, RedisConnectOptions, SharedRedisPoolOptions};
+use millpond_core::{PoolConfig, Request};
+use millpond_redis::{Limits, Observer, RedisConnectOptions, RedisError, SharedRedisPoolOptions};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -177,7 +178,8 @@ impl<C: Codec> CacheBuilder<C> {
         self
     }
 
-    /// How long Redis may take before it counts as down. Default 250 ms, range 1 ms-60 s.
+    /// How long Redis may take before it counts as down. Default 250 ms, range 1 ms-60 s. A new
+    /// connection may take 10 s to open; meanwhile Redis counts as down.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.settings.timeout = limit;
         self
@@ -248,7 +250,7 @@ impl<C: Codec> CacheBuilder<C> {
         Ok(RedisCache::assemble(pool, codec, namespace, settings, events))
     }
 
-    /// Builds the cache and opens a first connection, to see that Redis can be reached.
+    /// Builds the cache and opens a first connection within 10 s, to see that Redis can be reached.
     ///
     /// # Errors
     ///
@@ -260,7 +262,8 @@ impl<C: Codec> CacheBuilder<C> {
     /// Dropping the future drops the cache.
     pub async fn connect(self) -> Result<RedisCache<C>, CacheError> {
         let cache = self.connect_lazy()?;
-        drop(cache.pool().acquire().await.map_err(|error| CacheError::Redis(error.into()))?);
+        let within = Request::here().within(PoolConfig::default().connect_timeout);
+        drop(cache.pool().acquire_with(within).await.map_err(RedisError::from)?);
         Ok(cache)
     }
 }

@@ -106,7 +106,8 @@ impl StorageOptions {
         self
     }
 
-    /// How long a decision may take before Redis counts as down. Default 250 ms, range 1 ms-60 s.
+    /// How long a decision may take before Redis counts as down. Default 250 ms, range 1 ms-60 s. A
+    /// new connection may take 10 s to open; meanwhile Redis counts as down.
     pub fn timeout(mut self, limit: Duration) -> Self {
         self.timeout = limit;
         self

@@ -2,7 +2,7 @@
 
 use millpond_cache::{CacheError, OnOutage, RedisCache};
 use millpond_redis::{Command, RedisPoolOptions};
-use millpond_testkit::{OwnServer, until};
+use millpond_testkit::{ChaosProxy, Direction, Flow, OwnServer, until, variable};
 use std::io::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -102,4 +102,18 @@ async fn connections_that_are_ended_one_after_the_other_are_no_outage() {
         task.await.unwrap();
     }
     assert_eq!(cache.totals().bypassed, 0);
+}
+
+#[tokio::test]
+async fn a_connection_may_take_longer_to_open_than_a_command() {
+    let Some(straight) = variable("MILLPOND_TEST_REDIS_URL") else { return };
+    let place = straight.split_once("://").unwrap().1.split('/').next().unwrap();
+    let proxy = ChaosProxy::start(place).await.unwrap();
+    proxy.set(Direction::ToClient, Flow::free().delayed(Duration::from_millis(1500)));
+    let builder = || RedisCache::builder().url(&proxy.reroute(&straight));
+    let timeout = Duration::from_millis(250);
+    builder().timeout(timeout).connect().await.unwrap();
+    let cache = builder().timeout(timeout).connect_lazy().unwrap();
+    assert_eq!(cache.get::<i32>("k").await.unwrap(), None);
+    until("a connection is open", async || cache.pool().status().open > 0).await;
 }
