@@ -12,12 +12,23 @@ use tokio::time::Instant;
 pub(crate) struct Local {
     since: Instant,
     keys_max: usize,
-    keys: Mutex<HashMap<String, Span>>,
+    stored: Mutex<Stored>,
 }
+
+#[derive(Debug, Default)]
+struct Stored {
+    /// When each key no longer matters.
+    keys: HashMap<String, Span>,
+    /// When the keys may be swept again.
+    sweep_at: Span,
+}
+
+/// The pause between two sweeps, which look at every key.
+const SWEEP_PAUSE: Span = Span::micros(100_000);
 
 impl Local {
     pub(crate) fn new(keys_max: usize) -> Self {
-        Self { since: Instant::now(), keys_max, keys: Mutex::new(HashMap::new()) }
+        Self { since: Instant::now(), keys_max, stored: Mutex::default() }
     }
 
     /// Decides like the script. A key belongs to the limit of the same position.
@@ -29,7 +40,7 @@ impl Local {
         cost: u32,
     ) -> Vec<Verdict> {
         let now = Span::micros(u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX));
-        let mut stored = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut stored = self.stored.lock().unwrap_or_else(PoisonError::into_inner);
         let keys: Vec<String> = keys
             .iter()
             .zip(names)
@@ -38,12 +49,12 @@ impl Local {
         let evaluations: Vec<Evaluation> = keys
             .iter()
             .zip(limits)
-            .map(|(key, limit)| evaluate(limit, stored.get(key).copied(), cost, now))
+            .map(|(key, limit)| evaluate(limit, stored.keys.get(key).copied(), cost, now))
             .collect();
         let all = evaluations.iter().all(|evaluation| evaluation.fits);
         for (key, evaluation) in keys.into_iter().zip(&evaluations) {
             if all && cost > 0 {
-                stored.insert(key, now.saturating_add(evaluation.after));
+                stored.keys.insert(key, now.saturating_add(evaluation.after));
             }
         }
         let verdict = |evaluation: &Evaluation| Verdict {
@@ -55,20 +66,15 @@ impl Local {
 
     /// Returns the name under which a key is kept: its own while there is room, else one that all
     /// further keys of limits of this name share.
-    fn bucket(
-        &self,
-        stored: &mut HashMap<String, Span>,
-        key: &str,
-        name: &str,
-        now: Span,
-    ) -> String {
-        if stored.contains_key(key) {
+    fn bucket(&self, stored: &mut Stored, key: &str, name: &str, now: Span) -> String {
+        if stored.keys.contains_key(key) {
             return key.to_owned();
         }
-        if stored.len() >= self.keys_max {
-            stored.retain(|_, until| *until > now);
+        if stored.keys.len() >= self.keys_max && now >= stored.sweep_at {
+            stored.keys.retain(|_, until| *until > now);
+            stored.sweep_at = now.saturating_add(SWEEP_PAUSE);
         }
-        if stored.len() < self.keys_max { key.to_owned() } else { format!("*{name}") }
+        if stored.keys.len() < self.keys_max { key.to_owned() } else { format!("*{name}") }
     }
 }
 
@@ -91,7 +97,7 @@ mod tests {
         assert!(!fits(&local, "a", limit));
         assert!(fits(&local, "c", limit));
         assert!(!fits(&local, "d", limit), "c and d are one");
-        assert!(local.keys.lock().unwrap().len() <= 3);
+        assert!(local.stored.lock().unwrap().keys.len() <= 3);
         tokio::time::advance(std::time::Duration::from_secs(2)).await;
         assert!(fits(&local, "d", limit) && fits(&local, "e", limit));
     }
@@ -108,5 +114,24 @@ mod tests {
         }
         let ahead = local.decide(&keys, &keys, &limits, 0)[1].ahead;
         assert_eq!(limits[1].tolerance().saturating_sub(ahead).div(limits[1].interval()), 9);
+    }
+
+    #[test]
+    fn a_decision_costs_the_same_however_many_keys_are_kept() {
+        let limit = Limit::per_hour(1).unwrap();
+        let cost = |keys: usize| {
+            let local = Local::new(keys);
+            (0..keys).for_each(|key| assert!(fits(&local, &key.to_string(), limit)));
+            let hundred = |_| {
+                let start = std::time::Instant::now();
+                for key in 0..100 {
+                    fits(&local, &format!("further {key}"), limit);
+                }
+                start.elapsed()
+            };
+            // The shortest of ten: whatever else the machine does comes on top.
+            (0..10).map(hundred).min().unwrap()
+        };
+        assert!(cost(20_000) < cost(100) * 10, "further keys cost the more, the more are kept");
     }
 }

@@ -17,8 +17,9 @@ pub(crate) struct Span(pub(crate) u128);
 
 impl Span {
     /// Whole microseconds.
-    pub(crate) fn micros(micros: u64) -> Self {
-        Self(u128::from(micros) * PARTS)
+    pub(crate) const fn micros(micros: u64) -> Self {
+        // Widened: `u128::from` is not const.
+        Self(micros as u128 * PARTS)
     }
 
     /// The share of a period that one of `count` takes, rounded up: a limit is kept, never
