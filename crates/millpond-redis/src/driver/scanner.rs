@@ -58,6 +58,16 @@ impl Scanner {
     ///
     /// [`Malformed`].
     pub(crate) fn feed(&mut self, bytes: &[u8]) -> Result<Option<usize>, Malformed> {
+        self.feed_lines(bytes, |_| {})
+    }
+
+    /// As [`feed`](Self::feed). Calls a function with the place of each byte that belongs to a
+    /// line of text, such as an error, and is not ASCII.
+    pub(crate) fn feed_lines(
+        &mut self,
+        bytes: &[u8],
+        mut not_ascii: impl FnMut(usize),
+    ) -> Result<Option<usize>, Malformed> {
         let mut at = 0;
         loop {
             let passed = self.skip.min(bytes.len().saturating_sub(at));
@@ -66,6 +76,9 @@ impl Scanner {
                 return Ok(Some(at));
             }
             let Some(byte) = bytes.get(at) else { return Ok(None) };
+            if !byte.is_ascii() && matches!(self.line, Line::Whole) {
+                not_ascii(at);
+            }
             at = at.saturating_add(1);
             if self.next(*byte)? && self.ended() {
                 return Ok(Some(at));

@@ -2,7 +2,9 @@
 
 use crate::support::{by_each_driver, few, single};
 use millpond_core::PoolError;
-use millpond_redis::{Command, RedisConnectOptions, RedisError, RedisPoolOptions};
+use millpond_redis::{
+    Command, RedisConnectOptions, RedisError, RedisPoolOptions, SharedRedisPoolOptions, Value,
+};
 use millpond_testkit::{Trace, variable};
 
 #[tokio::test]
@@ -52,6 +54,37 @@ async fn an_error_of_the_server_has_its_code_and_costs_nothing() {
             error.to_string().contains("NOSUCH") && !error.to_string().contains("hunter2"),
             "{error}"
         );
+        assert!(trace.closed().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn an_error_or_a_status_that_is_no_text_concerns_its_caller_alone() {
+    let Some(url) = single() else { return };
+    for url in by_each_driver(&url) {
+        let trace = Trace::new();
+        let options = SharedRedisPoolOptions::new().max_connections(1).observer(trace.clone());
+        let pool = options.connect(&url).await.unwrap();
+        let script = |text: &[u8]| Command::new("EVAL").arg(text).arg(0);
+        // The server cuts what it repeats in the middle of a character.
+        for n in 0..4 {
+            let unknown =
+                Command::new("NOSUCH").arg(format!("{}{}", "x".repeat(n), "é".repeat(99)));
+            let echo = format!("echo {n}");
+            let (refused, status, error, text, other) = tokio::join!(
+                pool.run::<Value>(unknown),
+                pool.run::<Value>(script(b"return {ok='a\xffb'}")),
+                pool.run::<Value>(script(b"return {err='MILL a\xffb'}")),
+                pool.run::<String>(script("return {ok='é'}".as_bytes())),
+                pool.run::<String>(crate::support::echo(&echo)),
+            );
+            assert!(refused.unwrap_err().to_string().contains("NOSUCH"));
+            let Value::Bytes(status) = status.unwrap() else { panic!("no status") };
+            assert!(status.starts_with(b"a") && status.ends_with(b"b"), "{status:?}");
+            assert_eq!(error.unwrap_err().code(), Some("MILL"));
+            assert_eq!(text.unwrap(), "é");
+            assert_eq!(other.unwrap(), echo);
+        }
         assert!(trace.closed().is_empty());
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Counted<S> {
     answers: Scanner,
     /// The bytes so far of the answer that is being read.
     length: usize,
+    /// The beginning of a character whose rest has not arrived. It is not counted yet.
+    held: Vec<u8>,
     /// Whether bytes of the answer that is being read were passed on.
     is_passed_on: bool,
     /// Why the connection has ended, once the bytes before that are passed on.
@@ -70,8 +72,9 @@ impl Traffic {
 impl<S> Counted<S> {
     pub(crate) fn new(stream: S) -> Self {
         let (commands, answers) = (Scanner::default(), Scanner::default());
-        let (length, is_passed_on, ended) = (0, false, None);
-        Self { stream, commands, answers, length, is_passed_on, ended, traffic: Arc::default() }
+        let (length, held, is_passed_on, ended) = (0, Vec::new(), false, None);
+        let traffic = Arc::default();
+        Self { stream, commands, answers, length, held, is_passed_on, ended, traffic }
     }
 
     pub(crate) fn traffic(&self) -> Arc<Traffic> {
@@ -104,7 +107,13 @@ impl<S> Counted<S> {
         while let Some(bytes) = buf.filled().get(at..).filter(|bytes| !bytes.is_empty()) {
             let length = bytes.len();
             let malformed = |malformed: Malformed| io::Error::other(malformed.to_string());
-            let end = self.answers.feed(bytes).map_err(malformed)?;
+            // Rarely any, so that this allocates nothing.
+            let mut not_ascii = Vec::new();
+            let end =
+                self.answers.feed_lines(bytes, |place| not_ascii.push(place)).map_err(malformed)?;
+            if let Some(text) = buf.filled_mut().get_mut(at..).filter(|_| !not_ascii.is_empty()) {
+                replace_invalid(text, &not_ascii);
+            }
             let (begin, next) = (at, at.saturating_add(end.unwrap_or(length)));
             at = next;
             self.length = self.length.saturating_add(next.saturating_sub(begin));
@@ -137,6 +146,62 @@ impl<S> Counted<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> Counted<S> {
+    /// Reads, and holds back the beginning of a character whose rest has not arrived: nobody could
+    /// say yet whether the character is valid. Returns whether anything was read.
+    fn poll_characters(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<bool>> {
+        let (before, room) = (buf.filled().len(), buf.remaining());
+        if room <= self.held.len() {
+            // The rest would not fit.
+            let fitting: Vec<u8> = self.held.drain(..room).collect();
+            buf.put_slice(&fitting);
+            return Poll::Ready(Ok(room > 0));
+        }
+        buf.put_slice(&self.held);
+        let with_held = buf.filled().len();
+        let outcome = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if !matches!(outcome, Poll::Ready(Ok(()))) || buf.filled().len() == with_held {
+            buf.set_filled(before);
+            return outcome.map_ok(|()| false);
+        }
+        let read = buf.filled().get(before..).unwrap_or_default();
+        let held = unfinished(read).to_vec();
+        buf.set_filled(buf.filled().len().saturating_sub(held.len()));
+        self.held = held;
+        Poll::Ready(Ok(true))
+    }
+}
+
+/// Returns the beginning of a character at the end of some bytes.
+fn unfinished(bytes: &[u8]) -> &[u8] {
+    let ends = (1..4).filter_map(|length| bytes.get(bytes.len().checked_sub(length)?..));
+    let begins_one = |end: &&[u8]| {
+        str::from_utf8(end)
+            .is_err_and(|error| error.valid_up_to() == 0 && error.error_len().is_none())
+    };
+    ends.into_iter().find(begins_one).unwrap_or_default()
+}
+
+/// Replaces bytes at these places that are no characters by question marks: redis-rs would end the
+/// connection for all its callers.
+fn replace_invalid(bytes: &mut [u8], places: &[usize]) {
+    for run in places.chunk_by(|one, next| one.checked_add(1) == Some(*next)) {
+        let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
+        let mut rest = bytes.get_mut(*first..=*last).unwrap_or_default();
+        while let Err(error) = str::from_utf8(rest) {
+            let (_, invalid) = rest.split_at_mut(error.valid_up_to());
+            let length = error.error_len().unwrap_or(invalid.len());
+            let (invalid, behind) = invalid.split_at_mut(length);
+            invalid.fill(b'?');
+            rest = behind;
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -148,8 +213,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Counted<S> {
             if let Some(reason) = self.ended {
                 return Poll::Ready(Err(io::Error::other(reason)));
             }
-            ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-            if buf.filled().len() == before {
+            if !ready!(self.poll_characters(cx, buf))? {
                 return Poll::Ready(Ok(()));
             }
             if let Err(error) = self.count_answers(buf, before) {
@@ -239,6 +303,28 @@ mod tests {
         let (told, end) = heard(1, &[b"+PONG\r\n:1\r\n"]).await;
         assert_eq!(told, b"+PONG\r\n");
         assert!(end.is_err());
+    }
+
+    #[tokio::test]
+    async fn bytes_of_a_line_that_are_no_text_are_replaced_wherever_they_are_cut() {
+        let cases: [(&[u8], &[u8]); 6] = [
+            (b"-ERR a\xffb\r\n", b"-ERR a?b\r\n"),
+            (b"+\xc3\xa9\xc3\r\n", b"+\xc3\xa9?\r\n"),
+            (b"+\xe2\x82\xac \xf0\x9f\x92\xa7\r\n", b"+\xe2\x82\xac \xf0\x9f\x92\xa7\r\n"),
+            (b"+\xf0\x9f\x92(\r\n", b"+???(\r\n"),
+            (b"*2\r\n-\xff\r\n*1\r\n+\xc3\xff\r\n", b"*2\r\n-?\r\n*1\r\n+??\r\n"),
+            (b"$4\r\n\xff\xc3\xe2\x82\r\n", b"$4\r\n\xff\xc3\xe2\x82\r\n"),
+        ];
+        for (sent, wanted) in cases {
+            for at in 0..sent.len() {
+                let (first, second) = sent.split_at(at);
+                let (read, end) = heard(1, &[first, second]).await;
+                assert_eq!(read, wanted, "cut at {at}");
+                assert!(end.is_ok());
+            }
+            let pieces: Vec<&[u8]> = sent.chunks(1).collect();
+            assert_eq!(heard(1, &pieces).await.0, wanted);
+        }
     }
 
     #[tokio::test]
