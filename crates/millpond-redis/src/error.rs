@@ -74,6 +74,9 @@ const OUTAGES: [&str; 4] = ["LOADING", "CLUSTERDOWN", "MASTERDOWN", "BUSY"];
 /// this code says that somebody has called CLIENT UNBLOCK.
 const DEMOTED: &str = "force unblock";
 
+/// How the error of a write begins whose server is a replica.
+const REPLICA: &str = "You can't write";
+
 /// Codes of a server that refuses writes but answers reads: its memory or disk is full, it lacks
 /// replicas, or it is a replica.
 const WRITES_REFUSED: [&str; 4] = ["OOM", "MISCONF", "NOREPLICAS", "READONLY"];
@@ -129,16 +132,21 @@ impl RedisError {
         match self {
             Self::TimedOut { .. } | Self::Lost { .. } | Self::NotSent { .. } => true,
             Self::Server { code, .. } => {
-                matches!(code.as_str(), "READONLY" | "NOAUTH" | "MASTERDOWN")
-                    || self.ends_a_wait_by_failover()
+                matches!(code.as_str(), "NOAUTH" | "MASTERDOWN") || self.tells_of_a_failover()
             }
             _ => false,
         }
     }
 
-    /// Returns whether the server is no longer a master.
+    /// Returns whether the server is no longer a master. A script may return an error of this code
+    /// too, but hardly in the server's words.
     pub(crate) fn tells_of_a_failover(&self) -> bool {
-        self.code() == Some("READONLY") || self.ends_a_wait_by_failover()
+        self.is_of_a_replica() || self.ends_a_wait_by_failover()
+    }
+
+    fn is_of_a_replica(&self) -> bool {
+        matches!(self, Self::Server { code, message }
+            if code == "READONLY" && message.starts_with(REPLICA))
     }
 
     fn ends_a_wait_by_failover(&self) -> bool {
@@ -160,6 +168,12 @@ impl RedisError {
             Some((code, message)) if is_code(code) => (code, message),
             _ => ("ERR", text),
         };
+        // Redis before 7.0 wraps the error of a command in a script.
+        let wrapped = message.strip_prefix("Error running script ").and_then(|message| {
+            let (code, message) = message.rsplit_once(": -")?.1.split_once(' ')?;
+            WRITES_REFUSED.contains(&code).then_some((code, message))
+        });
+        let (code, message) = wrapped.unwrap_or((code, message));
         // Redis repeats the arguments of an unknown command, which may be secret.
         let message = message.split(", with args beginning with").next().unwrap_or(message);
         Self::Server { code: code.to_owned(), message: message.trim().to_owned() }
@@ -243,6 +257,37 @@ mod tests {
             let error = RedisError::of_server(text);
             assert!(!error.is_refused_write() && error.is_outage(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_write_that_is_refused_inside_a_script_is_one_for_every_version_of_redis() {
+        for told in [
+            "ERR Error running script (call to f_0f): @user_script:6: @user_script: 6: \
+             -READONLY You can't write against a read only replica.",
+            "READONLY You can't write against a read only replica. script: f_0f, on \
+             @user_script:6.",
+        ] {
+            let error = RedisError::of_server(told);
+            assert_eq!(error.code(), Some("READONLY"));
+            assert!(error.is_refused_write() && error.tells_of_a_failover());
+        }
+        let wrap = |inner: &str| {
+            let place = "Error running script (call to f_0f): @user_script:1: @user_script: 1";
+            RedisError::of_server(&format!("ERR {place}: {inner}"))
+        };
+        for code in WRITES_REFUSED {
+            assert_eq!(wrap(&format!("-{code} x")).code(), Some(code));
+        }
+        for other in ["-MOVED 7 h:1", "-WRONGTYPE x", "x", "-OOM"] {
+            assert_eq!(wrap(other).code(), Some("ERR"), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_error_of_a_script_in_the_name_of_a_replica_is_no_failover() {
+        let error = RedisError::of_server("READONLY the pond is frozen");
+        assert!(!error.tells_of_a_failover() && !error.ends_the_connection());
+        assert!(error.is_refused_write());
     }
 
     #[test]
