@@ -5,7 +5,7 @@ use crate::command::{ClusterNode, Command};
 use crate::error::RedisError;
 use crate::failover_count::Epoch;
 use crate::link::{Link, Manner, verify_pong};
-use crate::value::FromValue;
+use crate::value::{FromValue, Value};
 use std::fmt;
 
 /// A multiplexed connection, used by many borrowers at once.
@@ -33,12 +33,16 @@ impl RedisClient {
     ///
     /// A command that was sent is executed; its answer is discarded.
     pub async fn run<T: FromValue>(&self, command: Command) -> Result<T, RedisError> {
-        admit(&command)?;
+        T::from_value(self.send(&command).await?)
+    }
+
+    pub(crate) async fn send(&self, command: &Command) -> Result<Value, RedisError> {
+        admit(command)?;
         let outcome = self.link.call(command, Manner::Plain).await;
         if outcome.as_ref().is_err_and(RedisError::tells_of_a_failover) {
             self.epoch.end();
         }
-        T::from_value(outcome?)
+        outcome
     }
 
     /// Returns the masters of the cluster, or the one server: for [`run_on`](Self::run_on). These
@@ -92,9 +96,14 @@ impl RedisClient {
 
     pub(crate) async fn ping(&self) -> Result<(), RedisError> {
         let nonce = fastrand::u64(..).to_string();
-        let outcome = self.run(Command::new("PING").arg(&nonce)).await;
-        // If this answer was for another command, so are the others'.
-        verify_pong(outcome, &nonce).inspect_err(|_| self.abort())
+        let outcome = self.send(&Command::new("PING").arg(&nonce)).await;
+        let is_answered = outcome.is_ok();
+        verify_pong(outcome, &nonce).inspect_err(|_| {
+            // If this answer was for another command, so are the others'.
+            if is_answered {
+                self.abort();
+            }
+        })
     }
 
     /// Returns whether it may be lent, as far as is known here.

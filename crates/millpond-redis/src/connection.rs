@@ -12,7 +12,7 @@ use crate::connect::options::RedisConnectOptions;
 use crate::driver::fred::client::FredClient;
 use crate::error::RedisError;
 use crate::failover_count::Epoch;
-use crate::link::{Link, Manner, verify_pong};
+use crate::link::{Link, Manner, Masters, verify_pong};
 use crate::subscription::{Message, Subscription};
 use crate::value::{FromValue, Value};
 #[cfg(feature = "fred")]
@@ -41,6 +41,8 @@ pub struct RedisConnection {
     options: Arc<RedisConnectOptions>,
     session: Session,
     subscription: Option<Subscription>,
+    /// The masters that keyspace notifications are expected of, in a cluster.
+    masters: Option<Masters>,
     #[cfg(feature = "fred")]
     fred: Option<FredClient>,
     /// Whether the last reset selected the database of the URL, where a hook may have chosen
@@ -83,6 +85,7 @@ impl RedisConnection {
             options,
             session: Session::default(),
             subscription: None,
+            masters: None,
             #[cfg(feature = "fred")]
             fred: None,
             led_back: false,
@@ -105,9 +108,13 @@ impl RedisConnection {
     /// the connection is closed on return, since an element that it takes would be lost.
     pub async fn run<T: FromValue>(&mut self, command: Command) -> Result<T, RedisError> {
         let mut command = command;
-        let (effect, manner) = self.begin(&mut command)?;
+        T::from_value(self.send(&mut command).await?)
+    }
+
+    pub(crate) async fn send(&mut self, command: &mut Command) -> Result<Value, RedisError> {
+        let (effect, manner) = self.begin(command)?;
         let outcome = self.link.call(command, manner).await;
-        T::from_value(self.end(effect, outcome)?)
+        self.end(effect, outcome)
     }
 
     /// Notes the effect of a command before it is sent: it may be executed without an answer.
@@ -152,7 +159,8 @@ impl RedisConnection {
     }
 
     /// Runs commands as one transaction (MULTI, EXEC), sent as one write. Returns `None` if a
-    /// watched key has changed, so that nothing was executed.
+    /// watched key has changed, so that nothing was executed. Its limit is the longest of those of
+    /// its commands.
     ///
     /// # Errors
     ///
@@ -226,8 +234,10 @@ impl RedisConnection {
     ///
     /// # Errors
     ///
-    /// [`RedisError::Lost`] when the connection has ended, [`RedisError::Lagged`] when messages
-    /// were dropped because more than 1,024 waited, [`RedisError::Refused`] without a subscription.
+    /// [`RedisError::Lost`] when the connection has ended, or when a cluster has a new master whose
+    /// keyspace notifications were subscribed to at its predecessor; [`RedisError::Lagged`] when
+    /// messages were dropped because more than 1,024 waited; [`RedisError::Refused`] without a
+    /// subscription.
     ///
     /// # Cancel safety
     ///
@@ -237,7 +247,7 @@ impl RedisConnection {
             let reason = "nothing is subscribed to";
             return Err(RedisError::Refused { command: "message".to_owned(), reason });
         };
-        subscription.next(limit).await
+        self.link.message(subscription, &mut self.masters, limit).await
     }
 
     /// Returns fred's own client, for what is not offered here. Returns `None` over another
@@ -320,18 +330,18 @@ impl RedisConnection {
     pub(crate) async fn restore(&mut self) -> Result<(), RedisError> {
         self.session.spoilt = true;
         if let Some(slot) = self.session.watched {
-            self.link.call(Command { slot, ..Command::new("UNWATCH") }, Manner::Plain).await?;
+            let unwatch = Command { slot, ..Command::new("UNWATCH") };
+            self.link.call(&unwatch, Manner::Plain).await?;
         }
         if self.session.selected {
-            self.link
-                .call(Command::new("SELECT").arg(u32::from(self.options.database)), Manner::Plain)
-                .await?;
+            let select = Command::new("SELECT").arg(u32::from(self.options.database));
+            self.link.call(&select, Manner::Plain).await?;
         }
         let nonce = fastrand::u64(..).to_string();
         // Ask the node that may still owe an answer.
         let slot = self.session.last.unwrap_or(Slot::Any);
         let ping = Command { slot, ..Command::new("PING").arg(&nonce) };
-        let pong = self.link.call(ping, Manner::Plain).await;
+        let pong = self.link.call(&ping, Manner::Plain).await;
         // An error may be the answer to what was cut off.
         if self.session.flight == Flight::Plain && pong.is_err() {
             return pong.map(drop);
@@ -368,7 +378,7 @@ impl RedisConnection {
         }
         self.session.spoilt = true;
         let subscription = self.subscription.get_or_insert_default();
-        self.link.subscribe(&command, subscription).await
+        self.link.subscribe(&command, subscription, &mut self.masters).await
     }
 
     /// Notes what an outcome says about the connection.

@@ -13,7 +13,10 @@
 mod node_socket;
 mod redirection;
 mod routing;
+mod subscribing;
 mod transaction;
+
+pub(crate) use subscribing::Masters;
 
 use crate::command::{ClusterNode, Command};
 use crate::connect::node::Node;
@@ -24,7 +27,6 @@ use crate::driver::dial::Place;
 use crate::driver::overdue::Patience;
 use crate::error::RedisError;
 use crate::staggered::staggered;
-use crate::subscription::Subscription;
 use crate::topology::{NODE_DELAY, NONE_ANSWERS, Topology, sentinel};
 use crate::value::Value;
 use bytes::Bytes;
@@ -221,7 +223,11 @@ impl Link {
     /// # Cancel safety
     ///
     /// A command that was sent is executed; its answer is read and discarded.
-    pub(crate) async fn call(&self, command: Command, manner: Manner) -> Result<Value, RedisError> {
+    pub(crate) async fn call(
+        &self,
+        command: &Command,
+        manner: Manner,
+    ) -> Result<Value, RedisError> {
         let limit = command.limit.unwrap_or(self.limit());
         let limit =
             if let Manner::Blocking(wait) = manner { limit.saturating_add(wait) } else { limit };
@@ -231,64 +237,15 @@ impl Link {
                 self.send(
                     socket,
                     None,
-                    &command,
+                    command,
                     patience,
-                    socket.send(&command, self.on_the_wire(patience)),
+                    socket.send(command, self.on_the_wire(patience)),
                 )
                 .await
             }
             // Boxed, since its future has several KiB.
-            Sockets::Cluster(_) => Box::pin(self.follow(&command, patience)).await,
+            Sockets::Cluster(_) => Box::pin(self.follow(command, patience)).await,
         }
-    }
-
-    /// Sends a SUBSCRIBE or PSUBSCRIBE. In a cluster every node receives what is published, but
-    /// only the owner of a key sends its keyspace notifications, so these are subscribed to at
-    /// every master.
-    ///
-    /// # Errors
-    ///
-    /// [`RedisError::Refused`] if the driver cannot subscribe.
-    ///
-    /// # Cancel safety
-    ///
-    /// The connection may be subscribed or not.
-    pub(crate) async fn subscribe(
-        &self,
-        command: &Command,
-        into: &mut Subscription,
-    ) -> Result<(), RedisError> {
-        let Sockets::One(socket) = &self.sockets else {
-            let is_of_keys = |channel: &Bytes| channel.starts_with(b"__key");
-            let some = |of_keys| {
-                let channels = command.args.iter().filter(|channel| is_of_keys(channel) == of_keys);
-                Command::new(command.name.clone()).args(channels)
-            };
-            for (part, nodes) in
-                [(some(false), vec![self.place_of(command)?]), (some(true), self.topology.owners())]
-            {
-                for node in if part.args.len() > 0 { nodes } else { Vec::new() } {
-                    let socket = self.socket(&node, self.limit()).await?;
-                    self.listen(&socket, &part, into).await?;
-                }
-            }
-            return Ok(());
-        };
-        self.listen(socket, command, into).await
-    }
-
-    async fn listen(
-        &self,
-        socket: &Socket,
-        command: &Command,
-        into: &mut Subscription,
-    ) -> Result<(), RedisError> {
-        let limit = self.limit();
-        let timed_out = || RedisError::TimedOut { command: command.name().to_owned(), limit };
-        into.add(socket.ear());
-        within(limit, socket.subscribe(command, Patience::new(limit)))
-            .await
-            .ok_or_else(timed_out)?
     }
 
     /// Waits for an answer until the limit. After that the socket is closed if no other answer has

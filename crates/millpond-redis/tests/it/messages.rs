@@ -136,6 +136,38 @@ async fn in_a_cluster_notifications_of_the_keys_of_every_master_arrive() {
 }
 
 #[tokio::test]
+async fn a_subscriber_to_keys_learns_that_their_master_has_changed() {
+    let Some(cluster) = OwnServer::or_skip("cluster") else { return };
+    let notify = Command::new("CONFIG").args(["SET", "notify-keyspace-events", "KEA"]);
+    let mut nodes = Vec::new();
+    for n in 1..=6 {
+        let address = cluster.told(&format!("CLUSTER_{n}_ADDRESS"));
+        nodes.push(few(1).connect(&format!("redis://{address}")).await.unwrap());
+        nodes[n - 1].run::<()>(notify.clone()).await.unwrap();
+    }
+    let pool = few(2).connect(cluster.url()).await.unwrap();
+    let (mut keys, mut channel) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
+    keys.psubscribe(["__keyspace@0__:*"]).await.unwrap();
+    channel.subscribe(["pond"]).await.unwrap();
+    for replica in &nodes[3..] {
+        replica.run::<()>(Command::new("CLUSTER").arg("FAILOVER")).await.unwrap();
+    }
+    assert!(matches!(keys.message(LONG).await, Err(RedisError::Lost { .. })));
+    drop(keys);
+    assert_eq!(channel.message(Duration::from_millis(50)).await.unwrap(), None, "it stays");
+    let shared = SharedRedisPoolOptions::new().connect(cluster.url()).await.unwrap();
+    until("the new master is heard", async || {
+        let mut keys = pool.acquire().await.unwrap();
+        if keys.psubscribe(["__keyspace@0__:*"]).await.is_err() {
+            return false;
+        }
+        let _ = shared.run::<()>(set("pond", 1)).await;
+        matches!(keys.message(Duration::from_secs(1)).await, Ok(Some(_)))
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_channel_whose_name_is_not_utf_8_is_heard() {
     let Some(url) = single() else { return };
     let pool = few(2).connect(&url).await.unwrap();

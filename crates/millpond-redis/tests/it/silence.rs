@@ -2,8 +2,10 @@
 
 use crate::scripted::{Scripted, plain};
 use crate::support::{by_each_driver, get, key};
+use millpond_core::{ConnectInfo, Manager};
 use millpond_redis::{
-    Command, RedisClient, RedisError, SharedRedisPool, SharedRedisPoolOptions, Value,
+    Command, RedisClient, RedisError, SharedRedisManager, SharedRedisPool, SharedRedisPoolOptions,
+    Value,
 };
 use millpond_testkit::until;
 use std::time::Duration;
@@ -69,5 +71,21 @@ async fn a_silent_connection_ends_even_if_nobody_waits() {
             assert!(!matches!(outcome, Ok(Ok(_))), "{outcome:?}");
         }
         until("it is closed", async || server.open() < before).await;
+    }
+}
+
+#[tokio::test]
+async fn a_ping_that_the_server_refuses_takes_the_connection_from_nobody() {
+    let server = Scripted::start(|_, words| match &words[0][..] {
+        b"PING" if words.len() > 1 => b"-ERR not now\r\n".to_vec(),
+        _ => plain(words),
+    })
+    .await;
+    for url in by_each_driver(&format!("redis://{}", server.address)) {
+        let manager = SharedRedisManager::new(url.parse().unwrap());
+        let info = ConnectInfo::first("test", LIMIT * 10);
+        let mut client = manager.connect(&info).await.unwrap();
+        assert!(manager.ping(&mut client).await.is_err());
+        assert_eq!(client.run::<String>(get("a")).await.unwrap(), "a");
     }
 }
