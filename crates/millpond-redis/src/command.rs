@@ -6,6 +6,7 @@ pub(crate) mod effects;
 pub(crate) mod slot;
 
 use crate::connect::node::Node;
+use crate::error::RedisError;
 use argument::Argument;
 use arguments::Arguments;
 use bytes::Bytes;
@@ -88,13 +89,15 @@ impl Command {
     }
 
     /// Sets a limit instead of the pool's `command_timeout`. For a blocking command it begins after
-    /// the time for which the server may block.
+    /// the time for which the server may block. In a transaction the longest limit of its commands
+    /// counts.
     pub fn within(self, limit: Duration) -> Self {
         Self { limit: Some(limit), ..self }
     }
 
     /// Marks the command as one that may be executed twice without harm, as `GET` and `SET` may and
-    /// `INCR` may not. Only such commands are sent again after their connection was lost.
+    /// `INCR` may not. Only such commands are sent again after they were sent and their connection
+    /// was lost; a command of which nothing was sent is sent again in any case.
     pub fn idempotent(self) -> Self {
         Self { idempotent: true, ..self }
     }
@@ -102,6 +105,14 @@ impl Command {
     /// The name, in upper case.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns whether it may be sent again after this error.
+    pub(crate) fn may_be_sent_again(&self, error: &RedisError) -> bool {
+        match error {
+            RedisError::NotSent { .. } => true,
+            error => self.idempotent && error.has_no_answer(),
+        }
     }
 
     /// Returns whether it runs a script or function, which may return any error.

@@ -19,8 +19,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// How often an idempotent command is sent when its connection is lost.
-const ATTEMPTS_MAX: u32 = 3;
+/// How often a command is sent that was not executed, or may be executed twice.
+pub(crate) const ATTEMPTS_MAX: u32 = 3;
 
 /// How long an acquire pauses after a connection that its server has closed at once.
 const PAUSE: Duration = Duration::from_millis(20);
@@ -106,8 +106,8 @@ impl RedisPool {
         }
     }
 
-    /// Acquires a connection and runs one command. An idempotent one is sent up to three times if
-    /// there is no answer.
+    /// Acquires a connection and runs one command. If its connection is lost it is sent up to three
+    /// times, over another one, as long as it is idempotent or nothing of it was sent.
     ///
     /// # Errors
     ///
@@ -121,11 +121,19 @@ impl RedisPool {
         &self,
         command: Command,
     ) -> impl Future<Output = Result<T, RedisError>> + Send + use<T> {
-        let (pool, request) = (self.clone(), Request::here());
-        repeat(command, move |command| {
-            let acquiring = pool.acquire_with(request);
-            async move { acquiring.await?.run(command).await }
-        })
+        let (pool, request, mut command) = (self.clone(), Request::here(), command);
+        async move {
+            let mut attempt = 1;
+            loop {
+                let mut lease = pool.acquire_with(request).await?;
+                match lease.send(&mut command).await {
+                    Err(error) if attempt < ATTEMPTS_MAX && command.may_be_sent_again(&error) => {
+                        attempt += 1;
+                    }
+                    outcome => return T::from_value(outcome?),
+                }
+            }
+        }
     }
 
     /// Returns the pool's counts.
@@ -155,23 +163,6 @@ impl RedisPool {
     /// Returns the pool of the core, which ignores [`OnExhausted`](crate::OnExhausted).
     pub fn as_core(&self) -> &QueuePool<RedisManager> {
         &self.pool
-    }
-}
-
-/// Sends a command, and an idempotent one again if there is no answer.
-async fn repeat<T, F: Future<Output = Result<T, RedisError>>>(
-    mut command: Command,
-    send: impl Fn(Command) -> F,
-) -> Result<T, RedisError> {
-    let mut attempt = 1;
-    loop {
-        let again = (command.idempotent && attempt < ATTEMPTS_MAX).then(|| command.clone());
-        match (send(command).await, again) {
-            (Err(error), Some(again)) if error.has_no_answer() => {
-                (command, attempt) = (again, attempt + 1)
-            }
-            (outcome, _) => return outcome,
-        }
     }
 }
 
@@ -280,7 +271,8 @@ impl SharedRedisPool {
         }
     }
 
-    /// Runs one command. An idempotent one is sent up to three times if there is no answer.
+    /// Runs one command. If its connection is lost it is sent up to three times, over another one,
+    /// as long as it is idempotent or nothing of it was sent.
     ///
     /// # Errors
     ///
@@ -295,10 +287,18 @@ impl SharedRedisPool {
         command: Command,
     ) -> impl Future<Output = Result<T, RedisError>> + Send + use<T> {
         let (pool, request) = (self.clone(), Request::here());
-        repeat(command, move |command| {
-            let acquiring = pool.acquire_with(request);
-            async move { acquiring.await?.run(command).await }
-        })
+        async move {
+            let mut attempt = 1;
+            loop {
+                let lease = pool.acquire_with(request).await?;
+                match lease.send(&command).await {
+                    Err(error) if attempt < ATTEMPTS_MAX && command.may_be_sent_again(&error) => {
+                        attempt += 1;
+                    }
+                    outcome => return T::from_value(outcome?),
+                }
+            }
+        }
     }
 
     /// Returns the pool's counts.

@@ -1,11 +1,13 @@
 //! Lua scripts, sent as text once and by their hash from then on.
 
+use crate::client::RedisClient;
 use crate::command::Command;
 use crate::command::argument::Argument;
 use crate::error::RedisError;
-use crate::pool::SharedRedisPool;
+use crate::pool::{ATTEMPTS_MAX, SharedRedisPool};
 use crate::value::{FromValue, Value};
 use bytes::Bytes;
+use millpond_core::Request;
 
 /// A Lua script. It is called by the hash of its text; if the server does not know the hash (after
 /// a restart, a failover, or on another node of a cluster), the text is sent.
@@ -58,7 +60,8 @@ pub struct ScriptCall {
 }
 
 impl ScriptCall {
-    /// Runs it.
+    /// Runs it. If nothing of it could be sent, it is sent up to three times, over other
+    /// connections.
     ///
     /// # Errors
     ///
@@ -72,19 +75,28 @@ impl ScriptCall {
         self,
         pool: &SharedRedisPool,
     ) -> impl Future<Output = Result<T, RedisError>> + Send + use<T> {
-        let lease = pool.acquire();
+        let (pool, request) = (pool.clone(), Request::here());
         async move {
-            let lease = lease.await?;
-            let answer = match lease.run::<Value>(self.by_name).await {
-                // The script was not executed.
-                Err(RedisError::Server { code, message })
-                    if code == "NOSCRIPT" && message.starts_with("No matching script") =>
-                {
-                    lease.run(self.by_text).await
+            let mut attempt = 1;
+            loop {
+                let lease = pool.acquire_with(request).await?;
+                match self.send(&lease).await {
+                    Err(RedisError::NotSent { .. }) if attempt < ATTEMPTS_MAX => attempt += 1,
+                    outcome => return T::from_value(outcome?),
                 }
-                outcome => outcome,
-            };
-            T::from_value(answer?)
+            }
+        }
+    }
+
+    async fn send(&self, client: &RedisClient) -> Result<Value, RedisError> {
+        match client.send(&self.by_name).await {
+            // The script was not executed.
+            Err(RedisError::Server { code, message })
+                if code == "NOSCRIPT" && message.starts_with("No matching script") =>
+            {
+                client.send(&self.by_text).await
+            }
+            outcome => outcome,
         }
     }
 }

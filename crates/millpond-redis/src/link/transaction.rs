@@ -24,7 +24,8 @@ impl Link {
     ///
     /// As [`call`](Self::call): all of it is executed, or nothing.
     pub(crate) async fn transaction(&self, commands: Vec<Command>) -> Result<Value, RedisError> {
-        let patience = Patience::new(self.limit());
+        let limits = commands.iter().map(|command| command.limit.unwrap_or(self.limit()));
+        let patience = Patience::new(limits.max().unwrap_or(self.limit()));
         let exec = Command {
             slot: Slot::common(commands.iter().map(|command| command.slot)),
             ..Command::new("EXEC")
