@@ -89,6 +89,10 @@ impl Socket {
             };
             let mut socket = Self { wire, marks_messages: false, answers: AtomicU64::new(0) };
             socket.marks_messages = socket.greet(login, options, patience).await?;
+            #[cfg(feature = "fred")]
+            if let Driven::Fred(wire) = &socket.wire {
+                wire.set_in_use();
+            }
             Ok(socket)
         };
         let reason = match within(limit, dialling).await {

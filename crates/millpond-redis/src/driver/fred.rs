@@ -121,6 +121,11 @@ impl Wire {
         confirmed.await.unwrap_or_else(|_| Err(gone()))
     }
 
+    /// Notes that the handshake has ended well.
+    pub(crate) fn set_in_use(&self) {
+        self.shared.lock().is_in_use = true;
+    }
+
     /// Returns a receiver of the messages that are published from now on.
     pub(crate) fn ear(&self) -> Ear {
         let mut state = self.shared.lock();

@@ -31,6 +31,8 @@ pub(super) struct State {
     /// How many bytes the socket has accepted in all.
     pub(super) written: u64,
     pub(super) waiting: VecDeque<Waiting>,
+    /// Whether the handshake has ended well.
+    pub(super) is_in_use: bool,
     /// Why the connection has ended, if it has.
     pub(super) ended: Option<RedisError>,
     pub(super) messages: Option<broadcast::Sender<Message>>,
@@ -70,8 +72,13 @@ impl Shared {
 }
 
 impl State {
-    /// Ends the connection. The first reason counts.
+    /// Ends the connection. The first reason counts. What is wrong with the settings during the
+    /// handshake is only the loss of a connection that was in use.
     pub(super) fn end(&mut self, reason: RedisError) {
+        let reason = match reason {
+            RedisError::Setup { reason } if self.is_in_use => RedisError::Lost { reason },
+            reason => reason,
+        };
         self.ended.get_or_insert(reason);
     }
 }
@@ -230,6 +237,23 @@ pub(super) fn lost(reason: &str) -> RedisError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_what_was_sent_before_a_tls_alert_nobody_knows_whether_it_was_executed() {
+        let alert = || RedisError::Setup { reason: "no TLS: an alert".to_owned() };
+        for (is_in_use, written, is_ambiguous) in
+            [(false, 9, false), (true, 9, true), (true, 0, false)]
+        {
+            let mut state = State { is_in_use, ..State::default() };
+            state.end(alert());
+            let (caller, mut answer) = oneshot::channel();
+            let waiting = Waiting { begin: 0, due: Instant::now(), who: Who::One(caller) };
+            waiting.fail(written, state.ended.as_ref().unwrap());
+            let error = answer.try_recv().unwrap().unwrap_err();
+            assert_eq!(error.is_ambiguous(), is_ambiguous, "{error}");
+            assert_eq!(matches!(error, RedisError::Setup { .. }), !is_in_use, "{error}");
+        }
+    }
 
     #[test]
     fn without_pushes_a_list_is_a_message_only_when_all_that_was_asked_before_is_answered() {
