@@ -135,6 +135,16 @@ impl RedisConnectOptions {
         self
     }
 
+    /// Logs in to the sentinels, which have a password of their own. Without effect on other
+    /// deployments. In a URL: `sentinel_user` and `sentinel_password`.
+    #[must_use]
+    pub fn sentinel_login(mut self, user: Option<&str>, password: &str) -> Self {
+        if let Deployment::Sentinel { login, .. } = &mut self.deployment {
+            *login = Login { user: user.map(str::to_owned), password: Some(password.to_owned()) };
+        }
+        self
+    }
+
     /// The number of the database. Default 0; a cluster has no other.
     #[must_use]
     pub fn database(mut self, number: u8) -> Self {

@@ -124,10 +124,13 @@ async fn enter(topology: &Topology, node: &Node, limit: Duration) -> Result<Sock
     let unsent = |reason: String| RedisError::NotSent { reason };
     let entering = async {
         let socket = topology.dial(node, limit).await?;
-        match socket.send(&Command::new("ROLE"), Patience::new(limit)).await? {
-            Value::List(parts) if parts.first() == Some(&Value::Bytes("master".into())) => {
+        match socket.send(&Command::new("ROLE"), Patience::new(limit)).await {
+            Ok(Value::List(parts)) if parts.first() == Some(&Value::Bytes("master".into())) => {
                 Ok(socket)
             }
+            // The user may not ask: a replica refuses the first write.
+            Err(error) if error.code() == Some("NOPERM") => Ok(socket),
+            Err(error) => Err(error),
             _ => Err(unsent(format!("the sentinels name {node}, which is no master"))),
         }
     };

@@ -1,5 +1,6 @@
 //! Pools over real Redis servers. One module a behaviour.
 
+mod acl;
 mod answers;
 mod cancel;
 mod chaos;
@@ -21,6 +22,7 @@ mod messages;
 mod outage;
 mod protocol;
 mod replaced_node;
+mod resending;
 mod resharding;
 mod scripted;
 mod sentinel;
