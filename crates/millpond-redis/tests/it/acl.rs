@@ -1,7 +1,7 @@
 //! The rights that every connection needs, as `docs/redis.md` lists them.
 
-use crate::support::{by_each_driver, few, key, set};
-use millpond_redis::{Command, SharedRedisPoolOptions, slot_of};
+use crate::support::{by_each_driver, few, key, set, shared};
+use millpond_redis::{Command, slot_of};
 use millpond_testkit::OwnServer;
 
 const DOCS: &str = include_str!("../../../../docs/redis.md");
@@ -27,7 +27,7 @@ async fn writes(url: &str, key: &str) {
     for url in by_each_driver(url) {
         let own = few(1).connect(&url).await.unwrap();
         own.run::<()>(set(key, 1)).await.unwrap();
-        let shared = SharedRedisPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+        let shared = shared().max_connections(1).connect(&url).await.unwrap();
         shared.run::<()>(set(key, 1)).await.unwrap();
     }
 }

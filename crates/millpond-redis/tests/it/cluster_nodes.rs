@@ -3,12 +3,13 @@
 use crate::scripted::{Scripted, plain};
 use crate::support::{PATIENCE, by_each_driver, few, get, shared};
 use millpond_redis::{RedisConnectOptions, Value};
-use millpond_testkit::until;
+use millpond_testkit::{ChaosProxy, Flow, until};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::Mutex;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
+use tokio::runtime::{Builder, Runtime};
 
 /// Nobody listens there.
 const GONE: &str = "127.0.0.1:1";
@@ -159,4 +160,84 @@ async fn settings_that_no_cluster_accepts_are_an_error_at_once() {
     let pool = few(1).pool_timeout(Duration::from_secs(60)).connect_with(options);
     let error = tokio::time::timeout(Duration::from_secs(20), pool).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("not allowed in cluster mode"), "{error}");
+}
+
+/// Two nodes that share the slots, of which a third tells.
+async fn shared_by(lower: SocketAddr, upper: SocketAddr) -> Scripted {
+    let told = slots(&[(0, 8_000, vec![lower]), (8_001, 16_383, vec![upper])]);
+    telling(Arc::new(Mutex::new(told))).await
+}
+
+#[tokio::test]
+async fn callers_who_do_not_wait_long_share_one_attempt_to_connect() {
+    for query in by_each_driver("") {
+        let (healthy, slow) = (answering().await, TcpListener::bind("127.0.0.1:0").await.unwrap());
+        let startup = shared_by(healthy.address, slow.local_addr().unwrap()).await;
+        let url = format!("redis-cluster://{}{query}", startup.address);
+        let minute = Duration::from_secs(60);
+        let options = shared().max_connections(1).command_timeout(minute);
+        let pool = options.connect(&url).await.unwrap();
+        for _ in 0..10 {
+            // Its slot is 12182.
+            let asking = pool.run::<String>(get("foo"));
+            assert!(tokio::time::timeout(Duration::from_millis(20), asking).await.is_err());
+        }
+        let connections = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&connections);
+        let _slow = Scripted::on(slow, move |number, words| {
+            counted.fetch_max(number + 1, Ordering::SeqCst);
+            plain(words)
+        });
+        assert_eq!(pool.run::<String>(get("foo")).await.unwrap(), "foo");
+        assert_eq!(connections.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_handshake_may_take_longer_than_a_command() {
+    for query in by_each_driver("") {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let slots_told = Arc::clone(&told);
+        let node = Scripted::start(move |_, words| match &words[0][..] {
+            b"CLUSTER" => slots_told.lock().unwrap().clone(),
+            _ => plain(words),
+        })
+        .await;
+        let far = ChaosProxy::start(&node.address.to_string()).await.unwrap();
+        *told.lock().unwrap() = everything(&[far.address()]);
+        let delay = Duration::from_millis(150);
+        far.plan(move |_, _| Flow::free().delayed(delay));
+        let url = format!("redis-cluster://{}{query}", far.address());
+        // Of three answers the first two are about the slots.
+        let pool = few(1).command_timeout(delay * 4).connect(&url).await.unwrap();
+        assert_eq!(pool.run::<String>(get("a")).await.unwrap(), "a");
+    }
+}
+
+/// Such a runtime gives the pool's tasks no time between two calls.
+#[test]
+fn a_node_that_is_back_is_found_by_callers_whose_runtime_runs_only_while_they_ask() {
+    let servers = Runtime::new().unwrap();
+    for query in by_each_driver("") {
+        let (healthy, startup, gone) = servers.block_on(async {
+            let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+            let healthy = answering().await;
+            let startup = shared_by(healthy.address, gone).await;
+            (healthy, startup, gone)
+        });
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let url = format!("redis-cluster://{}{query}", startup.address);
+        let options = shared().max_connections(1);
+        let pool = runtime.block_on(options.connect(&url)).unwrap();
+        let ask = || runtime.block_on(pool.run::<String>(get("foo")));
+        assert!(ask().is_err() && ask().is_err());
+        let _back = servers.block_on(async {
+            Scripted::on(TcpListener::bind(gone).await.unwrap(), |_, words| plain(words))
+        });
+        let since = Instant::now();
+        while let Err(error) = ask() {
+            assert!(since.elapsed() < Duration::from_secs(10), "{error}");
+        }
+        drop(healthy);
+    }
 }

@@ -155,7 +155,7 @@ async fn a_subscriber_to_keys_learns_that_their_master_has_changed() {
     assert!(matches!(keys.message(LONG).await, Err(RedisError::Lost { .. })));
     drop(keys);
     assert_eq!(channel.message(Duration::from_millis(50)).await.unwrap(), None, "it stays");
-    let shared = SharedRedisPoolOptions::new().connect(cluster.url()).await.unwrap();
+    let shared = shared().connect(cluster.url()).await.unwrap();
     until("the new master is heard", async || {
         let mut keys = pool.acquire().await.unwrap();
         if keys.psubscribe(["__keyspace@0__:*"]).await.is_err() {

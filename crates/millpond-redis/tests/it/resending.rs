@@ -1,7 +1,7 @@
 //! Commands whose connection is lost: what was not sent is sent over another one.
 
-use crate::support::{by_each_driver, can_subscribe, few, key};
-use millpond_redis::{Command, RedisError, Script, SharedRedisPoolOptions, Value};
+use crate::support::{by_each_driver, can_subscribe, few, key, shared};
+use millpond_redis::{Command, RedisError, Script, Value};
 use millpond_testkit::variable;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -23,7 +23,7 @@ async fn a_command_of_which_nothing_was_sent_is_sent_over_another_connection_and
     let id = || Command::new("CLIENT").arg("ID");
     for url in by_each_driver(&format!("redis://{address}")) {
         let own = few(1).connect(&url).await.unwrap();
-        let shared = SharedRedisPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+        let shared = shared().max_connections(1).connect(&url).await.unwrap();
         let key = key("sent");
         let incr = || Command::new("INCR").key(&key);
         let mut count = 0;

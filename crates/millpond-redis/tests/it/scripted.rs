@@ -19,7 +19,14 @@ impl Scripted {
     pub async fn start(
         answer: impl Fn(usize, &[Vec<u8>]) -> Vec<u8> + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::on(TcpListener::bind("127.0.0.1:0").await.unwrap(), answer)
+    }
+
+    /// The same on a listener that there was before.
+    pub fn on(
+        listener: TcpListener,
+        answer: impl Fn(usize, &[Vec<u8>]) -> Vec<u8> + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().unwrap();
         let (answer, open) = (Arc::new(answer), Arc::new(AtomicUsize::new(0)));
         let counted = Arc::clone(&open);
