@@ -15,6 +15,7 @@ use millpond_core::{BoxError, SharedError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::Future;
+use std::sync::Arc;
 use tokio::time::Instant;
 
 /// Who may load a key, of all processes.
@@ -60,8 +61,9 @@ impl<C: Codec> RedisCache<C> {
     /// # Cancel safety
     ///
     /// The loader runs inside this future and is dropped with it; one of the waiting callers then
-    /// loads instead. A task releases the lock across processes if the future is dropped inside a
-    /// runtime; otherwise the lock expires.
+    /// loads instead. A value that is being stored is stored nevertheless, before any later write
+    /// or delete of its key in this process. A task releases the lock across processes if the
+    /// future is dropped inside a runtime; otherwise the lock expires.
     pub async fn get_or_load<T, E, F, L>(
         &self,
         key: &str,
@@ -94,6 +96,7 @@ impl<C: Codec> RedisCache<C> {
         loop {
             match self.shared.flights.join(&key) {
                 Role::Leader(lead) => {
+                    let lead = Arc::new(lead);
                     // Boxed, so that the future of a hit, the common case, stays small.
                     let outcome = Box::pin(self.lead(&lead, &self.lock_key(name), loader)).await;
                     lead.finish(outcome.clone());
@@ -111,7 +114,7 @@ impl<C: Codec> RedisCache<C> {
     }
 
     /// Runs the leader's part of a load.
-    async fn lead<T, E, F, L>(&self, lead: &Lead, lock_key: &str, loader: L) -> Outcome
+    async fn lead<T, E, F, L>(&self, lead: &Arc<Lead>, lock_key: &str, loader: L) -> Outcome
     where
         T: Serialize + DeserializeOwned,
         E: Into<BoxError>,
@@ -154,7 +157,7 @@ impl<C: Codec> RedisCache<C> {
     /// Runs the loader and releases the lock, unless its previous owner has stored the value.
     async fn load_in_turn<T, E, F, L>(
         &self,
-        lead: &Lead,
+        lead: &Arc<Lead>,
         lock: Option<Box<Lock>>,
         loader: L,
     ) -> Outcome
@@ -176,7 +179,7 @@ impl<C: Codec> RedisCache<C> {
     }
 
     /// Runs the loader and stores its value.
-    async fn load<T, E, F, L>(&self, lead: &Lead, loader: L) -> Outcome
+    async fn load<T, E, F, L>(&self, lead: &Arc<Lead>, loader: L) -> Outcome
     where
         T: Serialize,
         E: Into<BoxError>,
@@ -210,7 +213,7 @@ impl<C: Codec> RedisCache<C> {
             }
             Err(_) => {
                 let error = CacheError::LoadTimedOut { limit };
-                self.emit(&CacheEvent::LoadFailed { error: std::sync::Arc::new(error.clone()) });
+                self.emit(&CacheEvent::LoadFailed { error: Arc::new(error.clone()) });
                 return Err(error);
             }
         };
@@ -220,12 +223,20 @@ impl<C: Codec> RedisCache<C> {
             None => (Entry::Nothing, settings.negative_ttl),
         };
         if let Some(ttl) = ttl
-            && let Some(_store) = lead.may_store().await
+            && let Some(right) = lead.may_store().await
         {
-            match self.store(lead.key(), &entry, ttl).await {
-                // Reported as an event. The value itself is good.
-                Ok(()) | Err(CacheError::TooLarge { .. }) => {}
-                Err(error) => return Err(error),
+            let (cache, lead, entry) = (self.clone(), Arc::clone(lead), entry.clone());
+            // A task: if the caller goes away, later writes of the key still wait for this one.
+            let storing = tokio::spawn(async move {
+                let stored = cache.store(lead.key(), &entry, ttl).await;
+                drop(right);
+                stored
+            });
+            match storing.await {
+                // A value that is too large is reported as an event. The value itself is good. The
+                // task fails only if its runtime shuts down.
+                Ok(Ok(()) | Err(CacheError::TooLarge { .. })) | Err(_) => {}
+                Ok(Err(error)) => return Err(error),
             }
         }
         Ok(entry)
@@ -248,6 +259,7 @@ impl<C: Codec> RedisCache<C> {
         let Role::Leader(lead) = self.shared.flights.join(key) else {
             return self.unpack(Ok(old));
         };
+        let lead = Arc::new(lead);
         let entry = match self.read_fresh::<T>(key).await? {
             Some(entry) => entry,
             None => match self.turn(lock_key).await? {

@@ -11,13 +11,14 @@
 //! 3. A load that holds a permit never waits for one that waits for a permit: the leader that it
 //!    follows then loads without a permit.
 //! 4. No two loads wait for each other: the caller that would close the circle gets an error.
-//! 5. What a loader has read before a write or a delete of its key is never stored after it.
+//! 5. What a loader has read before a write or a delete of its key is never stored after it. The
+//!    task that stores it holds the leader's guard, so that this is true if the caller goes away.
 
 use crate::entry::Entry;
 use crate::error::CacheError;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::{Mutex as AsyncMutex, MutexGuard as AsyncMutexGuard, Notify, watch};
+use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard, watch};
 
 tokio::task_local! {
     /// The loads that this future is part of, the outermost first.
@@ -191,13 +192,13 @@ impl Lead {
     }
 
     /// Returns the right to store the value of this load; `None` if it is out of date.
-    pub(crate) async fn may_store(&self) -> Option<AsyncMutexGuard<'_, bool>> {
-        let outdated = self.store.lock().await;
+    pub(crate) async fn may_store(&self) -> Option<OwnedMutexGuard<bool>> {
+        let outdated = Arc::clone(&self.store).lock_owned().await;
         (!*outdated).then_some(outdated)
     }
 
     /// Ends the flight with an outcome for all followers.
-    pub(crate) fn finish(self, outcome: Outcome) {
+    pub(crate) fn finish(&self, outcome: Outcome) {
         self.outcome.send_replace(Some(outcome));
     }
 }
@@ -241,6 +242,7 @@ mod tests {
         let Role::Leader(lead) = flights.join("k") else { panic!() };
         let Role::Follower(follower) = flights.join("k") else { panic!() };
         lead.finish(Ok(Entry::Nothing));
+        drop(lead);
         assert!(matches!(follower.outcome().await, Some(Ok(Entry::Nothing))));
         let Role::Leader(lead) = flights.join("k") else { panic!("the load has finished") };
         let Role::Follower(follower) = flights.join("k") else { panic!() };

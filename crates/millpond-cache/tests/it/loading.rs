@@ -2,7 +2,8 @@
 
 use crate::support::{PATIENCE, builders, caches};
 use millpond_cache::{CacheError, CacheEvent, RedisCache};
-use millpond_testkit::variable;
+use millpond_redis::Limits;
+use millpond_testkit::{ChaosProxy, Direction, Flow, Link, until, variable};
 use std::io::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -308,5 +309,47 @@ async fn what_a_loader_read_before_a_write_or_a_delete_is_not_stored_after_it() 
             assert_eq!(old.await.unwrap(), Some(1), "{deed}");
             assert_eq!(cache.get::<u32>(deed).await.unwrap(), Some(2), "{deed}: the old is stored");
         }
+    }
+}
+
+#[tokio::test]
+async fn what_a_caller_who_went_away_was_storing_is_not_stored_after_a_delete() {
+    let Some(straight) = variable("MILLPOND_TEST_REDIS_URL") else { return };
+    let place = straight.split_once("://").unwrap().1.split('/').next().unwrap();
+    let proxy = ChaosProxy::start(place).await.unwrap();
+    let builder = RedisCache::builder().url(&proxy.reroute(&straight)).timeout(PATIENCE);
+    let builder = builder.namespace(format!("test-{:x}", fastrand::u64(..)));
+    // Two connections, used in turn.
+    let cache = builder.limits(Limits::Off).max_connections(20).connect().await.unwrap();
+    cache.pool().as_core().set_acquires_per_turn(1);
+    until("both are open", async || {
+        cache.exists("k").await.unwrap();
+        cache.pool().status().open == 2
+    })
+    .await;
+    let links = proxy.links();
+    for first in [0, 1, 0, 1] {
+        let (caller, stalled) = (cache.clone(), links.clone());
+        let load = || async move {
+            stalled.iter().for_each(|link| link.set(Direction::ToServer, Flow::stalled()));
+            Ok::<_, Error>(Some(1))
+        };
+        let loading = tokio::spawn(async move { caller.get_or_load("k", load).await });
+        let is_held =
+            |link: &Link| link.arrived(Direction::ToServer) > link.passed(Direction::ToServer);
+        until("the value is on its way", async || links.iter().any(is_held)).await;
+        loading.abort();
+        assert!(loading.await.is_err());
+        let caller = cache.clone();
+        let deleting = tokio::spawn(async move { caller.delete(&["k"]).await.unwrap() });
+        for link in [&links[first], &links[1 - first]] {
+            for _ in 0..2_000 {
+                tokio::task::yield_now().await;
+            }
+            link.set(Direction::ToServer, Flow::free());
+        }
+        deleting.await.unwrap();
+        until("everything has arrived", async || !links.iter().any(is_held)).await;
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), None, "{first}");
     }
 }
