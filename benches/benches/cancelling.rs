@@ -26,13 +26,13 @@ fn newest(c: &mut Criterion) {
     let mut group = c.benchmark_group("join and leave behind waiters");
     for waiters in LENGTHS {
         group.bench_with_input(BenchmarkId::from_parameter(waiters), &waiters, |b, &waiters| {
-            b.iter_custom(|laps| runtime.block_on(join_and_leave(waiters, laps)));
+            b.iter_custom(|iterations| runtime.block_on(join_and_leave(waiters, iterations)));
         });
     }
     group.finish();
 }
 
-async fn join_and_leave(waiters: usize, laps: u64) -> Duration {
+async fn join_and_leave(waiters: usize, iterations: u64) -> Duration {
     let pool = filled(1).await;
     let _lease = pool.acquire().await;
     let mut queue = Vec::with_capacity(waiters);
@@ -40,7 +40,7 @@ async fn join_and_leave(waiters: usize, laps: u64) -> Duration {
         queue.push(join(&pool).await);
     }
     let began = Instant::now();
-    for _ in 0..laps {
+    for _ in 0..iterations {
         drop(join(&pool).await);
     }
     began.elapsed()
@@ -52,19 +52,19 @@ fn anywhere(c: &mut Criterion) {
     let mut group = c.benchmark_group("cancel one of waiters");
     for waiters in LENGTHS {
         group.bench_with_input(BenchmarkId::from_parameter(waiters), &waiters, |b, &waiters| {
-            b.iter_custom(|laps| runtime.block_on(cancel(waiters, laps)));
+            b.iter_custom(|iterations| runtime.block_on(cancel(waiters, iterations)));
         });
     }
     group.finish();
 }
 
-async fn cancel(waiters: usize, laps: u64) -> Duration {
+async fn cancel(waiters: usize, iterations: u64) -> Duration {
     let pool = filled(1).await;
     let _lease = pool.acquire().await;
     let mut queue: Vec<Option<Waiter>> = Vec::new();
     queue.resize_with(waiters, || None);
     let (mut spent, mut done) = (Duration::ZERO, 0);
-    while done < laps {
+    while done < iterations {
         for place in &mut queue {
             *place = Some(join(&pool).await);
         }
@@ -77,7 +77,7 @@ async fn cancel(waiters: usize, laps: u64) -> Duration {
         done += waiters as u64;
     }
     // More may have been cancelled than was asked for.
-    spent.mul_f64(laps as f64 / done as f64)
+    spent.mul_f64(iterations as f64 / done as f64)
 }
 
 criterion_group!(cancelling, newest, anywhere);

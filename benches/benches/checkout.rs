@@ -1,7 +1,7 @@
 //! What one checkout costs: alone, with `try_acquire`, in pools of every size, and with as many
 //! tasks as connections.
 
-use benches::crew::{Hold, work};
+use benches::tasks::{Hold, work};
 use benches::{NoOp, filled};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use millpond_core::QueuePool;

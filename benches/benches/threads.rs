@@ -1,8 +1,8 @@
 //! What other threads cost: one, two and four workers on one pool, with enough connections for all
 //! and with too few.
 
-use benches::crew::{Hold, work};
 use benches::filled;
+use benches::tasks::{Hold, work};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use tokio::runtime::{Builder, Runtime};
 

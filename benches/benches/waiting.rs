@@ -1,7 +1,7 @@
 //! What waiting costs: by how long connections are held, and by how many wait.
 
-use benches::crew::{Hold, work};
 use benches::filled;
+use benches::tasks::{Hold, work};
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
@@ -37,13 +37,13 @@ fn queue_lengths(c: &mut Criterion) {
     let mut group = c.benchmark_group("served behind waiters");
     for waiters in [1, 10, 100, 1_000, 10_000, 100_000] {
         group.bench_with_input(BenchmarkId::from_parameter(waiters), &waiters, |b, &waiters| {
-            b.iter_custom(|laps| runtime.block_on(serve(waiters, laps)));
+            b.iter_custom(|iterations| runtime.block_on(serve(waiters, iterations)));
         });
     }
     group.finish();
 }
 
-async fn serve(waiters: usize, laps: u64) -> Duration {
+async fn serve(waiters: usize, iterations: u64) -> Duration {
     let pool = filled(1).await;
     let mut lease = pool.acquire().await.expect("nobody else wants it");
     let mut queue = VecDeque::with_capacity(waiters);
@@ -56,7 +56,7 @@ async fn serve(waiters: usize, laps: u64) -> Duration {
         join(&mut queue).await;
     }
     let began = Instant::now();
-    for _ in 0..laps {
+    for _ in 0..iterations {
         drop(lease);
         let oldest = queue.pop_front().expect("somebody always waits");
         lease = oldest.await.expect("it is the turn of the oldest");

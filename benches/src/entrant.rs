@@ -1,8 +1,8 @@
 //! The pools of the race, by name.
 
+use crate::competitor::{Competitor, Effort, Figure, Work};
 use crate::gate;
-use crate::pools::{Bb8, Deadpool, Floor, Metered, Millpond, Mobc, Observed, R2d2, Sqlx};
-use crate::rival::{Effort, Figure, Rival, Work};
+use crate::pools::{Baseline, Bb8, Deadpool, Metered, Millpond, Mobc, Observed, R2d2, Sqlx};
 use std::sync::Arc;
 
 /// A pool in the race.
@@ -25,7 +25,7 @@ pub enum Entrant {
     /// r2d2, which blocks.
     R2d2,
     /// No pool: a semaphore and a queue.
-    Floor,
+    Baseline,
 }
 
 impl Entrant {
@@ -39,7 +39,7 @@ impl Entrant {
         Self::Bb8,
         Self::Mobc,
         Self::R2d2,
-        Self::Floor,
+        Self::Baseline,
     ];
 
     /// Its name in the results.
@@ -53,7 +53,7 @@ impl Entrant {
             Self::Bb8 => Bb8::NAME,
             Self::Mobc => Mobc::NAME,
             Self::R2d2 => R2d2::NAME,
-            Self::Floor => <Arc<Floor>>::NAME,
+            Self::Baseline => <Arc<Baseline>>::NAME,
         }
     }
 
@@ -73,7 +73,7 @@ impl Entrant {
             Self::Bb8 => work.run::<Bb8>(effort),
             Self::Mobc => work.run::<Mobc>(effort),
             Self::R2d2 => work.run::<R2d2>(effort),
-            Self::Floor => work.run::<Arc<Floor>>(effort),
+            Self::Baseline => work.run::<Arc<Baseline>>(effort),
         }
     }
 
@@ -92,7 +92,7 @@ impl Entrant {
             Self::Bb8 => gate::pass::<Bb8>(),
             Self::Mobc => gate::pass::<Mobc>(),
             Self::R2d2 => gate::pass::<R2d2>(),
-            Self::Floor => gate::pass::<Arc<Floor>>(),
+            Self::Baseline => gate::pass::<Arc<Baseline>>(),
         }
     }
 }

@@ -2,7 +2,7 @@
 //! timed.
 
 use crate::books::Books;
-use crate::rival::{Rival, Spec};
+use crate::competitor::{Competitor, Spec};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -30,7 +30,7 @@ struct Lent {
 /// # Errors
 ///
 /// What it did wrong.
-pub fn pass<P: Rival>() -> Result<(), String> {
+pub fn pass<P: Competitor>() -> Result<(), String> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -49,7 +49,7 @@ pub fn pass<P: Rival>() -> Result<(), String> {
     verdict
 }
 
-async fn trial<P: Rival>() -> Result<(), String> {
+async fn trial<P: Competitor>() -> Result<(), String> {
     let books = Books::new();
     books.connect_takes(Duration::from_millis(1));
     let pool = P::open(&books, Spec::of(CAP)).await;
@@ -62,7 +62,7 @@ async fn trial<P: Rival>() -> Result<(), String> {
 }
 
 /// Many tasks on a cold pool, each of which wants a connection many times.
-async fn serve_everybody<P: Rival>(pool: &P) -> Result<(), String> {
+async fn serve_everybody<P: Competitor>(pool: &P) -> Result<(), String> {
     let lent = Arc::new(Lent::default());
     let mut all = JoinSet::new();
     for _ in 0..TASKS {
@@ -85,7 +85,7 @@ async fn serve_everybody<P: Rival>(pool: &P) -> Result<(), String> {
 }
 
 /// Acquires that are dropped while they wait, and leases that are dropped with their task.
-async fn abort_some<P: Rival>(pool: &P) {
+async fn abort_some<P: Competitor>(pool: &P) {
     let mut all = JoinSet::new();
     for number in 0..ABORTED {
         let pool = pool.clone();
@@ -102,7 +102,7 @@ async fn abort_some<P: Rival>(pool: &P) {
 }
 
 /// No place was lost: as many as the cap can be lent at once.
-async fn everything_is_there<P: Rival>(pool: &P) -> Result<(), String> {
+async fn everything_is_there<P: Competitor>(pool: &P) -> Result<(), String> {
     let mut leases = Vec::new();
     for _ in 0..CAP {
         match timeout(Duration::from_secs(5), pool.acquire()).await {
@@ -132,7 +132,7 @@ mod tests {
     #[derive(Clone)]
     struct Boundless(Opener);
 
-    impl Rival for Boundless {
+    impl Competitor for Boundless {
         const NAME: &'static str = "boundless";
         type Lease<'a> = Box<Wire>;
 
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn ours_and_the_floor_may_be_timed() {
-        for entrant in [Entrant::Millpond, Entrant::Observed, Entrant::Floor] {
+        for entrant in [Entrant::Millpond, Entrant::Observed, Entrant::Baseline] {
             assert_eq!(entrant.passes_the_gate(), Ok(()), "{entrant:?}");
         }
     }

@@ -12,15 +12,15 @@
 //!   `src/bin/rivals_memory.rs` and `src/bin/rivals_servers.rs`, and has rows, goals and pages.
 
 pub mod books;
-pub mod crew;
+pub mod competitor;
 pub mod entrant;
 pub mod gate;
-pub mod parking;
+pub mod parked_waiters;
 pub mod promises;
 pub mod race;
-pub mod rival;
 pub mod service;
 pub mod services;
+pub mod tasks;
 pub mod work;
 
 mod pools;

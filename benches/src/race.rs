@@ -1,8 +1,8 @@
 //! The race: a work is done by every pool in turn, round by round, so that what disturbs the
 //! machine disturbs all alike.
 
+use crate::competitor::{Effort, Figure, Work};
 use crate::entrant::Entrant;
-use crate::rival::{Effort, Figure, Work};
 use std::time::Instant;
 
 /// A row of the results: what the rounds of one pool found.

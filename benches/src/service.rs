@@ -1,8 +1,8 @@
 //! End to end: tasks that ask a real database one small question after the other, through a pool or
 //! without one.
 
+use crate::competitor::Effort;
 use crate::race::Outcome;
-use crate::rival::Effort;
 use crate::work::runtime;
 use std::fmt;
 use std::future::Future;

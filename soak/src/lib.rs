@@ -14,8 +14,8 @@ mod tally;
 mod transactions;
 
 pub use load::{Soak, soak};
-pub use plan::Deed;
+pub use plan::Action;
 pub use redis::{Redis, redis, redis_by_redis_rs};
 pub use subject::{Failure, Subject, mysql, mysql_by_sqlx, postgres, postgres_by_sqlx};
 pub use tally::Report;
-pub use transactions::{End, Story, Transacting, TransactionReport, transactions};
+pub use transactions::{End, History, Transacting, TransactionReport, transactions};

@@ -103,7 +103,7 @@ pub async fn soak<S: Subject, E: Display>(
 async fn play<S: Subject>(pool: &S, tally: &Tally, turn: Turn, dice: &mut Rng) {
     if dice.u8(0..10) == 0 {
         // On the pool itself, where no lease guards it.
-        let begun = patiently(poll_n(pool.begin(), turn.polls.unwrap_or(3))).await;
+        let begun = within_patience(poll_n(pool.begin(), turn.polls.unwrap_or(3))).await;
         if matches!(begun, None | Some(None)) {
             tally.cuts.add();
         }
@@ -118,10 +118,10 @@ async fn play<S: Subject>(pool: &S, tally: &Tally, turn: Turn, dice: &mut Rng) {
         return;
     }
     let nonce = dice.i64(1..i64::MAX);
-    let deed = S::act(&mut lease, turn.deed, nonce);
+    let action = S::act(&mut lease, turn.action, nonce);
     let answer = match turn.polls {
-        None => patiently(deed).await,
-        Some(polls) => patiently(poll_n(deed, polls)).await.flatten(),
+        None => within_patience(action).await,
+        Some(polls) => within_patience(poll_n(action, polls)).await.flatten(),
     };
     match answer {
         None => _ = tally.cuts.add(),
@@ -131,14 +131,14 @@ async fn play<S: Subject>(pool: &S, tally: &Tally, turn: Turn, dice: &mut Rng) {
 
 /// How long a user waits on a connection, which may have fallen silent, before dropping the
 /// operation.
-async fn patiently<F: Future>(future: F) -> Option<F::Output> {
+async fn within_patience<F: Future>(future: F) -> Option<F::Output> {
     timeout(PATIENCE, future).await.ok()
 }
 
 /// Whether what was lent is clean and alive; notes what is not clean.
 async fn look<S: Subject>(lease: &mut S::Lease, tally: &Tally, nonce: i64) -> bool {
     // A connection that has fallen silent answers nobody; that is no fault of the pool's.
-    let Some(answer) = patiently(S::look(lease, nonce)).await else { return false };
+    let Some(answer) = within_patience(S::look(lease, nonce)).await else { return false };
     let is_alive = answer.is_ok();
     if let Ok((_, true)) = answer {
         tally.stale.add();

@@ -97,11 +97,12 @@ async fn run(options: &Options) -> Result<bool, String> {
     if options.postgres > 0 {
         let (url, address) = server("POSTGRES")?;
         is_clean &= tell(&soak(ours(options.postgres), &url, &address, soak::postgres).await?);
-        is_clean &=
-            tell_of(&transactions(ours(options.postgres), &url, &address, soak::postgres).await?);
+        is_clean &= print_transactions(
+            &transactions(ours(options.postgres), &url, &address, soak::postgres).await?,
+        );
         if options.sqlx {
             tell(&soak(theirs(options.postgres), &url, &address, soak::postgres_by_sqlx).await?);
-            tell_of(
+            print_transactions(
                 &transactions(theirs(options.postgres), &url, &address, soak::postgres_by_sqlx)
                     .await?,
             );
@@ -117,11 +118,13 @@ async fn run(options: &Options) -> Result<bool, String> {
         let report = soak(ours(cuts), &url, &address, soak::mysql).await?;
         is_clean &= tell(&Report { name, ..report });
         let report = transactions(ours(cuts), &url, &address, soak::mysql).await?;
-        is_clean &= tell_of(&TransactionReport { name, ..report });
+        is_clean &= print_transactions(&TransactionReport { name, ..report });
         if options.sqlx {
             println!("{name}:");
             tell(&soak(theirs(cuts), &url, &address, soak::mysql_by_sqlx).await?);
-            tell_of(&transactions(theirs(cuts), &url, &address, soak::mysql_by_sqlx).await?);
+            print_transactions(
+                &transactions(theirs(cuts), &url, &address, soak::mysql_by_sqlx).await?,
+            );
         }
     }
     if options.redis > 0 {
@@ -138,7 +141,7 @@ fn tell(report: &Report) -> bool {
     report.is_clean()
 }
 
-fn tell_of(report: &TransactionReport) -> bool {
+fn print_transactions(report: &TransactionReport) -> bool {
     println!("{report}");
     report.is_clean()
 }

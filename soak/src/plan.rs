@@ -2,11 +2,11 @@
 //! connection.
 
 use fastrand::Rng;
-use millpond_testkit::{Direction, Flow, Trouble};
+use millpond_testkit::{Direction, Fault, Flow};
 
 /// What a user does with a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deed {
+pub enum Action {
     /// Asks with an argument; each variant is a text of its own, which the connection may have to
     /// prepare.
     Ask(u8),
@@ -21,21 +21,21 @@ pub enum Deed {
 /// One turn of a user.
 #[derive(Debug, Clone, Copy)]
 pub struct Turn {
-    pub deed: Deed,
+    pub action: Action,
     /// After how many polls the deed is dropped; `None` lets it run to its end.
     pub polls: Option<usize>,
 }
 
 impl Turn {
     pub fn draw(dice: &mut Rng) -> Self {
-        let deed = match dice.u8(0..8) {
-            0..=3 => Deed::Ask(dice.u8(0..40)),
-            4 | 5 => Deed::Rows,
-            6 => Deed::Begin,
-            _ => Deed::Script,
+        let action = match dice.u8(0..8) {
+            0..=3 => Action::Ask(dice.u8(0..40)),
+            4 | 5 => Action::Rows,
+            6 => Action::Begin,
+            _ => Action::Script,
         };
         let polls = (dice.u8(0..8) > 0).then(|| dice.usize(1..=6));
-        Self { deed, polls }
+        Self { action, polls }
     }
 }
 
@@ -48,9 +48,9 @@ pub fn flow(seed: u64, number: u64, direction: Direction) -> Flow {
         if dice.bool() { Flow::free() } else { Flow::free().in_pieces_of(dice.usize(1..=200)) };
     let bytes = dice.u64(300..20_000);
     match dice.u8(0..200) {
-        0..=12 => flow.then(bytes, Trouble::Cut),
-        13..=24 => flow.then(bytes, Trouble::Reset),
-        25 => flow.then(bytes, Trouble::Swallow),
+        0..=12 => flow.then(bytes, Fault::Cut),
+        13..=24 => flow.then(bytes, Fault::Reset),
+        25 => flow.then(bytes, Fault::Swallow),
         _ => flow,
     }
 }
@@ -65,7 +65,7 @@ mod tests {
             let mut dice = Rng::with_seed(seed);
             let turns: Vec<_> = (0..50)
                 .map(|_| Turn::draw(&mut dice))
-                .map(|turn| (turn.deed, turn.polls))
+                .map(|turn| (turn.action, turn.polls))
                 .collect();
             let flows: Vec<_> =
                 (0..50).map(|number| flow(seed, number, Direction::ToClient)).collect();

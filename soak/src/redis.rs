@@ -1,7 +1,7 @@
 //! Our Redis pool under soak, over either driver: commands that block at the server, transactions,
 //! watched keys and other databases are dropped half way as well.
 
-use crate::plan::Deed;
+use crate::plan::Action;
 use crate::subject::{Failure, LONG, PLACES, SHORT, Subject};
 use millpond_core::Status;
 use millpond_redis::{
@@ -40,21 +40,21 @@ impl<const REDIS_RS: bool> Subject for Redis<REDIS_RS> {
         Ok((echo(lease, nonce).await?, is_stale))
     }
 
-    async fn act(lease: &mut RedisLease, deed: Deed, nonce: i64) -> Result<i64, Failure> {
+    async fn act(lease: &mut RedisLease, action: Action, nonce: i64) -> Result<i64, Failure> {
         let key = format!("soak:{nonce}");
-        match deed {
-            Deed::Ask(variant) if variant % 4 == 0 => {
+        match action {
+            Action::Ask(variant) if variant % 4 == 0 => {
                 lease.run::<()>(Command::new("SET").key(&key).arg(nonce).args(["EX", "5"])).await?;
                 Ok(lease.run(Command::new("GET").key(&key)).await?)
             }
             // Nobody pushes anything: it waits at the server.
-            Deed::Ask(variant) if variant % 4 == 1 => {
+            Action::Ask(variant) if variant % 4 == 1 => {
                 let nothing: Option<Vec<String>> =
                     lease.run(Command::new("BLPOP").key(&key).arg("0.02")).await?;
                 if nothing.is_none() { echo(lease, nonce).await } else { Err(Failure::Wrong) }
             }
-            Deed::Ask(_) => echo(lease, nonce).await,
-            Deed::Rows => {
+            Action::Ask(_) => echo(lease, nonce).await,
+            Action::Rows => {
                 let script = "local all = {} for i = 1, tonumber(ARGV[2]) do all[i] = ARGV[1] \
                     end return all";
                 let eval = Command::new("EVAL").arg(script).arg(1).key(&key).arg(nonce).arg(VALUES);
@@ -66,7 +66,7 @@ impl<const REDIS_RS: bool> Subject for Redis<REDIS_RS> {
                     Err(Failure::Wrong)
                 }
             }
-            Deed::Begin => {
+            Action::Begin => {
                 lease.run::<()>(Command::new("WATCH").key(&key)).await?;
                 let set = Command::new("SET").key(&key).arg(nonce).args(["EX", "5"]);
                 let done: Option<(String, i64)> =
@@ -74,7 +74,7 @@ impl<const REDIS_RS: bool> Subject for Redis<REDIS_RS> {
                 done.map(|(_, answer)| answer).ok_or(Failure::Wrong)
             }
             // What they leave is for the pool to clear up.
-            Deed::Script => {
+            Action::Script => {
                 lease.run::<()>(Command::new("SELECT").arg(3)).await?;
                 lease.run::<()>(Command::new("WATCH").key(&key)).await?;
                 echo(lease, nonce).await

@@ -1,6 +1,6 @@
 //! Who is soaked: our pools of SQL connections, and sqlx's over the same servers.
 
-use crate::plan::Deed;
+use crate::plan::Action;
 use futures_util::TryStreamExt;
 use millpond_core::Status;
 use millpond_mysql::{MySqlPool, MySqlPoolOptions};
@@ -38,7 +38,7 @@ pub trait Subject: Clone + Send + Sync + 'static {
     /// Does something; what it was answered must be the nonce.
     fn act(
         lease: &mut Self::Lease,
-        deed: Deed,
+        action: Action,
         nonce: i64,
     ) -> impl Future<Output = Result<i64, Failure>> + Send;
 
@@ -91,16 +91,20 @@ macro_rules! subject {
                 Ok((row.try_get(0)?, row.try_get::<i64, _>(1)? != 0))
             }
 
-            async fn act(lease: &mut Self::Lease, deed: Deed, nonce: i64) -> Result<i64, Failure> {
-                match deed {
-                    Deed::Ask(variant) => {
+            async fn act(
+                lease: &mut Self::Lease,
+                action: Action,
+                nonce: i64,
+            ) -> Result<i64, Failure> {
+                match action {
+                    Action::Ask(variant) => {
                         let sql = AssertSqlSafe(format!("{} /* {variant} */", $ask));
                         Ok(sqlx::query_scalar::<$db, i64>(sql)
                             .bind(nonce)
                             .fetch_one(&mut **lease)
                             .await?)
                     }
-                    Deed::Rows => {
+                    Action::Rows => {
                         let sql = AssertSqlSafe(
                             $rows
                                 .replace("NONCE", &nonce.to_string())
@@ -116,7 +120,7 @@ macro_rules! subject {
                         }
                         if seen == ROWS { Ok(nonce) } else { Err(Failure::Wrong) }
                     }
-                    Deed::Begin => {
+                    Action::Begin => {
                         let mut tx = Acquire::begin(lease).await?;
                         let sql = AssertSqlSafe($ask);
                         Ok(sqlx::query_scalar::<$db, i64>(sql)
@@ -124,7 +128,7 @@ macro_rules! subject {
                             .fetch_one(&mut *tx)
                             .await?)
                     }
-                    Deed::Script => {
+                    Action::Script => {
                         raw_sql("BEGIN").execute(&mut **lease).await?;
                         let sql = AssertSqlSafe($ask);
                         Ok(sqlx::query_scalar::<$db, i64>(sql)

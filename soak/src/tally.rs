@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_tells_it_and_anything_wrong_is_a_violation() {
+    fn one_line_reports_it_and_anything_wrong_is_a_violation() {
         let report = Report {
             name: "postgres",
             left: "transactions",

@@ -22,7 +22,7 @@ use tokio::time::{Instant, timeout};
 
 /// What a transaction says of itself.
 #[derive(Debug, Clone, Default)]
-pub struct Story {
+pub struct History {
     number: i64,
     /// Steps that were Ok.
     done: HashSet<i64>,
@@ -51,7 +51,7 @@ pub trait Transacting: Clone + Send + Sync + 'static {
 
     /// Plays one transaction; what has happened is in the story, however the future ends. `false`
     /// if none began.
-    fn transact(&self, dice: &mut Rng, story: &mut Story) -> impl Future<Output = bool> + Send;
+    fn transact(&self, dice: &mut Rng, history: &mut History) -> impl Future<Output = bool> + Send;
 
     /// Makes the empty table, past the pool.
     fn prepare(url: &str) -> impl Future<Output = Result<(), Error>> + Send;
@@ -83,15 +83,15 @@ impl TransactionReport {
         self.missing + self.torn == 0 && !self.is_short
     }
 
-    fn judge(&mut self, story: &Story, found: &HashSet<i64>) {
-        self.cuts += story.cuts;
-        let is_whole = story.done.is_subset(found) && story.undone.is_disjoint(found);
+    fn judge(&mut self, history: &History, found: &HashSet<i64>) {
+        self.cuts += history.cuts;
+        let is_whole = history.done.is_subset(found) && history.undone.is_disjoint(found);
         let is_absent = found.is_empty();
-        match story.end {
+        match history.end {
             End::Committed => {
                 self.committed += 1;
-                self.missing += u64::from(!story.done.is_subset(found));
-                self.torn += u64::from(!story.undone.is_disjoint(found));
+                self.missing += u64::from(!history.done.is_subset(found));
+                self.torn += u64::from(!history.undone.is_disjoint(found));
             }
             End::Undone => self.torn += u64::from(!is_absent),
             End::Unknown => self.torn += u64::from(!is_absent && !is_whole),
@@ -140,15 +140,15 @@ pub async fn transactions<S: Transacting>(
         users.spawn(async move {
             let mut dice = Rng::with_seed(soak.seed.wrapping_mul(USERS).wrapping_add(user));
             loop {
-                let mut story = Story { number: dice.i64(1..i64::MAX), ..Story::default() };
+                let mut history = History { number: dice.i64(1..i64::MAX), ..History::default() };
                 // A panic of the driver drops the transaction, as a user's panic does.
                 let play =
-                    AssertUnwindSafe(pool.transact(&mut dice, &mut story)).catch_unwind().await;
+                    AssertUnwindSafe(pool.transact(&mut dice, &mut history)).catch_unwind().await;
                 let mut stories = stories.lock().unwrap_or_else(PoisonError::into_inner);
                 let (cuts, unserved, told) = &mut *stories;
-                *cuts += story.cuts;
+                *cuts += history.cuts;
                 *unserved = if play.unwrap_or(true) { 0 } else { *unserved + 1 };
-                told.push(story);
+                told.push(history);
                 if *cuts >= soak.cuts || *unserved >= UNSERVED_MAX || Instant::now() > end {
                     return;
                 }
@@ -164,23 +164,23 @@ pub async fn transactions<S: Transacting>(
     let mut report = TransactionReport { name: S::NAME, ..TransactionReport::default() };
     let nothing = HashSet::new();
     let stories = stories.lock().unwrap_or_else(PoisonError::into_inner);
-    for story in &stories.2 {
-        report.judge(story, found.get(&story.number).unwrap_or(&nothing));
+    for history in &stories.2 {
+        report.judge(history, found.get(&history.number).unwrap_or(&nothing));
     }
     report.is_short = report.cuts < soak.cuts;
     Ok(report)
 }
 
-impl Story {
+impl History {
     /// Does something within a transaction: to its end, or for some polls. `None` if it was cut
     /// off.
-    async fn does<T>(
+    async fn perform<T>(
         &mut self,
         dice: &mut Rng,
-        deed: impl Future<Output = Result<T, Error>>,
+        action: impl Future<Output = Result<T, Error>>,
     ) -> Option<Result<T, Error>> {
         let polls = if dice.u8(0..3) == 0 { dice.usize(1..=6) } else { usize::MAX };
-        let done = timeout(PATIENCE, poll_n(deed, polls)).await.ok().flatten();
+        let done = timeout(PATIENCE, poll_n(action, polls)).await.ok().flatten();
         self.cuts += u64::from(done.is_none());
         done
     }
@@ -212,67 +212,69 @@ macro_rules! transacting {
         impl Transacting for $pool {
             const NAME: &'static str = $name;
 
-            async fn transact(&self, dice: &mut Rng, story: &mut Story) -> bool {
-                let number = story.number;
+            async fn transact(&self, dice: &mut Rng, history: &mut History) -> bool {
+                let number = history.number;
                 let insert = |step: i64| sqlx::query::<$db>($insert).bind(number).bind(step);
                 let Ok(Ok(mut tx)) = timeout(PATIENCE, <$pool>::begin(self)).await else {
                     return false;
                 };
                 for step in 0..dice.i64(2..8) {
                     match dice.u8(0..12) {
-                        0 => _ = story.does(dice, raw_sql($fails).execute(&mut *tx)).await,
+                        0 => _ = history.perform(dice, raw_sql($fails).execute(&mut *tx)).await,
                         1 => {
                             let one = async { raw_sql($rows).fetch(&mut *tx).try_next().await };
-                            _ = story.does(dice, one).await;
+                            _ = history.perform(dice, one).await;
                         }
                         2 => {
                             let sql = $locks.replace("ROW", &dice.u8(1..9).to_string());
                             let lock = raw_sql(AssertSqlSafe(sql));
-                            _ = story.does(dice, lock.execute(&mut *tx)).await;
+                            _ = history.perform(dice, lock.execute(&mut *tx)).await;
                         }
                         3 | 4 => {
                             // The savepoint borrows the transaction, so what happens in it is noted
                             // afterwards.
-                            let Some(Ok(mut inner)) = story.does(dice, tx.begin()).await else {
+                            let Some(Ok(mut inner)) = history.perform(dice, tx.begin()).await
+                            else {
                                 continue;
                             };
-                            let said = story.does(dice, insert(step).execute(&mut *inner)).await;
+                            let said =
+                                history.perform(dice, insert(step).execute(&mut *inner)).await;
                             let steps = HashSet::from([step]);
                             match (dice.u8(0..3), said) {
-                                (_, Some(Err(_))) => story.close(steps, Some(false)),
+                                (_, Some(Err(_))) => history.close(steps, Some(false)),
                                 (0, _) => {
-                                    let end = story.does(dice, inner.rollback()).await;
+                                    let end = history.perform(dice, inner.rollback()).await;
                                     let kept = end.and_then(|end| end.is_ok().then_some(false));
-                                    story.close(steps, kept);
+                                    history.close(steps, kept);
                                 }
                                 (1, _) => {
                                     drop(inner);
-                                    story.close(steps, Some(false));
+                                    history.close(steps, Some(false));
                                 }
                                 (_, said) => {
-                                    let end = story.does(dice, inner.commit()).await;
+                                    let end = history.perform(dice, inner.commit()).await;
                                     let is_kept = said.is_some() && matches!(end, Some(Ok(())));
-                                    story.close(steps, is_kept.then_some(true));
+                                    history.close(steps, is_kept.then_some(true));
                                 }
                             }
                         }
                         5 | 6 => {
-                            let insert = raw_sql(AssertSqlSafe(written($insert, number, step)));
-                            let said = story.does(dice, insert.execute(&mut *tx)).await;
-                            story.note(step, &said);
+                            let insert = raw_sql(AssertSqlSafe(insert_sql($insert, number, step)));
+                            let said = history.perform(dice, insert.execute(&mut *tx)).await;
+                            history.note(step, &said);
                         }
                         _ => {
-                            let said = story.does(dice, insert(step).execute(&mut *tx)).await;
-                            story.note(step, &said);
+                            let said = history.perform(dice, insert(step).execute(&mut *tx)).await;
+                            history.note(step, &said);
                         }
                     }
                 }
                 match dice.u8(0..8) {
                     0 => drop(tx),
-                    1 => _ = story.does(dice, tx.rollback()).await,
+                    1 => _ = history.perform(dice, tx.rollback()).await,
                     _ => {
-                        story.end = End::Unknown;
-                        story.end = match story.does(dice, tx.commit()).await {
+                        history.end = End::Unknown;
+                        history.end = match history.perform(dice, tx.commit()).await {
                             Some(Ok(())) => End::Committed,
                             Some(Err(error)) if is_undone(&error) => End::Undone,
                             _ => End::Unknown,
@@ -306,7 +308,7 @@ macro_rules! transacting {
 }
 
 /// The text of an insert with its values in it.
-fn written(insert: &str, number: i64, step: i64) -> String {
+fn insert_sql(insert: &str, number: i64, step: i64) -> String {
     let (number, step) = (number.to_string(), step.to_string());
     let numbered = insert.replace("$1", &number).replace("$2", &step);
     numbered.replacen('?', &number, 1).replacen('?', &step, 1)
@@ -350,9 +352,10 @@ mod tests {
     use super::*;
 
     fn judged(end: End, found: &[i64]) -> TransactionReport {
-        let story = Story { end, done: [1, 2].into(), undone: [3].into(), ..Story::default() };
+        let history =
+            History { end, done: [1, 2].into(), undone: [3].into(), ..History::default() };
         let mut report = TransactionReport::default();
-        report.judge(&story, &found.iter().copied().collect());
+        report.judge(&history, &found.iter().copied().collect());
         report
     }
 

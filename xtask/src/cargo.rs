@@ -19,7 +19,7 @@ pub fn workspace_root() -> Result<PathBuf, String> {
 pub fn command(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root).stdin(Stdio::null());
-    keep_from(&mut command);
+    forbid(&mut command);
     command
 }
 
@@ -54,7 +54,7 @@ pub fn tool(root: &Path, name: &str) -> Result<PathBuf, String> {
 /// Removes cargo's variables about our own package from a command. Some build scripts read them,
 /// such as ring's, and half of the workspace would be rebuilt whenever a manual build follows one
 /// of ours.
-pub fn keep_from(command: &mut Command) {
+pub fn forbid(command: &mut Command) {
     let is_ours =
         |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_ours)) {

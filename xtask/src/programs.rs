@@ -27,7 +27,7 @@ pub fn rivals(arguments: &Arguments) -> Result<ExitCode, String> {
     let command = run("benches", "report", arguments);
     let (program, args) = command.split_first().ok_or("no program")?;
     let mut command = Command::new(program);
-    cargo::keep_from(command.args(args));
+    cargo::forbid(command.args(args));
     let status = command.status().map_err(|e| format!("could not run `{program}`: {e}"))?;
     Ok(servers::code(status))
 }

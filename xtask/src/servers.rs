@@ -16,10 +16,10 @@ mod certificates;
 mod children;
 mod cluster;
 mod directory;
-mod fleet;
 mod foreground;
 mod kind;
 mod mysql;
+mod mysql_download;
 mod packages;
 mod pgbouncer;
 mod ports;
@@ -28,11 +28,11 @@ mod process;
 mod processes;
 mod redis;
 mod run_as;
+mod running_servers;
 mod sentinel;
 mod shared_memory;
 mod signals;
 mod template;
-mod unstable;
 mod variables;
 mod workdir;
 
@@ -44,10 +44,10 @@ use std::time::Instant;
 use std::{env, thread};
 
 use crate::cargo;
-pub use fleet::Fleet;
 pub use foreground::Foreground;
 pub use kind::Kind;
 pub use packages::Install;
+pub use running_servers::Servers;
 use variables::{PREFIX, Variables};
 
 /// The arguments of `cargo xtask servers`.
@@ -75,9 +75,9 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
     let known = if options.is_private { Variables::default() } else { set_already() };
     let kinds: Vec<Kind> =
         options.kinds.iter().copied().collect::<BTreeSet<_>>().into_iter().collect();
-    let fleet = start(&kinds, known, Install::Allowed)?;
+    let servers = start(&kinds, known, Install::Allowed)?;
     let failed: Vec<String> =
-        fleet.failures.iter().map(|(kind, why)| format!("{kind}: {why}")).collect();
+        servers.failures.iter().map(|(kind, why)| format!("{kind}: {why}")).collect();
     let failed = failed.join("\nxtask: ");
     match options.is_lenient {
         _ if failed.is_empty() => {}
@@ -93,19 +93,19 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
         command
             .args(["--pdeathsig", "TERM", "--", program])
             .args(args)
-            .envs(fleet.variables.iter());
-        cargo::keep_from(&mut command);
-        fleet
+            .envs(servers.variables.iter());
+        cargo::forbid(&mut command);
+        servers
             .foreground()
             .start(&mut command)
             .map_err(|e| format!("could not run `{program}`: {e}"))?;
         let status =
-            fleet.foreground().wait().map_err(|e| format!("could not watch `{program}`: {e}"))?;
+            servers.foreground().wait().map_err(|e| format!("could not watch `{program}`: {e}"))?;
         return Ok(code(status));
     }
     // A reader of the pipe learns from the empty line that the list is complete.
     let mut out = io::stdout().lock();
-    writeln!(out, "{}", fleet.variables.lines())
+    writeln!(out, "{}", servers.variables.lines())
         .and_then(|()| out.flush())
         .map_err(|e| format!("could not print: {e}"))?;
     let way = if options.is_private { "close the standard input" } else { "Ctrl-C" };
@@ -115,19 +115,19 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
 }
 
 /// Starts those of the servers that the tests of these crates need and no variable names.
-pub fn for_tests_of(crates: &[String], install: Install) -> Result<Option<Fleet>, String> {
+pub fn for_tests_of(crates: &[String], install: Install) -> Result<Option<Servers>, String> {
     let kinds = Kind::needed_by(crates);
     if kinds.is_empty() { Ok(None) } else { start(&kinds, set_already(), install).map(Some) }
 }
 
-fn start(kinds: &[Kind], mut known: Variables, install: Install) -> Result<Fleet, String> {
+fn start(kinds: &[Kind], mut known: Variables, install: Install) -> Result<Servers, String> {
     let missing: Vec<Kind> =
         kinds.iter().copied().filter(|kind| known.get(&kind.url_variable()).is_none()).collect();
     if let Ok(program) = env::current_exe() {
         // A test that kills its server starts one of its own by this.
-        known.tell("XTASK", program.display().to_string());
+        known.add("XTASK", program.display().to_string());
     }
-    Fleet::start(&missing, known, install)
+    Servers::start(&missing, known, install)
 }
 
 /// The variables that are set to something, by the user or by a start around this one.
@@ -138,7 +138,7 @@ fn set_already() -> Variables {
             (name.to_str().and_then(|name| name.strip_prefix(PREFIX)), value.to_str())
             && !value.is_empty()
         {
-            variables.tell(name, value);
+            variables.add(name, value);
         }
     }
     variables

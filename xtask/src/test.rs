@@ -20,7 +20,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use crate::servers::{self, Fleet, Foreground, Install};
+use crate::servers::{self, Foreground, Install, Servers};
 use crate::{cargo, tidy};
 use tally::Tally;
 use transcript::Transcript;
@@ -94,7 +94,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
         total.add(tally);
     }
     say(&total.summary());
-    Ok(total.is_well())
+    Ok(total.is_success())
 }
 
 /// Runs one command that is right or wrong as a whole; what it prints goes straight through.
@@ -113,20 +113,20 @@ fn doc(root: &Path) -> Command {
 fn run_tests(root: &Path, options: &Options) -> Result<Tally, String> {
     let mut tally = Tally::default();
     let install = if options.no_install { Install::Forbidden } else { Install::Allowed };
-    let fleet = if options.no_servers { None } else { start_servers(root, install, &mut tally)? };
+    let servers = if options.no_servers { None } else { start_servers(root, install, &mut tally)? };
     let alone = Foreground::default();
-    let foreground = fleet.as_ref().map_or(&alone, Fleet::foreground);
-    let variables = fleet.iter().flat_map(|fleet| fleet.variables.iter());
+    let foreground = servers.as_ref().map_or(&alone, Servers::foreground);
+    let variables = servers.iter().flat_map(|servers| servers.variables.iter());
     let mut command = cargo::command(root, &[TEST, &["--no-fail-fast", "--", SHOW]].concat());
     command.args(&options.filter).envs(variables);
     let mut transcript = Transcript::default();
-    let mut is_well = follow(&mut command, foreground, &mut transcript)?;
-    if let Some(mut command) = again_on_mysql(root, fleet.as_ref())? {
+    let mut is_success = follow(&mut command, foreground, &mut transcript)?;
+    if let Some(mut command) = again_on_mysql(root, servers.as_ref())? {
         command.arg(SHOW).args(&options.filter);
         say("     Running tests/it/main.rs of millpond-mysql (mysql)");
-        is_well &= follow(&mut command, foreground, &mut transcript)?;
+        is_success &= follow(&mut command, foreground, &mut transcript)?;
     }
-    tally.add(transcript.finish(is_well));
+    tally.add(transcript.finish(is_success));
     Ok(tally)
 }
 
@@ -157,19 +157,20 @@ fn follow(
 }
 
 /// The tests of millpond-mysql once more, which take MySQL itself where there is no MariaDB.
-fn again_on_mysql(root: &Path, fleet: Option<&Fleet>) -> Result<Option<Command>, String> {
-    let Some(fleet) = fleet.filter(|fleet| fleet.variables.get("MYSQL_URL").is_some()) else {
+fn again_on_mysql(root: &Path, servers: Option<&Servers>) -> Result<Option<Command>, String> {
+    let Some(servers) = servers.filter(|servers| servers.variables.get("MYSQL_URL").is_some())
+    else {
         return Ok(None);
     };
     // By its path, since cargo would build it anew for one package alone.
     let home = root.join("crates/millpond-mysql");
     let program = cargo::test_program(root, TEST, &home)?;
     let mut command = Command::new(program.ok_or("the tests of millpond-mysql were not built")?);
-    cargo::keep_from(&mut command);
+    cargo::forbid(&mut command);
     command.current_dir(home).stdin(Stdio::null());
-    command.envs(fleet.variables.iter());
+    command.envs(servers.variables.iter());
     let of_mariadb = |name: &&str| name.starts_with("MILLPOND_TEST_MARIADB_");
-    for name in fleet.variables.iter().map(|(name, _)| name).filter(of_mariadb) {
+    for name in servers.variables.iter().map(|(name, _)| name).filter(of_mariadb) {
         command.env_remove(name);
     }
     Ok(Some(command))
@@ -181,24 +182,24 @@ fn start_servers(
     root: &Path,
     install: Install,
     tally: &mut Tally,
-) -> Result<Option<Fleet>, String> {
+) -> Result<Option<Servers>, String> {
     let crates: Vec<String> =
         cargo::packages(root)?.into_iter().map(|package| package.name).collect();
     let started = Instant::now();
-    let fleet = servers::for_tests_of(&crates, install)?;
-    if let Some(fleet) = &fleet {
+    let servers = servers::for_tests_of(&crates, install)?;
+    if let Some(servers) = &servers {
         say(&format!("==> servers ready in {:.1} s", started.elapsed().as_secs_f64()));
-        for (kind, why) in &fleet.failures {
+        for (kind, why) in &servers.failures {
             say(&format!("servers: {kind}: {why}"));
             let must_be_there = env::var_os("CI").is_some() && !kind.is_mysql();
-            tell_missing(tally, &kind.to_string(), why, must_be_there);
+            add_missing(tally, &kind.to_string(), why, must_be_there);
         }
     }
-    Ok(fleet)
+    Ok(servers)
 }
 
 /// One server is not there.
-fn tell_missing(tally: &mut Tally, kind: &str, why: &str, must_be_there: bool) {
+fn add_missing(tally: &mut Tally, kind: &str, why: &str, must_be_there: bool) {
     let reason = why.lines().next().unwrap_or_default();
     if must_be_there {
         tally.fail(format!("servers: {kind}: {reason}"));
@@ -221,10 +222,10 @@ mod tests {
     #[test]
     fn a_server_that_is_missing_is_a_skip_but_in_ci_a_failure() {
         let mut tally = Tally::default();
-        tell_missing(&mut tally, "mariadb", "not installed: mariadb-server\n    a log", false);
-        assert!(tally.is_well());
+        add_missing(&mut tally, "mariadb", "not installed: mariadb-server\n    a log", false);
+        assert!(tally.is_success());
         assert_eq!(tally.skips, ["SKIP servers: mariadb: not installed: mariadb-server"]);
-        tell_missing(&mut tally, "mariadb", "not installed: mariadb-server", true);
+        add_missing(&mut tally, "mariadb", "not installed: mariadb-server", true);
         assert_eq!((tally.failed, tally.skips.len()), (1, 1));
     }
 }

@@ -2,8 +2,8 @@
 //! `valgrind --tool=callgrind target/release/laps POOL LAPS`. The difference of two lengths is what
 //! the laps cost.
 
+use benches::competitor::{Competitor, Effort, Figure, Work, filled};
 use benches::entrant::Entrant;
-use benches::rival::{Effort, Figure, Rival, Work, filled};
 use benches::work::runtime;
 use std::env;
 use std::hint::black_box;
@@ -31,7 +31,7 @@ impl Work for Laps {
         "laps".to_owned()
     }
 
-    fn run<P: Rival>(&self, _effort: &Effort) -> Vec<Figure> {
+    fn run<P: Competitor>(&self, _effort: &Effort) -> Vec<Figure> {
         let laps = self.0;
         let task = async move {
             let pool = filled::<P>(10).await;

@@ -2,9 +2,9 @@
 //! `cargo xtask rivals`, which pins it to a core or two: `rivals gate|one|two [--quick]
 //! [--processes N] [--without NAME]..`.
 
+use benches::competitor::Effort;
 use benches::entrant::Entrant;
 use benches::race::{Outcome, race};
-use benches::rival::Effort;
 use benches::work::alone::Alone;
 use benches::work::crowd::Crowd;
 use benches::work::growth::{Places, Waiters};

@@ -7,10 +7,10 @@
 
 use allocation_counter::measure;
 use benches::books::Books;
+use benches::competitor::{Competitor, Effort, Figure, Spec, Work, fill, filled};
 use benches::entrant::Entrant;
-use benches::parking::poll_once;
+use benches::parked_waiters::poll_once;
 use benches::race::race;
-use benches::rival::{Effort, Figure, Rival, Spec, Work, fill, filled};
 use benches::work::runtime;
 use std::env;
 use std::future::{Future, poll_fn};
@@ -46,7 +46,7 @@ impl Work for Allocations {
         counted_rounds(effort)
     }
 
-    fn run<P: Rival>(&self, _: &Effort) -> Vec<Figure> {
+    fn run<P: Competitor>(&self, _: &Effort) -> Vec<Figure> {
         const LAPS: u32 = 10_000;
         let runtime = runtime(1);
         let pool = runtime.block_on(filled::<P>(10));
@@ -67,14 +67,14 @@ impl Work for Allocations {
     }
 }
 
-async fn take_and_return<P: Rival>(pool: &P, laps: u32) {
+async fn take_and_return<P: Competitor>(pool: &P, laps: u32) {
     for _ in 0..laps {
         drop(pool.acquire().await);
     }
 }
 
 /// Each acquire but the first has to wait for the one before it.
-async fn wait_and_return<P: Rival>(pool: &P, laps: u32) {
+async fn wait_and_return<P: Competitor>(pool: &P, laps: u32) {
     let mut lease = pool.acquire().await;
     for _ in 0..laps {
         let mut next = pin!(pool.acquire());
@@ -97,7 +97,7 @@ impl Work for Bytes {
         counted_rounds(effort)
     }
 
-    fn run<P: Rival>(&self, _: &Effort) -> Vec<Figure> {
+    fn run<P: Competitor>(&self, _: &Effort) -> Vec<Figure> {
         const FEW: u32 = 10;
         const MANY: u32 = 1_010;
         let mut figures = Vec::new();
@@ -114,7 +114,7 @@ impl Work for Bytes {
     }
 }
 
-fn pool_bytes<P: Rival>(places: u32) -> i64 {
+fn pool_bytes<P: Competitor>(places: u32) -> i64 {
     let runtime = runtime(1);
     let mut kept = None;
     let counted = measure(|| {
@@ -128,7 +128,7 @@ fn pool_bytes<P: Rival>(places: u32) -> i64 {
     counted.bytes_current
 }
 
-fn waiter_bytes<P: Rival>() -> f64 {
+fn waiter_bytes<P: Competitor>() -> f64 {
     const WAITERS: usize = 1_000;
     runtime(1).block_on(unconstrained(async {
         let pool = filled::<P>(1).await;
@@ -162,7 +162,7 @@ impl Work for Cancels {
         1
     }
 
-    fn run<P: Rival>(&self, effort: &Effort) -> Vec<Figure> {
+    fn run<P: Competitor>(&self, effort: &Effort) -> Vec<Figure> {
         if !P::WAITS_AS_FUTURE {
             return Vec::new();
         }

@@ -2,7 +2,7 @@
 //! by `cargo xtask rivals`, which starts the servers too: `rivals_servers [--quick]`, with the
 //! variables of `cargo xtask servers` set.
 
-use benches::rival::Effort;
+use benches::competitor::Effort;
 use benches::service::{Contender, Crowd, Turn};
 use benches::services::{postgres, redis, sqlite};
 use benches::work::runtime;

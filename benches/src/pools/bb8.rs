@@ -2,7 +2,7 @@
 //! Leases borrow the pool, which is its cheaper way.
 
 use crate::books::{Books, Opener, Wire};
-use crate::rival::{Rival, Spec};
+use crate::competitor::{Competitor, Spec};
 use bb8::{ManageConnection, Pool, PooledConnection, QueueStrategy};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ impl ManageConnection for Opener {
 #[derive(Clone)]
 pub(crate) struct Bb8(Pool<Opener>);
 
-impl Rival for Bb8 {
+impl Competitor for Bb8 {
     const NAME: &'static str = "bb8";
     type Lease<'a> = PooledConnection<'a, Opener>;
 

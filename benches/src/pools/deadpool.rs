@@ -2,7 +2,7 @@
 //! recycling does nothing.
 
 use crate::books::{Books, Opener, Wire};
-use crate::rival::{Rival, Spec};
+use crate::competitor::{Competitor, Spec};
 use deadpool::managed::{Manager, Metrics, Object, Pool, QueueMode, RecycleResult};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ impl Manager for Opener {
 #[derive(Clone)]
 pub(crate) struct Deadpool(Pool<Opener>);
 
-impl Rival for Deadpool {
+impl Competitor for Deadpool {
     const NAME: &'static str = "deadpool";
     type Lease<'a> = Object<Opener>;
 

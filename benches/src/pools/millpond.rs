@@ -2,7 +2,7 @@
 //! off, as peers have none.
 
 use crate::books::{Books, Opener, Wire};
-use crate::rival::{Rival, Spec};
+use crate::competitor::{Competitor, Spec};
 use metrics_exporter_prometheus::PrometheusBuilder;
 use millpond_core::{Builder, ConnectInfo, Event, EventContext, Lease, Limits, Manager, QueuePool};
 use millpond_metrics::PoolMetrics;
@@ -33,7 +33,7 @@ fn builder(books: &Arc<Books>, spec: Spec) -> Builder<QueuePool<Opener>> {
 #[derive(Clone)]
 pub(crate) struct Millpond(QueuePool<Opener>);
 
-impl Rival for Millpond {
+impl Competitor for Millpond {
     const NAME: &'static str = "millpond";
     type Lease<'a> = Lease<Box<Wire>>;
 
@@ -50,7 +50,7 @@ impl Rival for Millpond {
 #[derive(Clone)]
 pub(crate) struct Observed(QueuePool<Opener>);
 
-impl Rival for Observed {
+impl Competitor for Observed {
     const NAME: &'static str = "millpond";
     const VARIANT: &'static str = "_observed";
     type Lease<'a> = Lease<Box<Wire>>;
@@ -74,7 +74,7 @@ impl Rival for Observed {
 #[derive(Clone)]
 pub(crate) struct Metered(QueuePool<Opener>);
 
-impl Rival for Metered {
+impl Competitor for Metered {
     const NAME: &'static str = "millpond";
     const VARIANT: &'static str = "_metrics";
     type Lease<'a> = Lease<Box<Wire>>;

@@ -1,7 +1,7 @@
 //! mobc: no test on checkout, no deadline, no ages; all connections may be idle.
 
 use crate::books::{Books, Opener, Wire};
-use crate::rival::{Rival, Spec};
+use crate::competitor::{Competitor, Spec};
 use mobc::{Connection, Manager, Pool, async_trait};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ impl Manager for Opener {
 #[derive(Clone)]
 pub(crate) struct Mobc(Pool<Opener>);
 
-impl Rival for Mobc {
+impl Competitor for Mobc {
     const NAME: &'static str = "mobc";
     type Lease<'a> = Connection<Opener>;
 

@@ -2,7 +2,7 @@
 //! blocking threads, as an async program has to. No test on checkout, no ages.
 
 use crate::books::{Books, Opener, Wire};
-use crate::rival::{Rival, Spec};
+use crate::competitor::{Competitor, Spec};
 use r2d2::{ManageConnection, Pool, PooledConnection};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -29,7 +29,7 @@ impl ManageConnection for Opener {
 #[derive(Clone)]
 pub(crate) struct R2d2(Pool<Opener>);
 
-impl Rival for R2d2 {
+impl Competitor for R2d2 {
     const NAME: &'static str = "r2d2";
     const WAITS_AS_FUTURE: bool = false;
     type Lease<'a> = PooledConnection<Opener>;

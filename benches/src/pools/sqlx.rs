@@ -2,7 +2,7 @@
 //! ping on checkout, no ages, nothing logged. Its ping on return cannot be switched off.
 
 use crate::books::Books;
-use crate::rival::{Rival, Spec};
+use crate::competitor::{Competitor, Spec};
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{SqliteConnectOptions, SqlitePoolOptions};
 use sqlx::{Sqlite, SqlitePool};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 #[derive(Clone)]
 pub(crate) struct Sqlx(SqlitePool);
 
-impl Rival for Sqlx {
+impl Competitor for Sqlx {
     const NAME: &'static str = "sqlx";
     // Each SQLite connection is a thread.
     const MAX_CONNECTIONS: u32 = 60;

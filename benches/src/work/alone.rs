@@ -1,8 +1,8 @@
 //! One task that acquires and returns, with nobody else about.
 
 use super::runtime;
+use crate::competitor::{Competitor, Effort, Figure, Work, filled};
 use crate::race::spread;
-use crate::rival::{Effort, Figure, Rival, Work, filled};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 use tokio::task::consume_budget;
@@ -26,7 +26,7 @@ impl Work for Alone {
         self.row.to_owned()
     }
 
-    fn run<P: Rival>(&self, effort: &Effort) -> Vec<Figure> {
+    fn run<P: Competitor>(&self, effort: &Effort) -> Vec<Figure> {
         let (budget, span) = (self.budget, effort.span);
         let task = async move {
             let pool = filled::<P>(10).await;
@@ -44,12 +44,12 @@ impl Work for Alone {
 }
 
 /// What one acquire and its return cost, in nanoseconds.
-pub async fn cost<P: Rival, const BUDGET: bool>(pool: &P, span: Duration) -> f64 {
+pub async fn cost<P: Competitor, const BUDGET: bool>(pool: &P, span: Duration) -> f64 {
     measure::<P, BUDGET>(pool, span / 8).await;
     measure::<P, BUDGET>(pool, span).await
 }
 
-async fn measure<P: Rival, const BUDGET: bool>(pool: &P, span: Duration) -> f64 {
+async fn measure<P: Competitor, const BUDGET: bool>(pool: &P, span: Duration) -> f64 {
     let began = Instant::now();
     let mut chunks = Vec::with_capacity(1 << 14);
     while began.elapsed() < span {

@@ -1,8 +1,8 @@
 //! Many tasks on ten connections: how much gets done, how evenly, and how long each waits.
 
 use super::runtime;
+use crate::competitor::{Competitor, Effort, Figure, Work, filled};
 use crate::race::spread;
-use crate::rival::{Effort, Figure, Rival, Work, filled};
 use std::hint::black_box;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -61,7 +61,7 @@ impl Work for Crowd {
         self.row.to_owned()
     }
 
-    fn run<P: Rival>(&self, effort: &Effort) -> Vec<Figure> {
+    fn run<P: Competitor>(&self, effort: &Effort) -> Vec<Figure> {
         let row = |ending: &str| format!("{}{ending}{}", self.row, P::VARIANT);
         let shift = self.shift::<P, false>(effort);
         let mut figures = vec![Figure::new(row(""), "ops/s", shift.throughput())];
@@ -87,7 +87,7 @@ impl Work for Crowd {
 impl Crowd {
     /// Lets them all work for the span.
     #[expect(clippy::disallowed_methods, reason = "the measured time itself")]
-    fn shift<P: Rival, const TIMED: bool>(&self, effort: &Effort) -> Shift {
+    fn shift<P: Competitor, const TIMED: bool>(&self, effort: &Effort) -> Shift {
         let runtime = runtime(self.workers);
         let phase = Arc::new(AtomicU8::new(WARMING));
         let pool = runtime.block_on(filled::<P>(CAP));
@@ -125,7 +125,11 @@ impl Crowd {
     }
 }
 
-async fn borrow<P: Rival, const TIMED: bool>(pool: P, phase: Arc<AtomicU8>, holds: bool) -> Served {
+async fn borrow<P: Competitor, const TIMED: bool>(
+    pool: P,
+    phase: Arc<AtomicU8>,
+    holds: bool,
+) -> Served {
     let mut served = Served {
         turns: [0; WINDOWS as usize],
         waits: Vec::with_capacity(if TIMED { 1 << 14 } else { 0 }),

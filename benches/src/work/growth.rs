@@ -4,9 +4,9 @@
 use super::alone::cost;
 use super::runtime;
 use crate::books::Books;
-use crate::parking::{park, poll_once};
+use crate::competitor::{Competitor, Effort, Figure, Spec, Work, filled};
+use crate::parked_waiters::{park, poll_once};
 use crate::race::spread;
-use crate::rival::{Effort, Figure, Rival, Spec, Work, filled};
 use std::collections::VecDeque;
 use std::pin::pin;
 use std::time::{Duration, Instant};
@@ -28,7 +28,7 @@ impl Work for Places {
         "growth_size".to_owned()
     }
 
-    fn run<P: Rival>(&self, effort: &Effort) -> Vec<Figure> {
+    fn run<P: Competitor>(&self, effort: &Effort) -> Vec<Figure> {
         if P::MAX_CONNECTIONS < MANY_PLACES {
             return Vec::new();
         }
@@ -64,7 +64,7 @@ impl Work for Waiters {
         effort.rounds.min(5)
     }
 
-    fn run<P: Rival>(&self, effort: &Effort) -> Vec<Figure> {
+    fn run<P: Competitor>(&self, effort: &Effort) -> Vec<Figure> {
         if !P::WAITS_AS_FUTURE {
             return Vec::new();
         }
@@ -83,7 +83,7 @@ impl Work for Waiters {
     }
 }
 
-async fn queue<P: Rival>(waiters: u32, span: Duration) -> Costs {
+async fn queue<P: Competitor>(waiters: u32, span: Duration) -> Costs {
     let pool = P::open(&Books::new(), Spec::of(1)).await;
     let join_and_leave = join_and_leave(&pool, waiters, span).await;
     let served = serve(&pool, waiters, span).await;
@@ -92,7 +92,7 @@ async fn queue<P: Rival>(waiters: u32, span: Duration) -> Costs {
 }
 
 /// One more joins the end of the queue and leaves it again.
-async fn join_and_leave<P: Rival>(pool: &P, waiters: u32, span: Duration) -> f64 {
+async fn join_and_leave<P: Competitor>(pool: &P, waiters: u32, span: Duration) -> f64 {
     let lease = pool.acquire().await;
     let parked = park(pool, waiters as usize).await;
     let (began, mut chunks) = (Instant::now(), Vec::new());
@@ -112,7 +112,7 @@ async fn join_and_leave<P: Rival>(pool: &P, waiters: u32, span: Duration) -> f64
 
 /// The connection goes from the oldest waiter to the next, and each who was served joins the queue
 /// again.
-async fn serve<P: Rival>(pool: &P, waiters: u32, span: Duration) -> f64 {
+async fn serve<P: Competitor>(pool: &P, waiters: u32, span: Duration) -> f64 {
     let mut lease = pool.acquire().await;
     let mut parked = VecDeque::from(park(pool, waiters as usize).await);
     let (began, mut chunks) = (Instant::now(), Vec::new());
@@ -133,7 +133,7 @@ async fn serve<P: Rival>(pool: &P, waiters: u32, span: Duration) -> f64 {
 }
 
 /// All waiters give up, in an order that has nothing to do with that of the queue.
-async fn cancel<P: Rival>(pool: &P, waiters: u32) -> f64 {
+async fn cancel<P: Competitor>(pool: &P, waiters: u32) -> f64 {
     let lease = pool.acquire().await;
     let mut spent = Duration::ZERO;
     let mut cancelled = 0;

@@ -3,7 +3,7 @@
 
 use super::runtime;
 use crate::books::Books;
-use crate::rival::{Effort, Figure, Rival, Spec, Work, fill};
+use crate::competitor::{Competitor, Effort, Figure, Spec, Work, fill};
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
@@ -34,7 +34,7 @@ impl Work for Spike {
         if effort.rounds >= Effort::FULL.rounds { 5 } else { 1 }
     }
 
-    fn run<P: Rival>(&self, _: &Effort) -> Vec<Figure> {
+    fn run<P: Competitor>(&self, _: &Effort) -> Vec<Figure> {
         let one_by_one = self.one_by_one;
         let (open, took) = runtime(2).block_on(async move {
             let books = Books::new();

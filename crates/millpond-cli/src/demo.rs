@@ -1,4 +1,4 @@
-//! `millpond demo`: a real workload on an embedded database, trouble made on purpose, and the books
+//! `millpond demo`: a real workload on an embedded database, deliberate incidents, and the accounts
 //! at the end.
 
 mod bank;
@@ -7,10 +7,10 @@ mod report;
 mod workload;
 
 use crate::arguments::DemoArguments;
-use crate::books::Account;
+use crate::balance::Account;
 use crate::interrupt::Interrupt;
+use crate::observer::Tally;
 use crate::scratch::Scratch;
-use crate::tally::Tally;
 use crate::terminal::{Screen, Tone};
 use incidents::Incidents;
 use millpond::{DatabaseConnection, PoolKind, PragmaHook, Settings, Status};
@@ -42,13 +42,13 @@ pub fn run(arguments: &DemoArguments) -> Result<bool, Box<dyn Error>> {
         None => Scratch::temporary()?,
     });
     let runtime = tokio::runtime::Runtime::new()?;
-    let balanced = runtime.block_on(play(arguments, &scratch, screen));
+    let balanced = runtime.block_on(run_demo(arguments, &scratch, screen));
     // SQLite's threads have let go of the file by now or will within this; then it can be removed.
     runtime.shutdown_timeout(Duration::from_secs(2));
     balanced
 }
 
-async fn play(
+async fn run_demo(
     arguments: &DemoArguments,
     scratch: &Arc<Scratch>,
     mut screen: Screen,
@@ -57,8 +57,8 @@ async fn play(
     let interrupt = Interrupt::listen(move || removed_at_once.remove())?;
     let tally = Arc::new(Tally::default());
     let db = open(scratch.file(), &tally).await?;
-    introduce(&mut screen, arguments.seconds, scratch)?;
-    bank::found(&db).await?;
+    print_header(&mut screen, arguments.seconds, scratch)?;
+    bank::create_tables(&db).await?;
 
     let started = Instant::now();
     let work =
@@ -66,7 +66,7 @@ async fn play(
     screen.line(Tone::Plain, &work.to_string())?;
     let incidents = match interrupt.is_wanted() {
         true => Incidents::default(),
-        false => incidents::provoke(&db, &tally, interrupt.clone(), &mut screen).await?,
+        false => incidents::run_incidents(&db, &tally, interrupt.clone(), &mut screen).await?,
     };
     let closing = db.close_within(Duration::from_secs(10)).await;
 
@@ -74,7 +74,7 @@ async fn play(
         work,
         incidents,
         closing,
-        accounts: settled(&db, &tally).await,
+        accounts: final_accounts(&db, &tally).await,
         took: started.elapsed(),
         interrupted: interrupt.is_wanted(),
         kept: scratch.is_kept().then(|| scratch.file().to_owned()),
@@ -114,14 +114,14 @@ fn escaped(path: &str) -> String {
     path.replace('%', "%25").replace('?', "%3F")
 }
 
-fn introduce(screen: &mut Screen, seconds: u64, scratch: &Scratch) -> std::io::Result<()> {
+fn print_header(screen: &mut Screen, seconds: u64, scratch: &Scratch) -> std::io::Result<()> {
     screen.line(Tone::Heading, "millpond demo: connection pools on an embedded SQLite database")?;
     screen.line(
         Tone::Plain,
         &format!(
             "  One connection writes and {READERS} read; each gets PRAGMA foreign_keys = ON from a \
              hook. For {seconds} s some tasks\n  move money between accounts while others add up \
-             all of it; then trouble is made on purpose.\n  Ctrl-C ends it early."
+             all of it; then incidents are caused on purpose.\n  Ctrl-C ends it early."
         ),
     )?;
     match scratch.is_kept() {
@@ -132,7 +132,7 @@ fn introduce(screen: &mut Screen, seconds: u64, scratch: &Scratch) -> std::io::R
 }
 
 /// Both pools in both books, when the observer has heard everything.
-async fn settled(db: &DatabaseConnection, tally: &Tally) -> Vec<Account> {
+async fn final_accounts(db: &DatabaseConnection, tally: &Tally) -> Vec<Account> {
     let deadline = Instant::now() + LAG;
     loop {
         let accounts = vec![

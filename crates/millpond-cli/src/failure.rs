@@ -12,7 +12,7 @@ use std::io::{self, Write};
 /// # Errors
 ///
 /// Those of the output.
-pub fn tell(error: &(dyn Error + 'static), json: bool) -> io::Result<()> {
+pub fn print(error: &(dyn Error + 'static), json: bool) -> io::Result<()> {
     let problems = settings_error(error);
     if json {
         let problems = problems.map(|error| &error.problems);

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 /// Times in nanoseconds, counted by size.
 #[derive(Debug, Clone)]
-pub struct Histogram {
+pub struct DurationHistogram {
     /// `None` only if the bounds were refused, which they are not.
     times: Option<hdrhistogram::Histogram<u64>>,
     max: Duration,
 }
 
-impl Histogram {
+impl DurationHistogram {
     /// Counts one time.
     pub fn record(&mut self, time: Duration) {
         let time = Duration::from_nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
@@ -41,7 +41,7 @@ impl Histogram {
     }
 }
 
-impl Default for Histogram {
+impl Default for DurationHistogram {
     fn default() -> Self {
         let times = hdrhistogram::Histogram::new_with_bounds(1, u64::MAX, 2).ok();
         Self { times, max: Duration::ZERO }
@@ -54,13 +54,17 @@ mod tests {
 
     #[test]
     fn a_quantile_is_at_most_a_hundredth_too_high_and_never_too_low() {
-        let mut histogram = Histogram::default();
+        let mut histogram = DurationHistogram::default();
         for micros in 1..=1000 {
             histogram.record(Duration::from_micros(micros));
         }
         for per_mille in [1, 500, 990, 999, 1000] {
-            let (exact, told) = (Duration::from_micros(per_mille), histogram.quantile(per_mille));
-            assert!(told >= exact && told <= exact + exact / 100, "{per_mille}: {told:?}");
+            let (exact, reported) =
+                (Duration::from_micros(per_mille), histogram.quantile(per_mille));
+            assert!(
+                reported >= exact && reported <= exact + exact / 100,
+                "{per_mille}: {reported:?}"
+            );
         }
         assert_eq!(histogram.max(), Duration::from_millis(1));
         assert_eq!(histogram.quantile(1000), histogram.max());
@@ -69,7 +73,7 @@ mod tests {
 
     #[test]
     fn an_empty_histogram_has_no_times() {
-        let histogram = Histogram::default();
+        let histogram = DurationHistogram::default();
         assert_eq!(
             (histogram.quantile(500), histogram.max(), histogram.count()),
             (Duration::ZERO, Duration::ZERO, 0)
@@ -78,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_longest_time_of_all_is_counted() {
-        let mut histogram = Histogram::default();
+        let mut histogram = DurationHistogram::default();
         histogram.record(Duration::MAX);
         assert_eq!(histogram.quantile(500), Duration::from_nanos(u64::MAX));
     }

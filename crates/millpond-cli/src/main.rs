@@ -5,16 +5,16 @@
 //! make no sense.
 
 mod arguments;
-mod books;
+mod balance;
 mod check;
 mod demo;
 mod failure;
 mod histogram;
 mod interrupt;
+mod observer;
 mod reach;
 mod scratch;
 mod table;
-mod tally;
 mod terminal;
 
 use arguments::{Arguments, Command};
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
         Err(error) if failure::is_broken_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             // If this cannot be printed either, there is nothing left to do.
-            let _ = failure::tell(&*error, json);
+            let _ = failure::print(&*error, json);
             ExitCode::FAILURE
         }
     }

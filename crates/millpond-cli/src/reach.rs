@@ -2,7 +2,7 @@
 //! it.
 
 use millpond::redis::RedisPoolOptions;
-use millpond::{Backend, DatabaseConnection, Event, EventContext, Loader, Pooler, Settings};
+use millpond::{DatabaseConnection, Dialect, Event, EventContext, Loader, Pooler, Settings};
 use serde_json::{Value, json};
 use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -74,14 +74,14 @@ async fn database(loader: Loader) -> Result<Reached, Box<dyn Error>> {
         .collect();
     warned.retain(|(_, message)| !explained.contains(message));
     let seems_pooled = warned.iter().any(|(setting, _)| *setting == "behind");
-    let server = match (database.backend(), database.settings().db.behind) {
-        (backend @ Backend::Postgres, Pooler::PgBouncer) => {
-            format!("{backend} through a transaction pooler")
+    let server = match (database.dialect(), database.settings().db.behind) {
+        (dialect @ Dialect::Postgres, Pooler::PgBouncer) => {
+            format!("{dialect} through a transaction pooler")
         }
-        (backend @ Backend::Postgres, _) if !seems_pooled => {
-            format!("{backend}; no transaction pooler was noticed in front of it")
+        (dialect @ Dialect::Postgres, _) if !seems_pooled => {
+            format!("{dialect}; no transaction pooler was noticed in front of it")
         }
-        (backend, _) => backend.to_string(),
+        (dialect, _) => dialect.to_string(),
     };
     let _ = database.close().await;
     Ok(Reached {

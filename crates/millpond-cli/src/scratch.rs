@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// How often the removal of a directory is tried.
 const ATTEMPTS: u32 = 10;
 
-/// The place of a database file. A directory of our own is removed on drop, the file's companions
+/// The path of a database file. A directory of our own is removed on drop, the file's companions
 /// (`-wal`, `-shm`) with it.
 #[derive(Debug)]
 pub struct Scratch {
@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_temporary_place_goes_away_with_all_that_is_in_it() {
+    fn a_temporary_directory_goes_away_with_all_that_is_in_it() {
         let scratch = Scratch::temporary().unwrap();
         let file = scratch.file().to_owned();
         fs::write(&file, "x").unwrap();

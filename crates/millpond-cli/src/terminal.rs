@@ -90,7 +90,7 @@ impl Drop for Screen {
 }
 
 /// A time for reading: three digits and a unit.
-pub fn spell(time: Duration) -> String {
+pub fn format_duration(time: Duration) -> String {
     let nanos = time.as_nanos();
     let (value, unit) = match nanos {
         0 => return "0".to_owned(),
@@ -131,7 +131,7 @@ mod tests {
             (2_000_000_000, "2.00 s"),
             (300_000_000_000, "300 s"),
         ] {
-            assert_eq!(spell(Duration::from_nanos(nanos)), text);
+            assert_eq!(format_duration(Duration::from_nanos(nanos)), text);
         }
     }
 }

@@ -10,12 +10,12 @@ use crate::error::SettingProblem;
 use crate::explain::{Explanation, Row};
 use crate::layers::{CODE, Layers};
 use crate::raw::Raw;
-use crate::schema::{Form, SETTINGS, Setting, is_untidy};
+use crate::schema::{Form, SETTINGS, Setting, has_hidden_characters};
 use crate::suggest;
 
 /// If the help of the core's problem contains this, it says to lift the ranges. How that is written
 /// depends on where the value was written, which the core does not know.
-const LIFT: &str = "limits = \"off\"";
+const LIMITS_OFF: &str = "limits = \"off\"";
 
 /// Reads every setting; problems go to `problems`, and where there is one the settings are not to
 /// be used.
@@ -28,7 +28,7 @@ pub(crate) fn settings(
     let mut refused = Vec::new();
     for setting in SETTINGS.iter() {
         if let Some(raw) = layers.value(&setting.path)
-            && setting.put(&raw, &mut settings).is_none()
+            && setting.assign(&raw, &mut settings).is_none()
         {
             refused.push((setting, raw));
         }
@@ -48,8 +48,8 @@ pub(crate) fn settings(
                 message.push_str(&format!(", and {other}"));
             }
             let source = layers.source(&path);
-            let help = match field.help.contains(LIFT) {
-                true => lift(&source, prefix),
+            let help = match field.help.contains(LIMITS_OFF) {
+                true => range_help(&source, prefix),
                 false => field.help.to_owned(),
             };
             let problem = SettingProblem::new(&path, &source, message, help);
@@ -64,14 +64,14 @@ pub(crate) fn settings(
     settings
 }
 
-/// The way out of a range, for somebody who has written a value there.
-fn lift(source: &str, prefix: &str) -> String {
-    let lift = match source {
+/// Returns how to lift a range, for the layer in which the value was set.
+fn range_help(source: &str, prefix: &str) -> String {
+    let setting = match source {
         CODE => ".set(\"db.limits\", \"off\")".to_owned(),
         source if source.starts_with(VARIABLE) => format!("{prefix}DB_LIMITS=off"),
-        _ => format!("{LIFT} under [db]"),
+        _ => format!("{LIMITS_OFF} under [db]"),
     };
-    format!("choose a value in the range, or lift the ranges with {lift}")
+    format!("choose a value in the range, or lift the ranges with {setting}")
 }
 
 /// The problem of a value that is out of its range, of those that are no setting of the core's.
@@ -93,7 +93,7 @@ fn range_problem(
     let range = setting.range(settings).filter(|_| !is_within)?;
     let source = layers.source(&setting.path);
     let help = match settings.db.pool.limits {
-        Limits::On => lift(&source, prefix),
+        Limits::On => range_help(&source, prefix),
         Limits::Off => "choose a value in the range".to_owned(),
     };
     let problem = SettingProblem::new(
@@ -111,9 +111,9 @@ fn refusal(setting: &Setting, raw: &Raw, settings: &Settings, layers: &Layers) -
     let what = match raw {
         Raw::Text(text) if text.trim().is_empty() => "is empty",
         Raw::Unset => "cannot be unset",
-        Raw::Text(text) if setting.is_secret() && is_untidy(text) => {
+        Raw::Text(text) if setting.is_secret() && has_hidden_characters(text) => {
             let message = "has a blank before or behind it, or a line end or another character \
-                that nobody sees in it";
+                that is invisible";
             let help = "leave it out; in a URL write it as %20, %0A and their like";
             return SettingProblem::new(
                 &setting.path,

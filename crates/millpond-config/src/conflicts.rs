@@ -20,14 +20,14 @@ pub(crate) fn all(settings: &Settings, layers: &Layers) -> Vec<SettingProblem> {
         Some(PoolKind::Null) => db.pool.null_conflicts(),
         _ => db.pool.conflicts(),
     };
-    let of_pool = found.iter().map(|conflict| {
+    let pool_conflicts = found.iter().map(|conflict| {
         let Conflict { setting, relation, other, help, .. } = conflict;
         problem(&format!("db.{setting}"), relation, &format!("db.{other}"), help, settings, layers)
     });
-    of_pool.chain(of_db(settings, layers)).collect()
+    pool_conflicts.chain(db_conflicts(settings, layers)).collect()
 }
 
-fn of_db(settings: &Settings, layers: &Layers) -> Vec<SettingProblem> {
+fn db_conflicts(settings: &Settings, layers: &Layers) -> Vec<SettingProblem> {
     let db = &settings.db;
     let mut pairs = Vec::new();
     if db.kind == Some(PoolKind::ReadWrite) {

@@ -16,7 +16,7 @@ use crate::suggest;
 use crate::text;
 
 /// What a variable's name ends with if its value stands in a file.
-const IN_FILE: &str = "_FILE";
+const FILE_SUFFIX: &str = "_FILE";
 
 /// How the source of a variable's value begins.
 pub(crate) const VARIABLE: &str = "environment variable";
@@ -38,10 +38,10 @@ pub(crate) fn gather(names: &Names, variables: &[(OsString, OsString)]) -> Gathe
         let outcome = match names.find(&name) {
             Some((setting, false)) => from_variable(setting, &name, value),
             Some((setting, true)) if names.is_also_plain(setting, variables) => {
-                Err(both_given(&name))
+                Err(set_twice(&name))
             }
             Some((setting, true)) => from_file(setting, &name, value),
-            None => match names.meant(&name) {
+            None => match names.suggest(&name) {
                 Some(help) => {
                     Err(SettingProblem::new(&name, &variable(&name), "is not a setting", help))
                 }
@@ -90,8 +90,8 @@ fn from_file(setting: &'static Setting, name: &str, path: &OsStr) -> Result<Leaf
     Ok(Leaf { path: &setting.path, raw: Raw::Text(content), source })
 }
 
-fn both_given(name: &str) -> SettingProblem {
-    let plain = name.strip_suffix(IN_FILE).unwrap_or(name);
+fn set_twice(name: &str) -> SettingProblem {
+    let plain = name.strip_suffix(FILE_SUFFIX).unwrap_or(name);
     let help = format!("keep either `{plain}` or `{name}`");
     SettingProblem::new(name, &variable(name), format!("is set, and so is `{plain}`"), help)
 }
@@ -106,7 +106,7 @@ impl Names {
         let rest = name.strip_prefix(&self.prefix)?;
         by_variable(rest)
             .map(|setting| (setting, false))
-            .or_else(|| Some((by_variable(rest.strip_suffix(IN_FILE)?)?, true)))
+            .or_else(|| Some((by_variable(rest.strip_suffix(FILE_SUFFIX)?)?, true)))
     }
 
     fn is_also_plain(&self, setting: &Setting, variables: &[(OsString, OsString)]) -> bool {
@@ -119,15 +119,16 @@ impl Names {
     ///
     /// The prefix may be shared, so it is not enough: the rest must begin with a section of ours,
     /// be two slips away from a setting at most, or be a setting without its section.
-    fn meant(&self, name: &str) -> Option<String> {
+    fn suggest(&self, name: &str) -> Option<String> {
         let head = name.get(..self.prefix.len())?;
         let rest = name.get(self.prefix.len()..)?.to_ascii_uppercase();
         let is_foreign = self.foreign.iter().any(|prefix| name.starts_with(prefix.as_str()));
         if !head.eq_ignore_ascii_case(&self.prefix) || is_foreign {
             return None;
         }
-        let (plain, suffix) =
-            rest.strip_suffix(IN_FILE).map_or((rest.as_str(), ""), |plain| (plain, IN_FILE));
+        let (plain, suffix) = rest
+            .strip_suffix(FILE_SUFFIX)
+            .map_or((rest.as_str(), ""), |plain| (plain, FILE_SUFFIX));
         let offer = |variable: &str| format!("did you mean `{}{variable}{suffix}`?", self.prefix);
         if let Some((section, name)) = plain.split_once('_')
             && schema::is_database_url(&section.to_ascii_lowercase(), name)
@@ -206,7 +207,7 @@ mod tests {
             ("é", None),
             ("PATHé", None),
         ] {
-            assert_eq!(names().meant(name).as_deref(), meant, "{name}");
+            assert_eq!(names().suggest(name).as_deref(), meant, "{name}");
         }
     }
 

@@ -43,18 +43,19 @@ fn gather_text(text: &str, name: String) -> Gathered {
     }
     let mut last = String::new();
     for error in errors {
-        let place =
-            error.span().map_or_else(|| reader.name_in_quotes(), |span| reader.place(span.start));
+        let location = error
+            .span()
+            .map_or_else(|| reader.name_in_quotes(), |span| reader.location(span.start));
         // What else is wrong with a line is as a rule a consequence.
-        if place == last {
+        if location == last {
             continue;
         }
         // Only the parser's fixed phrases: its `Display` would quote the line, and with it the
         // password.
         let message = format!("is not TOML: {}", error.message());
         let help = "correct the line; texts, such as URLs, stand in quotes";
-        reader.gathered.problems.push(SettingProblem::new(FILE, &place, message, help));
-        last = place;
+        reader.gathered.problems.push(SettingProblem::new(FILE, &location, message, help));
+        last = location;
     }
     reader.gathered
 }
@@ -104,7 +105,7 @@ impl Reader {
         let start = key.span().start;
         match scalar(value) {
             Some(raw) => {
-                let source = self.place(start);
+                let source = self.location(start);
                 self.gathered.leaves.push(Leaf { path: &setting.path, raw, source });
             }
             None => {
@@ -121,12 +122,12 @@ impl Reader {
     }
 
     fn problem(&mut self, setting: &str, start: usize, message: impl Into<String>, help: String) {
-        let problem = SettingProblem::new(setting, &self.place(start), message, help);
+        let problem = SettingProblem::new(setting, &self.location(start), message, help);
         self.gathered.problems.push(problem);
     }
 
     /// The file and the line, from an offset in bytes.
-    fn place(&self, start: usize) -> String {
+    fn location(&self, start: usize) -> String {
         let line = self.newlines.partition_point(|newline| *newline < start) + 1;
         format!("{}, line {line}", self.name_in_quotes())
     }

@@ -61,12 +61,12 @@
 //! variable they have no other form. URLs are never parsed: `12345` stays a text. One line end at
 //! the end of a value, as editors and shells leave it there, is left out, be it `\n`, `\r\n` or
 //! `\r`; a URL with a blank before or behind it, or with a line end or another character in it that
-//! nobody sees, is refused.
+//! is invisible, is refused.
 //!
 //! # Mistakes
 //!
 //! All of them come in one [`SettingsError`]: each with its setting, value, source, what was
-//! expected, and the way out. Unknown keys are mistakes, and unknown variables too if they begin
+//! expected, and how to fix it. Unknown keys are mistakes, and unknown variables too if they begin
 //! with a section of ours or look like a slip; see [`Loader::foreign`]. A value that a higher layer
 //! overrides is not looked at.
 //!

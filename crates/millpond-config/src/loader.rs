@@ -35,15 +35,15 @@ pub const DEFAULT_FILE: &str = "millpond.toml";
 #[must_use = "nothing is read before `load`"]
 pub struct Loader {
     names: Names,
-    file: Source<PathBuf>,
-    environment: Source<Vec<(OsString, OsString)>>,
+    file: FileLayer<PathBuf>,
+    environment: FileLayer<Vec<(OsString, OsString)>>,
     code: Vec<(String, Value)>,
     required: Vec<String>,
 }
 
 /// Where a layer is read from.
 #[derive(Clone)]
-enum Source<T> {
+enum FileLayer<T> {
     Usual,
     Given(T),
     Nothing,
@@ -55,8 +55,8 @@ impl Loader {
     pub fn new() -> Self {
         Self {
             names: Names { prefix: "PSN_".to_owned(), foreign: Vec::new() },
-            file: Source::Usual,
-            environment: Source::Usual,
+            file: FileLayer::Usual,
+            environment: FileLayer::Usual,
             code: Vec::new(),
             required: Vec::new(),
         }
@@ -85,13 +85,13 @@ impl Loader {
 
     /// Reads this file, which must exist, instead of `./millpond.toml`, which may be absent.
     pub fn file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.file = Source::Given(path.into());
+        self.file = FileLayer::Given(path.into());
         self
     }
 
     /// Reads no file.
     pub fn no_file(mut self) -> Self {
-        self.file = Source::Nothing;
+        self.file = FileLayer::Nothing;
         self
     }
 
@@ -102,13 +102,13 @@ impl Loader {
         V: Into<OsString>,
     {
         let variables = variables.into_iter().map(|(name, value)| (name.into(), value.into()));
-        self.environment = Source::Given(variables.collect());
+        self.environment = FileLayer::Given(variables.collect());
         self
     }
 
     /// Reads no variables.
     pub fn no_environment(mut self) -> Self {
-        self.environment = Source::Nothing;
+        self.environment = FileLayer::Nothing;
         self
     }
 
@@ -212,14 +212,16 @@ impl Loader {
     /// The layers above the presets, lowest first.
     fn gather(self) -> Gathered {
         let file = match &self.file {
-            Source::Usual => file::gather(Path::new(DEFAULT_FILE), false),
-            Source::Given(path) => file::gather(path, true),
-            Source::Nothing => Gathered::default(),
+            FileLayer::Usual => file::gather(Path::new(DEFAULT_FILE), false),
+            FileLayer::Given(path) => file::gather(path, true),
+            FileLayer::Nothing => Gathered::default(),
         };
         let environment = match self.environment {
-            Source::Usual => environment::gather(&self.names, &env::vars_os().collect::<Vec<_>>()),
-            Source::Given(variables) => environment::gather(&self.names, &variables),
-            Source::Nothing => Gathered::default(),
+            FileLayer::Usual => {
+                environment::gather(&self.names, &env::vars_os().collect::<Vec<_>>())
+            }
+            FileLayer::Given(variables) => environment::gather(&self.names, &variables),
+            FileLayer::Nothing => Gathered::default(),
         };
         let mut all = Gathered::default();
         for layer in [file, environment, from_code(self.code)] {
@@ -290,11 +292,11 @@ fn missing(path: &str, prefix: &str, layers: &Layers) -> Option<SettingProblem> 
     if layers.value(path).is_some_and(|raw| raw != Raw::Unset) {
         return None;
     }
-    let place = match setting.section() {
+    let location = match setting.section() {
         "" => "in the file".to_owned(),
         section => format!("under [{section}]"),
     };
-    let help = format!("set `{prefix}{}`, or `{}` {place}", setting.variable(), setting.name());
+    let help = format!("set `{prefix}{}`, or `{}` {location}", setting.variable(), setting.name());
     Some(SettingProblem::new(path, &layers.source(path), "is not set, and is required", help))
 }
 

@@ -73,7 +73,7 @@ pub(crate) fn is_word(raw: &Raw, word: &str) -> bool {
     matches!(raw, Raw::Text(text) if text.trim().eq_ignore_ascii_case(word))
 }
 
-pub(crate) fn spell_time(time: Duration) -> String {
+pub(crate) fn format_time(time: Duration) -> String {
     const MS: u32 = 1_000_000;
     match time.subsec_nanos() {
         0 => format!("{}s", time.as_secs()),
@@ -82,22 +82,22 @@ pub(crate) fn spell_time(time: Duration) -> String {
     }
 }
 
-pub(crate) fn spell_limits(limits: Limits) -> &'static str {
+pub(crate) fn format_limits(limits: Limits) -> &'static str {
     match limits {
         Limits::On => "on",
         Limits::Off => "off",
     }
 }
 
-pub(crate) fn spell_reset(reset: ResetLevel) -> &'static str {
+pub(crate) fn format_reset(reset: ResetLevel) -> &'static str {
     word_of(&RESETS, reset)
 }
 
-pub(crate) fn spell_kind(kind: PoolKind) -> &'static str {
+pub(crate) fn format_kind(kind: PoolKind) -> &'static str {
     word_of(&KINDS, kind)
 }
 
-pub(crate) fn spell_pooler(pooler: Pooler) -> &'static str {
+pub(crate) fn format_pooler(pooler: Pooler) -> &'static str {
     word_of(&POOLERS, pooler)
 }
 
@@ -200,10 +200,10 @@ mod tests {
             Duration::new(7, 120),
         ];
         for time in times {
-            assert_eq!(read_time(&text(&spell_time(time))), Some(time), "{}", spell_time(time));
+            assert_eq!(read_time(&text(&format_time(time))), Some(time), "{}", format_time(time));
         }
-        assert_eq!(spell_time(Duration::from_millis(500)), "500ms");
-        assert_eq!(spell_time(Duration::from_secs(3600)), "3600s");
+        assert_eq!(format_time(Duration::from_millis(500)), "500ms");
+        assert_eq!(format_time(Duration::from_secs(3600)), "3600s");
     }
 
     #[test]
@@ -233,16 +233,16 @@ mod tests {
     #[test]
     fn every_word_reads_back_as_what_it_spells() {
         for (word, reset) in RESETS {
-            assert_eq!(read_word(&text(spell_reset(reset)), &RESETS), Some(reset));
-            assert_eq!(spell_reset(reset), word);
+            assert_eq!(read_word(&text(format_reset(reset)), &RESETS), Some(reset));
+            assert_eq!(format_reset(reset), word);
         }
         for (word, kind) in KINDS {
             assert_eq!(read_word(&text(&word.to_uppercase()), &KINDS), Some(kind));
-            assert_eq!(spell_kind(kind), word);
+            assert_eq!(format_kind(kind), word);
         }
         for (word, pooler) in POOLERS {
             assert_eq!(read_word(&text(&word.to_uppercase()), &POOLERS), Some(pooler));
-            assert_eq!(spell_pooler(pooler), word);
+            assert_eq!(format_pooler(pooler), word);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::secret::{STARS, shown};
+use crate::secret::{REDACTED, shown};
 
 /// The forms that a value may have in a file, a variable or code.
 #[derive(Clone, PartialEq)]
@@ -32,6 +32,6 @@ impl Raw {
 
 impl fmt::Debug for Raw {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(STARS)
+        f.write_str(REDACTED)
     }
 }

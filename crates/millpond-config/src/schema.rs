@@ -1,4 +1,4 @@
-//! All settings: for each its path, the form of its value, and its place in [`Settings`].
+//! All settings: for each its path, the form of its value, and its field in [`Settings`].
 //!
 //! File keys, variable names, suggestions, parsing, the explanation and `docs/settings.md` come
 //! from here. The settings of a pool are those that the core lists.
@@ -186,7 +186,7 @@ impl Setting {
     }
 
     /// Puts `raw` where it belongs; `None` if it is not of the setting's form.
-    pub(crate) fn put(&self, raw: &Raw, settings: &mut Settings) -> Option<()> {
+    pub(crate) fn assign(&self, raw: &Raw, settings: &mut Settings) -> Option<()> {
         let config = &mut settings.db.pool;
         match self.form {
             Form::Preset => settings.preset = read_preset(raw)?,
@@ -197,12 +197,12 @@ impl Setting {
             }
             Form::Reset => settings.db.reset = parse::read_word(raw, &RESETS)?,
             Form::Kind => {
-                settings.db.kind = or_word(raw, AUTO, |raw| parse::read_word(raw, &KINDS))?
+                settings.db.kind = or_keyword(raw, AUTO, |raw| parse::read_word(raw, &KINDS))?
             }
             Form::Pooler => settings.db.behind = parse::read_word(raw, &POOLERS)?,
             Form::CancelAbandoned => settings.db.cancel_abandoned = parse::read_flag(raw)?,
             Form::Tcp(field) => {
-                let time = or_word(raw, OFF, parse::read_time)?;
+                let time = or_keyword(raw, OFF, parse::read_time)?;
                 *field(settings) = time.filter(|time| !time.is_zero());
             }
             Form::Redis(field) => *field(settings) = parse::read_count(raw)?,
@@ -220,16 +220,16 @@ impl Setting {
                 .as_ref()
                 .map_or_else(|| "unset".to_owned(), |secret| shown_secret(secret.expose())),
             Form::Pool(setting) => match setting.get(config) {
-                SettingValue::Time(time) => parse::spell_time(time),
+                SettingValue::Time(time) => parse::format_time(time),
                 SettingValue::Unset => setting.unset.unwrap_or_default().to_owned(),
                 other => other.to_string(),
             },
-            Form::Limits => parse::spell_limits(config.limits).to_owned(),
-            Form::Reset => parse::spell_reset(settings.db.reset).to_owned(),
-            Form::Kind => settings.db.kind.map_or(AUTO, parse::spell_kind).to_owned(),
-            Form::Pooler => parse::spell_pooler(settings.db.behind).to_owned(),
+            Form::Limits => parse::format_limits(config.limits).to_owned(),
+            Form::Reset => parse::format_reset(settings.db.reset).to_owned(),
+            Form::Kind => settings.db.kind.map_or(AUTO, parse::format_kind).to_owned(),
+            Form::Pooler => parse::format_pooler(settings.db.behind).to_owned(),
             Form::CancelAbandoned => settings.db.cancel_abandoned.to_string(),
-            Form::Tcp(field) => field(settings).map_or_else(|| OFF.to_owned(), parse::spell_time),
+            Form::Tcp(field) => field(settings).map_or_else(|| OFF.to_owned(), parse::format_time),
             Form::Redis(field) => field(settings).to_string(),
         }
     }
@@ -311,11 +311,11 @@ fn read_preset(raw: &Raw) -> Option<Option<String>> {
 
 /// Not parsed, and unchanged but for one line end, which files and variables have at their end.
 /// What may be neither is refused: an empty text, since it is a variable that somebody forgot, and
-/// what [`is_untidy`].
+/// what [`has_hidden_characters`].
 fn read_secret(raw: &Raw) -> Option<Option<Secret>> {
     match raw {
         Raw::Unset => Some(None),
-        Raw::Text(text) if is_untidy(text) => None,
+        Raw::Text(text) if has_hidden_characters(text) => None,
         Raw::Text(text) => {
             let text = text::without_line_end(text);
             (!text.is_empty()).then(|| Some(Secret::new(text)))
@@ -324,9 +324,9 @@ fn read_secret(raw: &Raw) -> Option<Option<Secret>> {
     }
 }
 
-/// Whether there is a blank before or behind a text, or a character in it that nobody sees: a file
+/// Returns true if a text begins or ends with a blank, or contains an invisible character: a file
 /// of that name would be created, or a password of that kind be sent.
-pub(crate) fn is_untidy(text: &str) -> bool {
+pub(crate) fn has_hidden_characters(text: &str) -> bool {
     let is_unseen = |c: char| {
         c.is_control()
             || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
@@ -344,12 +344,12 @@ fn read_of_pool(raw: &Raw, setting: &PoolSetting) -> Option<SettingValue> {
         _ => None,
     };
     match setting.unset {
-        Some(word) => or_word(raw, word, read).map(|value| value.unwrap_or(SettingValue::Unset)),
+        Some(word) => or_keyword(raw, word, read).map(|value| value.unwrap_or(SettingValue::Unset)),
         None => read(raw),
     }
 }
 
-fn or_word<T>(raw: &Raw, word: &str, read: impl Fn(&Raw) -> Option<T>) -> Option<Option<T>> {
+fn or_keyword<T>(raw: &Raw, word: &str, read: impl Fn(&Raw) -> Option<T>) -> Option<Option<T>> {
     if *raw == Raw::Unset || parse::is_word(raw, word) { Some(None) } else { read(raw).map(Some) }
 }
 
@@ -366,7 +366,7 @@ mod tests {
             let mut settings = Settings::default();
             let text = setting.shown(&mut defaults);
             assert_eq!(
-                setting.put(&Raw::Text(text.clone()), &mut settings),
+                setting.assign(&Raw::Text(text.clone()), &mut settings),
                 Some(()),
                 "{} = {text}",
                 setting.path
@@ -392,7 +392,7 @@ mod tests {
                 _ => Raw::Whole(77),
             };
             let mut settings = defaults.clone();
-            setting.put(&raw, &mut settings).unwrap();
+            setting.assign(&raw, &mut settings).unwrap();
             let changed = SETTINGS
                 .iter()
                 .filter(|it| it.shown(&mut settings.clone()) != it.shown(&mut defaults.clone()));

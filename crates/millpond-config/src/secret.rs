@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Serialize, Serializer};
 
 /// What stands where a secret would be.
-pub(crate) const STARS: &str = "***";
+pub(crate) const REDACTED: &str = "***";
 
 /// A connection string, password or token: `Debug`, `Display` and `Serialize` show `***`, never the
 /// content.
@@ -46,19 +46,19 @@ impl From<&str> for Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(STARS)
+        f.write_str(REDACTED)
     }
 }
 
 impl fmt::Display for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(STARS)
+        f.write_str(REDACTED)
     }
 }
 
 impl Serialize for Secret {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(STARS)
+        serializer.serialize_str(REDACTED)
     }
 }
 
@@ -69,7 +69,7 @@ impl Serialize for Secret {
 /// that does not look like hosts with ports (it may be a user and a password whose `@host` is
 /// missing).
 fn redacted(text: &str) -> String {
-    readable_url(text).unwrap_or_else(|| STARS.to_owned())
+    readable_url(text).unwrap_or_else(|| REDACTED.to_owned())
 }
 
 /// What may be shown of a secret: see [`redacted`].
@@ -118,23 +118,23 @@ fn readable_url(text: &str) -> Option<String> {
     }
     let rest = rest.strip_prefix("//")?;
     // The last `@`, since a password may hold one that nobody escaped.
-    let Some((login, place)) = rest.rsplit_once('@') else {
-        let (place, query) = without_query(rest);
-        return names_only_hosts(place).then(|| format!("{scheme}://{place}{query}"));
+    let Some((login, server)) = rest.rsplit_once('@') else {
+        let (server, query) = without_query(rest);
+        return names_only_hosts(server).then(|| format!("{scheme}://{server}{query}"));
     };
     // The `@` may belong to a path or a query, or all of this to a password.
     if login.contains(['/', '?', '#']) {
         return None;
     }
-    let (place, query) = without_query(place);
-    if !names_only_hosts(place) {
+    let (server, query) = without_query(server);
+    if !names_only_hosts(server) {
         return None;
     }
     let login = match login.split_once(':') {
-        Some((user, _)) => format!("{user}:{STARS}"),
-        None => STARS.to_owned(),
+        Some((user, _)) => format!("{user}:{REDACTED}"),
+        None => REDACTED.to_owned(),
     };
-    Some(format!("{scheme}://{login}@{place}{query}"))
+    Some(format!("{scheme}://{login}@{server}{query}"))
 }
 
 /// The text up to its query or fragment, and stars for those if there are any.
@@ -152,8 +152,8 @@ fn names_a_file(rest: &str, path: &str) -> bool {
     !rest.contains('@') && (path == ":memory:" || path.find(':').is_none_or(is_drive))
 }
 
-fn names_only_hosts(place: &str) -> bool {
-    let authority = place.split('/').next().unwrap_or_default();
+fn names_only_hosts(server: &str) -> bool {
+    let authority = server.split('/').next().unwrap_or_default();
     authority.split(',').all(|host| {
         let (host, port) = match host.strip_prefix('[').and_then(|host| host.split_once(']')) {
             Some((_, "")) => return true,
@@ -214,7 +214,7 @@ mod tests {
             "host=h password=pass",
             "s3cret://x",
         ] {
-            assert_eq!(redacted(text), STARS, "{text}");
+            assert_eq!(redacted(text), REDACTED, "{text}");
         }
     }
 
@@ -222,8 +222,8 @@ mod tests {
     fn a_message_repeats_neither_a_misplaced_secret_nor_a_novel() {
         assert_eq!(shown("ten"), "ten");
         assert_eq!(shown("a\nb"), "a\\nb");
-        assert_eq!(shown("host=h password=pass"), STARS);
-        assert_eq!(shown("user:pass@h"), STARS);
+        assert_eq!(shown("host=h password=pass"), REDACTED);
+        assert_eq!(shown("user:pass@h"), REDACTED);
         assert_eq!(
             shown_path("/run/credentials/app@1.service/db_password"),
             "/run/credentials/app@1.service/db_password"

@@ -8,7 +8,7 @@ use millpond_core::{Limits, PoolKind, Pooler, ResetLevel};
 use crate::Secret;
 use crate::parse;
 use crate::raw::Raw;
-use crate::secret::STARS;
+use crate::secret::REDACTED;
 
 /// What [`Loader::set`](crate::Loader::set) takes: numbers, flags, texts, [`Duration`]s,
 /// [`Secret`]s, the enums of the settings, and `Option`s of these (`None` is "off", "auto" or
@@ -20,7 +20,7 @@ pub struct Value(pub(crate) Raw);
 
 impl fmt::Debug for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(STARS)
+        f.write_str(REDACTED)
     }
 }
 
@@ -88,31 +88,31 @@ impl From<Secret> for Value {
 
 impl From<Duration> for Value {
     fn from(time: Duration) -> Self {
-        parse::spell_time(time).into()
+        parse::format_time(time).into()
     }
 }
 
 impl From<Limits> for Value {
     fn from(limits: Limits) -> Self {
-        parse::spell_limits(limits).into()
+        parse::format_limits(limits).into()
     }
 }
 
 impl From<ResetLevel> for Value {
     fn from(reset: ResetLevel) -> Self {
-        parse::spell_reset(reset).into()
+        parse::format_reset(reset).into()
     }
 }
 
 impl From<PoolKind> for Value {
     fn from(kind: PoolKind) -> Self {
-        parse::spell_kind(kind).into()
+        parse::format_kind(kind).into()
     }
 }
 
 impl From<Pooler> for Value {
     fn from(pooler: Pooler) -> Self {
-        parse::spell_pooler(pooler).into()
+        parse::format_pooler(pooler).into()
     }
 }
 

@@ -1,4 +1,4 @@
-//! What SQLite brings along to be pooled, apart from opening connections.
+//! SQLite's implementation of [`Backend`].
 
 use crate::error_class;
 use crate::only_reads::returns_what_it_wrote;
@@ -12,7 +12,7 @@ use millpond_sqlx::backend_api::{
 };
 use sqlx::{Describe, Error, Executor, SqlStr, Sqlite, SqliteConnection, Statement};
 
-/// SQLite's answers to what a tracked connection has to know.
+/// SQLite's [`Backend`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SqliteBackend;
 
@@ -21,13 +21,13 @@ impl Backend<Sqlite> for SqliteBackend {
     fn effect(&self, sql: &str) -> StatementEffect {
         match effect_of(sql) {
             StatementEffect::None => StatementEffect::None,
-            // SQLite has no setting that turns autocommit off, so doubt ends with the proof.
+            // SQLite has no setting that disables autocommit, so doubt ends with a verification.
             _ => StatementEffect::Doubt,
         }
     }
 
-    /// SQLite ends a text at a NUL; the driver then asks it for the rest for ever. Over an argument
-    /// `$0` its thread panics.
+    /// SQLite ends a text at a NUL; the driver would then loop forever over the rest. Over an
+    /// argument `$0` its thread panics.
     fn admit(&self, sql: &str) -> Result<(), Error> {
         if has_parameter_zero(sql) {
             let text = "placeholders are counted from 1: there is no argument $0";
@@ -50,8 +50,8 @@ impl Backend<Sqlite> for SqliteBackend {
         returns_what_it_wrote(sql)
     }
 
-    /// Tells what a prepared statement does. sqlx's own `describe` crashes the process at a column
-    /// that was declared without a type, in search of what can be NULL.
+    /// Describes a prepared statement. sqlx's own `describe`, which looks for columns that can be
+    /// NULL, crashes the process at a column that was declared without a type.
     async fn describe(
         &self,
         conn: &mut SqliteConnection,
@@ -80,29 +80,29 @@ impl Backend<Sqlite> for SqliteBackend {
     }
 
     fn depends_on_schema(&self, sql: &str) -> bool {
-        schema::depends_on_it(sql)
+        schema::depends_on_schema(sql)
     }
 
     async fn check_schema(
         &self,
         conn: &mut SqliteConnection,
-        seen: &mut KnownSchema,
+        known: &mut KnownSchema,
         sql: &str,
         inside: bool,
     ) -> Result<(), Error> {
-        schema::look(conn, seen, sql, inside).await
+        schema::refresh_if_changed(conn, known, sql, inside).await
     }
 
     async fn recheck_schema(
         &self,
         conn: &mut SqliteConnection,
-        seen: &KnownSchema,
+        known: &KnownSchema,
     ) -> Result<bool, Error> {
-        schema::is_still(conn, seen).await
+        schema::is_unchanged(conn, known).await
     }
 
     async fn clear_caches(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
-        schema::forget(conn).await
+        schema::clear_caches(conn).await
     }
 
     fn clear_caches_first(&self, conn: &mut SqliteConnection) {
@@ -138,5 +138,5 @@ impl Backend<Sqlite> for SqliteBackend {
     }
 }
 
-/// The one that every connection refers to.
+/// The instance that all connections share.
 pub(crate) static SQLITE: SqliteBackend = SqliteBackend;

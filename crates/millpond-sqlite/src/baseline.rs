@@ -1,12 +1,11 @@
-//! The settings of a connection as its hooks have left them, and how it gets them back from a
-//! borrower.
+//! Records a connection's settings after its hooks ran, and restores them after a borrower.
 
 use futures_util::TryStreamExt;
 use millpond_sqlx::Tracked;
 use sqlx::{AssertSqlSafe, Either, Error, Executor, Row, Sqlite, SqliteConnection, raw_sql};
 
-/// The pragmas that belong to a connection and can be read back. Those that belong to a file or to
-/// the process stay as the last borrower has set them, since others may rely on that.
+/// The pragmas of a connection that can be read back. Those of a file or of the process keep the
+/// last borrower's value, since others may rely on it.
 const PRAGMAS: [&str; 31] = [
     "analysis_limit",
     "automatic_index",
@@ -41,22 +40,22 @@ const PRAGMAS: [&str; 31] = [
     "writable_schema",
 ];
 
-/// Pragmas that are asked for in another way.
+/// Settings that need another query.
 const SPECIAL: [(&str, &str); 2] = [
-    // Cannot be read back as a pragma, so it is tried.
+    // Cannot be read back as a pragma, so its effect is tested.
     ("case_sensitive_like", "SELECT 'a' NOT LIKE 'A'"),
-    // The connection's own unless it is WAL, which belongs to the file.
+    // Belongs to the connection unless it is WAL, which belongs to the file.
     (JOURNAL, "SELECT journal_mode FROM pragma_journal_mode WHERE journal_mode <> 'wal'"),
 ];
 
-/// Put back whatever it is, WAL too, where the pool has set it.
+/// Restored whatever it is, WAL too, if the pool has set it.
 const JOURNAL: &str = "journal_mode";
 
-/// What SQLite answers to each question; nothing if it does not know the setting, or if it is not
-/// the connection's own.
+/// SQLite's answer to each query; `None` if it does not support the setting, or if it does not
+/// belong to the connection.
 pub(crate) type Baseline = Vec<Option<String>>;
 
-/// Reads the settings in one trip.
+/// Reads the settings in one round trip to the worker.
 pub(crate) async fn read(
     conn: &mut SqliteConnection,
     sets_journal: bool,
@@ -68,7 +67,7 @@ pub(crate) async fn read(
     let (mut answers, mut answer) = (Vec::new(), None);
     while let Some(step) = steps.try_next().await? {
         match step {
-            // Unchecked, since some answer with a number and some with a word.
+            // Unchecked, since some are numbers and some are words.
             Either::Right(row) => answer = row.try_get_unchecked(0)?,
             Either::Left(_) => answers.push(answer.take()),
         }
@@ -76,12 +75,11 @@ pub(crate) async fn read(
     Ok(answers)
 }
 
-/// Puts back what is not as it was.
+/// Restores settings that have changed.
 ///
 /// # Errors
 ///
-/// The driver's; `Error::Protocol` if a setting cannot be put back. Then the connection is to be
-/// closed.
+/// The driver's; `Error::Protocol` if a setting cannot be restored. Close the connection then.
 pub(crate) async fn restore(conn: &mut SqliteConnection, baseline: &Baseline) -> Result<(), Error> {
     let sets_journal = baseline.last().is_some_and(Option::is_some);
     let mut sql = String::new();
@@ -91,18 +89,18 @@ pub(crate) async fn restore(conn: &mut SqliteConnection, baseline: &Baseline) ->
     if sql.is_empty() {
         return Ok(());
     }
-    // An exclusive lock ends with the next look into the file.
+    // An exclusive lock ends with the next read of the file.
     sql += "PRAGMA schema_version;";
     conn.execute(raw_sql(AssertSqlSafe(sql))).await?;
     match changed(baseline, &read(conn, sets_journal).await?).next() {
         None => Ok(()),
         Some((name, value)) => Err(Error::Protocol(format!(
-            "a borrower has changed pragma {name} from {value} for good"
+            "a borrower has permanently changed pragma {name} from {value}"
         ))),
     }
 }
 
-/// The settings that have another value, and the one that they had.
+/// Returns the settings that have changed, and their former values.
 fn changed<'a>(
     was: &'a Baseline,
     is: &'a Baseline,
@@ -114,7 +112,7 @@ fn changed<'a>(
     })
 }
 
-/// The same for a connection of a pool.
+/// Restores the settings of a pool's connection.
 pub(crate) async fn restore_on(conn: &mut Tracked<Sqlite>) -> Result<(), Error> {
     let baseline = conn.baseline().to_vec();
     restore(conn.driver_mut(), &baseline).await

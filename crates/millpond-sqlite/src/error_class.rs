@@ -1,4 +1,4 @@
-//! What SQLite's result codes mean for a connection and for the pool.
+//! Classifies SQLite's result codes, for the connection and for the pool.
 
 use millpond_core::ErrorClass;
 use millpond_sqlx::backend_api::ErrorImpact;
@@ -16,28 +16,28 @@ const MISUSE: i32 = 21;
 const AUTH: i32 = 23;
 const NOTADB: i32 = 26;
 
-/// What an error of `connect`, of its hooks or of `ping` means for the pool.
+/// Classifies an error of `connect`, of its hooks or of `ping` for the pool.
 pub(crate) fn classify(error: &Error) -> ErrorClass {
     match error {
         Error::Configuration(_) | Error::InvalidArgument(_) => ErrorClass::Permanent,
         Error::Io(_) | Error::Protocol(_) | Error::WorkerCrashed => ErrorClass::Connection,
         _ => match primary_code(error) {
             Some(CANTOPEN | NOTADB | PERM | AUTH | READONLY | CORRUPT) => ErrorClass::Permanent,
-            // Wrong SQL in a hook stays wrong.
+            // Invalid SQL in a hook stays invalid.
             Some(ERROR | MISUSE | CONSTRAINT) => ErrorClass::Permanent,
-            // BUSY and LOCKED pass, and so may everything that is not known.
+            // BUSY and LOCKED are transient, and so may be everything unknown.
             _ => ErrorClass::Transient,
         },
     }
 }
 
-/// What an error says about the connection on which a statement ended with it.
+/// Returns what a statement's error means for its connection.
 pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
     match error {
         Error::Database(_) => match primary_code(error) {
             Some(IOERR) => ErrorImpact::Broken,
-            // It may be one index, or a file that was attached. If it is all of the file, reading
-            // the settings back fails.
+            // It may be one index, or an attached file. If it is the whole file, reading the
+            // settings back fails.
             Some(CORRUPT | NOTADB) => ErrorImpact::Doubt,
             _ => ErrorImpact::InSync,
         },
@@ -46,29 +46,29 @@ pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
     }
 }
 
-/// Whether the file could not be opened, for a reason that the file system may know.
+/// Returns true if the file could not be opened, for a reason that the file system may show.
 pub(crate) fn cannot_open(error: &Error) -> bool {
     primary_code(error) == Some(CANTOPEN)
 }
 
-/// Whether what was opened is something else than a database.
+/// Returns true if the file is not a database.
 pub(crate) fn not_a_database(error: &Error) -> bool {
     primary_code(error) == Some(NOTADB)
 }
 
-/// Whether something was refused because the file may only be read.
+/// Returns true if a statement was refused because the file is read-only.
 pub(crate) fn read_only(error: &Error) -> bool {
     primary_code(error) == Some(READONLY)
 }
 
-/// Whether something was refused because a transaction is open.
+/// Returns true if a statement was refused because a transaction is open.
 pub(crate) fn is_inside_a_transaction(error: &Error) -> bool {
     let says_so = |message: &str| message.contains("inside a transaction");
     primary_code(error) == Some(ERROR)
         && error.as_database_error().is_some_and(|error| says_so(error.message()))
 }
 
-/// The primary code within an extended one: 517 (BUSY_SNAPSHOT) is a 5 (BUSY).
+/// Returns the primary code of an extended one: 517 (BUSY_SNAPSHOT) is a 5 (BUSY).
 fn primary_code(error: &Error) -> Option<i32> {
     let code: i32 = error.as_database_error()?.code()?.parse().ok()?;
     Some(code & 0xff)

@@ -1,5 +1,5 @@
-//! What the first connection of a pool to a file is looked at for, since SQLite opens almost
-//! anything without a word.
+//! Checks of a pool's first connection to a file, since SQLite opens almost anything without an
+//! error.
 //!
 //! The file is never opened here: when a process closes a file it loses the locks that SQLite has
 //! on it.
@@ -9,8 +9,8 @@ use sqlx::{Error, Row, SqliteConnection};
 use std::fs;
 use std::path::Path;
 
-/// Refuses a database in memory that its options do not show to be one: every connection would have
-/// its own. Reads nothing, since a hook may have to come first.
+/// Refuses an in-memory or temporary database that is not recognisable by its options: every
+/// connection would have its own. Reads nothing from the file, since a hook may have to run first.
 pub(crate) async fn has_file(conn: &mut SqliteConnection) -> Result<(), Error> {
     for row in sqlx::raw_sql("PRAGMA database_list").fetch_all(conn).await? {
         if row.try_get::<String, _>(1)? == "main"
@@ -19,12 +19,12 @@ pub(crate) async fn has_file(conn: &mut SqliteConnection) -> Result<(), Error> {
             return Ok(());
         }
     }
-    let message = "these options name a database in memory or a temporary one, of which every \
+    let message = "these options name an in-memory or temporary database, of which every \
         connection would have its own: connect to \"sqlite::memory:\" for a pool that keeps it";
     Err(Error::Configuration(message.into()))
 }
 
-/// Refuses what keeps no data: a device, a pipe, a socket. SQLite opens `/dev/null` as an empty
+/// Refuses devices, pipes and sockets, which keep no data. SQLite opens `/dev/null` as an empty
 /// database.
 pub(crate) fn refuse_device(file: &Path) -> Result<(), Error> {
     match fs::metadata(file) {
@@ -36,7 +36,7 @@ pub(crate) fn refuse_device(file: &Path) -> Result<(), Error> {
     }
 }
 
-/// Refuses a file that is no database, or one whose key is wrong.
+/// Refuses a file that is not a database, or whose key is wrong.
 pub(crate) async fn is_database(conn: &mut SqliteConnection) -> Result<(), Error> {
     match sqlx::raw_sql("PRAGMA schema_version").execute(conn).await {
         Err(error) if not_a_database(&error) => Err(error),

@@ -25,28 +25,27 @@
 //!
 //! | database | kind | what it does |
 //! |---|---|---|
-//! | file | [`PoolKind::Null`], the default | opens a connection for every borrower, keeps none; obeys the cap, the queue and the deadline |
+//! | file | [`PoolKind::Null`], the default | opens a connection for every borrower, keeps none; respects the limit, the queue and the deadline |
 //! | file | [`PoolKind::Queue`] | keeps `pool_size` connections |
-//! | file | [`PoolKind::ReadWrite`] | one writer, `pool_size` readers: no `database is locked` among our own, and the fastest under mixed load |
-//! | `:memory:` | always one connection | kept until the pool is closed, whatever happens to a borrower: it *is* the database |
+//! | file | [`PoolKind::ReadWrite`] | one writer, `pool_size` readers: no `database is locked` within the pool, and the fastest under mixed load |
+//! | `:memory:` | always one connection | kept until the pool is closed, whatever a borrower does: it *is* the database |
 //!
 //! # What SQLite does not do by itself
 //!
-//! - A query that is dropped half-way is interrupted. With bare sqlx it runs on, and the next query
-//!   waits for it.
-//! - A connection comes back without I/O if all that was done with it were single statements that
-//!   ran to their end. Otherwise it is verified to be outside a transaction, or rolled back, before
-//!   the next borrower gets it.
-//! - [`PragmaHook`] checks names and values, and reads every pragma back: SQLite ignores what it
-//!   does not know.
-//! - What a borrower changes by pragmas is put back before the next one comes. What
-//!   `last_insert_rowid()`, `changes()` and `total_changes()` say is not: ask for it in the borrow
-//!   in which you wrote.
+//! - A dropped query is interrupted. With sqlx alone it continues, and the next query waits for it.
+//! - A connection is returned without I/O if only single statements were executed on it and all
+//!   completed. Otherwise it is verified to be outside a transaction, or rolled back, before it is
+//!   lent again.
+//! - [`PragmaHook`] checks names and values, and reads every pragma back: SQLite ignores unknown
+//!   ones.
+//! - Pragmas that a borrower changes are restored before the connection is lent again. The results
+//!   of `last_insert_rowid()`, `changes()` and `total_changes()` are not: query them with the lease
+//!   with which you wrote.
 //! - `SELECT *` and `RETURNING *` give the columns that the table has now, whatever connection has
 //!   altered it: such a statement asks for the schema's version before and after. A statement that
 //!   names its columns does without.
 //! - A file that is replaced or removed under a pool that keeps connections is an error at the next
-//!   loan; the new file is opened when all connections to the old one are closed, and if no
+//!   checkout; the new file is opened when all connections to the old one are closed, and if no
 //!   write-ahead log of the old one is left. (Not on Windows, where an open file cannot be
 //!   replaced.)
 //! - URLs have the forms of SQLAlchemy; see [`SqlitePoolOptions::connect`].
@@ -56,9 +55,8 @@ mod baseline;
 mod error_class;
 mod file_check;
 mod files;
-mod last_hook;
+mod in_memory;
 mod manager;
-mod memory;
 mod only_reads;
 mod open_error;
 mod options;
@@ -68,6 +66,7 @@ mod pragma_table;
 mod pragma_value;
 mod role;
 mod schema;
+mod setup_hook;
 mod url;
 mod verify;
 mod wal_mode;
@@ -91,4 +90,4 @@ pub use pragma::{PragmaHook, TempStore};
 pub use pragma_value::{PragmaError, PragmaValue};
 pub use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 pub use sqlx::{Sqlite, SqliteConnection};
-pub use url::UrlError;
+pub use url::SqliteUrlError;

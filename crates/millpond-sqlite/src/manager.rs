@@ -5,12 +5,12 @@ use crate::baseline::{self, Baseline};
 use crate::error_class;
 use crate::file_check::{has_file, refuse_device};
 use crate::files::Files;
-use crate::last_hook::LastHook;
-use crate::memory::{Kept, Memory, lost};
-use crate::open_error::{Place, is_uri, open_error};
+use crate::in_memory::{InMemoryDatabase, OpenConnection, lost};
+use crate::open_error::{DatabasePath, is_uri, open_error};
 use crate::role::Role;
+use crate::setup_hook::SetupHook;
 use crate::verify::{is_alive, verify};
-use crate::wal_mode::Ground;
+use crate::wal_mode::SharedFile;
 use futures_util::lock::Mutex;
 use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage};
 use millpond_sqlx::{SyncState, Tracked};
@@ -21,22 +21,22 @@ use std::path::{self, Path};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// How many steps of SQLite's virtual machine lie between two looks at whether to stop: some ten
-/// microseconds.
-const STEPS_BETWEEN_LOOKS: i32 = 1000;
+/// The number of steps of SQLite's virtual machine between two checks of the interrupt flag: about
+/// ten microseconds.
+const STEPS_BETWEEN_CHECKS: i32 = 1000;
 
-/// The manager over `sqlx::SqliteConnection`. [`SqlitePoolOptions`](crate::SqlitePoolOptions) makes
-/// one for you; build a core pool over it if you want to wrap one in a pool of your own.
+/// The manager of `sqlx::SqliteConnection`. [`SqlitePoolOptions`](crate::SqlitePoolOptions) creates
+/// one; use it directly to build a core pool for a custom pool.
 ///
 /// Options that name an in-memory database (`:memory:`, or what sqlx makes of `sqlite::memory:`)
-/// make a manager of that one database: it has a single connection, which outlives every mishap of
-/// the pool. Give such a pool one place.
+/// make a manager of that one database: it has a single connection, which survives whatever happens
+/// to the pool. Give such a pool a limit of one.
 pub struct SqliteManager {
-    /// With the path from the root, so that all connections have the same file whatever becomes of
-    /// the working directory.
+    /// With an absolute path, so that all connections open the same file even if the working
+    /// directory changes.
     options: SqliteConnectOptions,
-    /// The path as it was asked for.
-    place: Arc<Place>,
+    /// The path as it was given.
+    path: Arc<DatabasePath>,
     role: Arc<Role>,
     reset: ResetLevel,
     /// Held while a connection is closed: of two that close at the same time neither is the last
@@ -46,16 +46,16 @@ pub struct SqliteManager {
 }
 
 impl SqliteManager {
-    /// A manager of connections that are opened with these options.
+    /// Creates a manager of connections that are opened with these options.
     pub fn new(options: SqliteConnectOptions) -> Self {
         let role = if is_memory(options.get_filename()) {
-            Role::Memory(Arc::default())
+            Role::InMemory(Arc::default())
         } else {
-            Role::File { seen: AtomicBool::new(false) }
+            Role::File { checked: AtomicBool::new(false) }
         };
         Self {
-            place: Arc::new(Place::of(&options)),
-            options: from_root(options),
+            path: Arc::new(DatabasePath::of(&options)),
+            options: with_absolute_path(options),
             role: Arc::new(role),
             reset: ResetLevel::default(),
             closing: Arc::default(),
@@ -63,10 +63,9 @@ impl SqliteManager {
         }
     }
 
-    /// What is done to a connection between two borrowers. `Session` cannot be had by SQL in
-    /// SQLite: whatever may have changed the session has its connection replaced. On an in-memory
-    /// database `Session` and `Replace` do what `Transaction` does, since its connection is the
-    /// database.
+    /// Sets what is reset between two borrowers. SQLite cannot reset a session by SQL, so `Session`
+    /// replaces a connection whose session may have changed. On an in-memory database `Session` and
+    /// `Replace` do what `Transaction` does, since its connection is the database.
     ///
     /// With `Transaction`, pragmas that a borrower has changed are put back to what they were after
     /// `on_connect`, in pools that [`SqlitePoolOptions`](crate::SqlitePoolOptions) makes; temporary
@@ -80,23 +79,23 @@ impl SqliteManager {
     }
 
     /// The managers of one writer and many readers of a file.
-    pub(crate) fn pair(options: SqliteConnectOptions, reset: ResetLevel) -> (Self, Self) {
-        let place = Arc::new(Place::of(&options));
+    pub(crate) fn read_write(options: SqliteConnectOptions, reset: ResetLevel) -> (Self, Self) {
+        let path = Arc::new(DatabasePath::of(&options));
         // A reader with the writer's cache waits for its transactions, without a limit.
-        let options = from_root(options).shared_cache(false);
-        let ground = Arc::new(Ground::default());
+        let options = with_absolute_path(options).shared_cache(false);
+        let file = Arc::new(SharedFile::default());
         let (closing, files) = (Arc::<Mutex<()>>::default(), Arc::<Files>::default());
-        let role = Arc::new(Role::Reader(Arc::clone(&ground)));
+        let role = Arc::new(Role::Reader(Arc::clone(&file)));
         let reader = Self {
             options: options.clone(),
-            place: Arc::clone(&place),
+            path: Arc::clone(&path),
             role,
             reset,
             closing: Arc::clone(&closing),
             files: Arc::clone(&files),
         };
-        let role = Arc::new(Role::Writer(ground));
-        (Self { options, place, role, reset, closing, files }, reader)
+        let role = Arc::new(Role::Writer(file));
+        (Self { options, path, role, reset, closing, files }, reader)
     }
 
     /// The files that its connections have open.
@@ -105,25 +104,25 @@ impl SqliteManager {
     }
 
     /// The in-memory database, if it is one.
-    pub(crate) fn memory(&self) -> Option<&Arc<Memory>> {
+    pub(crate) fn memory(&self) -> Option<&Arc<InMemoryDatabase>> {
         match &*self.role {
-            Role::Memory(memory) => Some(memory),
+            Role::InMemory(memory) => Some(memory),
             _ => None,
         }
     }
 
-    /// What is done to its connections after all other hooks. `keeps` says whether they are lent
+    /// What is done to its connections after all other hooks. `reuses` says whether they are lent
     /// again, `sets_journal` whether the pool sets the journal mode.
-    pub(crate) fn last_hook(&self, keeps: bool, sets_journal: bool) -> LastHook {
+    pub(crate) fn setup_hook(&self, reuses: bool, sets_journal: bool) -> SetupHook {
         if let Some(memory) = self.memory() {
             memory.set_unfinished(true);
         }
-        LastHook {
+        SetupHook {
             role: Arc::clone(&self.role),
             files: Arc::clone(&self.files),
             options: self.options.clone(),
-            place: Arc::clone(&self.place),
-            keeps,
+            path: Arc::clone(&self.path),
+            reuses,
             sets_journal,
             is_made_at_first: false,
         }
@@ -133,43 +132,50 @@ impl SqliteManager {
     async fn open_file(&self) -> Result<Tracked<Sqlite>, Error> {
         if self.files.admit(self.options.get_filename())? {
             match &*self.role {
-                Role::File { seen } => seen.store(false, Ordering::Relaxed),
-                Role::Writer(ground) | Role::Reader(ground) => ground.is_another().await,
-                Role::Memory(_) => {}
+                Role::File { checked } => checked.store(false, Ordering::Relaxed),
+                Role::Writer(file) | Role::Reader(file) => file.on_replaced().await,
+                Role::InMemory(_) => {}
             }
         }
         refuse_device(self.options.get_filename())?;
-        let Kept { mut conn, brake } = open(&self.options).await?;
+        let OpenConnection { mut conn, interrupt_flag } = open(&self.options).await?;
         match &*self.role {
-            Role::File { seen } if !seen.load(Ordering::Relaxed) => has_file(&mut conn).await?,
-            Role::Writer(ground) | Role::Reader(ground) => ground.relax(&mut conn).await?,
+            Role::File { checked } if !checked.load(Ordering::Relaxed) => {
+                has_file(&mut conn).await?
+            }
+            Role::Writer(file) | Role::Reader(file) => {
+                file.set_synchronous_normal(&mut conn).await?
+            }
             _ => {}
         }
-        Ok(Tracked::with_interrupt_flag(conn, &SQLITE, brake))
+        Ok(Tracked::with_interrupt_flag(conn, &SQLITE, interrupt_flag))
     }
 
-    /// The connection to the in-memory database: as good as new, or new.
-    async fn borrow(&self, memory: &Arc<Memory>) -> Result<Tracked<Sqlite>, Error> {
-        let mut loan = memory.take()?;
+    /// Returns the connection to the in-memory database, restored or new.
+    async fn borrow(&self, memory: &Arc<InMemoryDatabase>) -> Result<Tracked<Sqlite>, Error> {
+        let mut borrowed = memory.take()?;
         if memory.is_unfinished() {
             // What a hook has done before it failed would be in the way of its second attempt.
-            loan.kept = None;
+            borrowed.connection = None;
         }
-        match &mut loan.kept {
-            None => loan.kept = Some(open(&self.options).await?),
-            Some(kept) => match restored(kept, memory.baseline()).await {
+        match &mut borrowed.connection {
+            None => borrowed.connection = Some(open(&self.options).await?),
+            Some(connection) => match restore(connection, memory.baseline()).await {
                 Err(Error::WorkerCrashed) => {
-                    loan.lose();
+                    borrowed.mark_lost();
                     return Err(lost());
                 }
-                proof => proof?,
+                outcome => outcome?,
             },
         }
-        let Kept { conn, brake } = loan.lend().ok_or(Error::WorkerCrashed)?;
-        brake.store(false, Ordering::Release);
-        let (owner, kept_brake) = (Arc::clone(memory), Arc::clone(&brake));
-        let keepsake = move |conn| owner.keep(Kept { conn, brake: kept_brake });
-        let mut conn = Tracked::with_interrupt_flag(conn, &SQLITE, brake).on_drop(keepsake);
+        let OpenConnection { conn, interrupt_flag } =
+            borrowed.into_connection().ok_or(Error::WorkerCrashed)?;
+        interrupt_flag.store(false, Ordering::Release);
+        let (owner, own_flag) = (Arc::clone(memory), Arc::clone(&interrupt_flag));
+        let put_back =
+            move |conn| owner.put_back(OpenConnection { conn, interrupt_flag: own_flag });
+        let mut conn =
+            Tracked::with_interrupt_flag(conn, &SQLITE, interrupt_flag).on_drop(put_back);
         if let Some(baseline) = memory.baseline() {
             conn.set_baseline(baseline.clone());
             conn.note_hooks_done();
@@ -184,11 +190,10 @@ impl Manager for SqliteManager {
 
     async fn connect(&self, _info: &ConnectInfo) -> Result<Tracked<Sqlite>, Error> {
         match &*self.role {
-            Role::Memory(memory) => self.borrow(memory).await,
-            _ => self
-                .open_file()
-                .await
-                .map_err(|error| open_error(error, &self.options, &self.place)),
+            Role::InMemory(memory) => self.borrow(memory).await,
+            _ => {
+                self.open_file().await.map_err(|error| open_error(error, &self.options, &self.path))
+            }
         }
     }
 
@@ -200,7 +205,7 @@ impl Manager for SqliteManager {
         conn.end_lease();
         let sync_state = conn.sync_state();
         if sync_state != SyncState::Clean {
-            // Whatever still runs for the borrower who is gone.
+            // A statement of the last borrower may still be running.
             conn.interrupt();
         }
         let is_memory = self.memory().is_some();
@@ -215,13 +220,12 @@ impl Manager for SqliteManager {
     }
 
     async fn reset(&self, conn: &mut Tracked<Sqlite>) -> Result<(), Error> {
-        // Until that is verified: a thread that hangs or is gone is not waited for once more at the
-        // close.
+        // Until it is verified, so that a close does not wait for a thread that hangs or has ended.
         conn.degrade(SyncState::Broken);
         if conn.was_driver_exposed() {
             // Its borrower may have set another progress handler.
             let flag = conn.interrupt_flag();
-            stop_on(conn.driver_mut(), flag).await?;
+            install_interrupt_handler(conn.driver_mut(), flag).await?;
         }
         verify(conn.driver_mut()).await?;
         baseline::restore_on(conn).await?;
@@ -243,12 +247,12 @@ impl Manager for SqliteManager {
         let mut conn = conn.into_driver();
         match sync_state {
             SyncState::Clean => {}
-            // Its thread may be gone, and what was sent to it at the last moment waits for ever.
+            // Its thread may have ended, and a command sent to it would never be answered.
             SyncState::Broken => return Ok(()),
-            // What still runs holds up nobody else.
+            // Waiting for a running statement blocks no other connection.
             _ => conn.ping().await?,
         }
-        let _alone = self.closing.lock().await;
+        let _guard = self.closing.lock().await;
         conn.close().await
     }
 
@@ -261,11 +265,11 @@ impl fmt::Debug for SqliteManager {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let role = match *self.role {
             Role::File { .. } => "file",
-            Role::Memory(_) => "memory",
+            Role::InMemory(_) => "memory",
             Role::Writer(_) => "writer",
             Role::Reader(_) => "reader",
         };
-        // Not the options: a pragma may hold the key of an encrypted database.
+        // The options are not shown: a pragma may contain the key of an encrypted database.
         f.debug_struct("SqliteManager")
             .field("role", &role)
             .field("reset", &self.reset)
@@ -273,43 +277,51 @@ impl fmt::Debug for SqliteManager {
     }
 }
 
-/// Brings the connection that is kept out of every transaction and back to its settings.
-async fn restored(kept: &mut Kept, baseline: Option<&Baseline>) -> Result<(), Error> {
-    let Kept { conn, brake } = kept;
+/// Rolls back every transaction on the kept connection, and restores its settings.
+async fn restore(
+    connection: &mut OpenConnection,
+    baseline: Option<&Baseline>,
+) -> Result<(), Error> {
+    let OpenConnection { conn, interrupt_flag } = connection;
     is_alive(conn).await?;
     verify(conn).await?;
-    stop_on(conn, Arc::clone(brake)).await?;
+    install_interrupt_handler(conn, Arc::clone(interrupt_flag)).await?;
     match baseline {
         Some(baseline) => baseline::restore(conn, baseline).await,
         None => Ok(()),
     }
 }
 
-/// Opens a connection that stops when its brake is pulled.
-async fn open(options: &SqliteConnectOptions) -> Result<Kept, Error> {
+/// Opens a connection that stops when its interrupt flag is set.
+async fn open(options: &SqliteConnectOptions) -> Result<OpenConnection, Error> {
     let mut conn = match options.connect().await {
         Err(Error::WorkerCrashed) => return Err(Error::Configuration(PANICKED.into())),
         conn => conn?,
     };
-    let brake = Arc::new(AtomicBool::new(false));
-    stop_on(&mut conn, Arc::clone(&brake)).await?;
-    Ok(Kept { conn, brake })
+    let interrupt_flag = Arc::new(AtomicBool::new(false));
+    install_interrupt_handler(&mut conn, Arc::clone(&interrupt_flag)).await?;
+    Ok(OpenConnection { conn, interrupt_flag })
 }
 
-/// Has SQLite stop what it does for a connection when its brake is pulled.
-async fn stop_on(conn: &mut SqliteConnection, brake: Arc<AtomicBool>) -> Result<(), Error> {
+/// Makes SQLite stop a connection's statement when its interrupt flag is set.
+async fn install_interrupt_handler(
+    conn: &mut SqliteConnection,
+    interrupt_flag: Arc<AtomicBool>,
+) -> Result<(), Error> {
     let mut handle = conn.lock_handle().await?;
-    handle.set_progress_handler(STEPS_BETWEEN_LOOKS, move || !brake.load(Ordering::Acquire));
+    handle.set_progress_handler(STEPS_BETWEEN_CHECKS, move || {
+        !interrupt_flag.load(Ordering::Acquire)
+    });
     Ok(())
 }
 
-/// What is said when the driver's thread panics while it opens a connection.
+/// The error if the driver's thread panics while it opens a connection.
 const PANICKED: &str = "the driver's thread panicked when it opened the connection: is the \
                         busy_timeout of its options longer than 24 days?";
 
 /// The options with the path from the root: SQLite opens a relative one from where the process is
 /// at that moment.
-fn from_root(options: SqliteConnectOptions) -> SqliteConnectOptions {
+fn with_absolute_path(options: SqliteConnectOptions) -> SqliteConnectOptions {
     let name = options.get_filename();
     if is_memory(name) || is_uri(name) {
         return options;
@@ -335,8 +347,9 @@ mod tests {
     #[test]
     fn a_path_means_what_it_meant_when_the_pool_was_made_whatever_becomes_of_the_working_directory()
     {
-        let name =
-            |name| from_root(SqliteConnectOptions::new().filename(name)).get_filename().to_owned();
+        let name = |name| {
+            with_absolute_path(SqliteConnectOptions::new().filename(name)).get_filename().to_owned()
+        };
         let here = std::env::current_dir().unwrap();
         assert_eq!(name("ponds.db"), here.join("ponds.db"));
         assert_eq!(name("./ponds.db"), here.join("ponds.db"));

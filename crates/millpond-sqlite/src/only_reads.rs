@@ -1,4 +1,4 @@
-//! Whether a statement can only read, judged by its text: in doubt it cannot.
+//! Classifies statements as reading only, by their text, erring on the safe side.
 //!
 //! A reader refuses every write anyway (`query_only`), so a mistake on the one side is an error and
 //! not a wrong answer. A mistake on the other side costs a turn at the writer. What has to be kept
@@ -7,8 +7,8 @@
 
 use millpond_sqlx::backend_api::{first_keyword, is_single, words};
 
-/// Words with which a `SELECT` asks its own connection for something that only the writer knows.
-const WRITERS_OWN: [&str; 6] = [
+/// Words with which a `SELECT` reads state of the writer's connection.
+const WRITER_ONLY: [&str; 6] = [
     "last_insert_rowid",
     "changes",
     "total_changes",
@@ -36,7 +36,7 @@ pub fn only_reads(sql: &str) -> bool {
         return false;
     }
     let may_write = is("WITH");
-    !words(sql).any(|word| is_in(word, &WRITERS_OWN) || (may_write && is_in(word, &WRITES)))
+    !words(sql).any(|word| is_in(word, &WRITER_ONLY) || (may_write && is_in(word, &WRITES)))
 }
 
 /// Whether rows of a statement are those that it has written: all of them are written before the

@@ -1,5 +1,5 @@
-//! Why a file could not be opened, with the file in it: SQLite's own message names neither the file
-//! nor the reason.
+//! Explains why a file could not be opened: SQLite's own message names neither the file nor the
+//! reason.
 
 use crate::error_class::cannot_open;
 use sqlx::error::{DatabaseError, ErrorKind};
@@ -15,40 +15,44 @@ use std::path::{self, Component, Path, PathBuf};
 
 /// Adds the file, and what the file system knows about it, to an error of SQLite; other errors stay
 /// as they are.
-pub(crate) fn open_error(error: Error, options: &SqliteConnectOptions, place: &Place) -> Error {
+pub(crate) fn open_error(
+    error: Error,
+    options: &SqliteConnectOptions,
+    path: &DatabasePath,
+) -> Error {
     let looked_up = cannot_open(&error);
-    let Error::Database(refusal) = error else { return error };
+    let Error::Database(database_error) = error else { return error };
     let file = options.get_filename();
-    let reason = (looked_up && !is_uri(file)).then(|| reason(file, &place.asked, mode(options)));
+    let reason = (looked_up && !is_uri(file)).then(|| reason(file, &path.asked, mode(options)));
     let reason = reason.flatten();
     let reason = match reason {
         // SQLite's own words stay, so that they can be looked up.
         Some(reason) => format!(
             "{reason} (code: {}, {})",
-            refusal.code().unwrap_or_default(),
-            refusal.message()
+            database_error.code().unwrap_or_default(),
+            database_error.message()
         ),
-        None => refusal.to_string(),
+        None => database_error.to_string(),
     };
-    let text = format!("cannot open the SQLite file {}: {reason}", place.shown);
-    Error::Database(Box::new(OpenError { text, refusal }))
+    let text = format!("cannot open the SQLite file {}: {reason}", path.shown);
+    Error::Database(Box::new(OpenError { text, database_error }))
 }
 
 /// SQLite's refusal of a file, with its code and message, and a text that names the file.
 #[derive(Debug)]
 struct OpenError {
     text: String,
-    refusal: Box<dyn DatabaseError>,
+    database_error: Box<dyn DatabaseError>,
 }
 
 /// A file as it was asked for.
-pub(crate) struct Place {
+pub(crate) struct DatabasePath {
     asked: PathBuf,
     /// The absolute path, and how it came about.
     shown: String,
 }
 
-impl Place {
+impl DatabasePath {
     /// The file of options whose path, if it is relative, begins at the working directory.
     pub(crate) fn of(options: &SqliteConnectOptions) -> Self {
         let asked = options.get_filename();
@@ -65,7 +69,7 @@ impl Place {
     }
 }
 
-/// What is wrong with the file, if the file system tells.
+/// Returns what is wrong with the file, if the file system shows it.
 fn reason(file: &Path, asked: &Path, mode: &str) -> Option<String> {
     let directory = file.parent().unwrap_or(file);
     match fs::metadata(file) {
@@ -81,18 +85,18 @@ fn reason(file: &Path, asked: &Path, mode: &str) -> Option<String> {
         Ok(found) if found.is_file() => None,
         Ok(_) => Some("it is not a regular file".to_owned()),
         Err(error) if denied(&error) => Some(format!(
-            "this process has no permission to look into the directory {}",
+            "this process has no permission to read the directory {}",
             directory.display()
         )),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
-            let file = directory.ancestors().find(|place| place.is_file())?;
+            let file = directory.ancestors().find(|path| path.is_file())?;
             Some(format!("{} is not a directory", file.display()))
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let hint = if asked.starts_with("~") {
                 "; ~ is not the home directory here: write its path".to_owned()
             } else {
-                rooted(asked).map(hint).unwrap_or_default()
+                absolute_candidate(asked).map(hint).unwrap_or_default()
             };
             Some(missing(directory, mode) + &hint)
         }
@@ -134,7 +138,7 @@ fn missing(directory: &Path, mode: &str) -> String {
 
 /// The same path from the root, if that is likely to be what was meant: it exists, or its directory
 /// does.
-fn rooted(asked: &Path) -> Option<PathBuf> {
+fn absolute_candidate(asked: &Path) -> Option<PathBuf> {
     let root = Path::new("/");
     let mut from_root = root.to_owned();
     for part in asked.components() {
@@ -145,8 +149,8 @@ fn rooted(asked: &Path) -> Option<PathBuf> {
         }
     }
     // The root itself always exists, so its being there says nothing.
-    let likely = from_root.exists()
-        || from_root.parent().is_some_and(|place| place != root && place.is_dir());
+    let likely =
+        from_root.exists() || from_root.parent().is_some_and(|path| path != root && path.is_dir());
     likely.then_some(from_root)
 }
 
@@ -155,7 +159,7 @@ fn hint(from_root: PathBuf) -> String {
     format!("; three slashes are relative here; write sqlite:///{path}")
 }
 
-/// The `mode` of the options, which they tell only in a URL.
+/// Returns the `mode` of the options, which they show only in a URL.
 fn mode(options: &SqliteConnectOptions) -> &'static str {
     // Another file name, since not every one can be written into a URL by sqlx without a panic.
     let url = options.clone().filename("/x").to_url_lossy();
@@ -180,17 +184,17 @@ impl fmt::Display for OpenError {
 
 impl StdError for OpenError {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        Some(self.refusal.as_error())
+        Some(self.database_error.as_error())
     }
 }
 
 impl DatabaseError for OpenError {
     fn message(&self) -> &str {
-        self.refusal.message()
+        self.database_error.message()
     }
 
     fn code(&self) -> Option<Cow<'_, str>> {
-        self.refusal.code()
+        self.database_error.code()
     }
 
     fn as_error(&self) -> &(dyn StdError + Send + Sync + 'static) {
@@ -206,6 +210,6 @@ impl DatabaseError for OpenError {
     }
 
     fn kind(&self) -> ErrorKind {
-        self.refusal.kind()
+        self.database_error.kind()
     }
 }

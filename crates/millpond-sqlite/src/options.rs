@@ -1,11 +1,10 @@
-//! Building a SQLite pool: from a URL or sqlx's options to the kind of pool that suits the
-//! database.
+//! Builds a SQLite pool from a URL or sqlx's options.
 
-use crate::last_hook::LastHook;
+use crate::in_memory::InMemoryDatabase;
 use crate::manager::SqliteManager;
-use crate::memory::Memory;
 use crate::only_reads::only_reads;
 use crate::pragma::PragmaHook;
+use crate::setup_hook::SetupHook;
 use crate::url::{Target, parse};
 use millpond_core::{
     Event, EventContext, Interest, NullPool, Observer, PoolKind, QueuePool, ResetLevel,
@@ -20,7 +19,7 @@ use std::time::Duration;
 /// A pool of SQLite connections: a drop-in for `sqlx::SqlitePool`.
 pub type SqlitePool = SqlPool<Sqlite>;
 
-/// How a SQLite pool is to be: kind, settings, hooks, pragmas.
+/// The options of a SQLite pool: kind, settings, hooks, pragmas.
 ///
 /// ```
 /// use millpond_sqlite::{PoolKind, PragmaHook, SqlitePoolOptions};
@@ -44,8 +43,8 @@ pub struct SqlitePoolOptions {
 }
 
 impl SqlitePoolOptions {
-    /// The defaults: those of the guide, [`PoolKind::Null`] for a file, one kept connection for
-    /// `:memory:`.
+    /// Creates options with the default settings: [`PoolKind::Null`] for a file, one kept
+    /// connection for `:memory:`.
     pub fn new() -> Self {
         Self { settings: SqlPoolSettings::new("sqlite"), kind: None, pragmas: Vec::new() }
     }
@@ -77,7 +76,7 @@ impl SqlitePoolOptions {
         self
     }
 
-    /// Makes a pool from a URL, and opens a first connection to see that it works.
+    /// Builds a pool from a URL, and opens a first connection to check that it works.
     ///
     /// | URL | database |
     /// |---|---|
@@ -94,12 +93,11 @@ impl SqlitePoolOptions {
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for what is wrong with the URL or the settings; otherwise that of the
-    /// first connection.
+    /// `Error::Configuration` for an invalid URL or setting; the error of the first connection.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the pool.
+    /// If the future is dropped, the pool is dropped.
     pub async fn connect(self, url: &str) -> Result<SqlitePool, Error> {
         first(self.connect_lazy(url)?).await
     }
@@ -108,23 +106,23 @@ impl SqlitePoolOptions {
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for what is wrong with the URL.
+    /// `Error::Configuration` for an invalid URL.
     pub fn parse_url(url: &str) -> Result<SqliteConnectOptions, Error> {
         match parse(url)? {
             Target::Memory(options) | Target::File(options) => Ok(options),
         }
     }
 
-    /// Makes a pool from a URL. Nothing is opened until somebody asks for a connection.
+    /// Builds a pool from a URL. The first connection is opened by the first acquire.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for what is wrong with the URL or the settings.
+    /// `Error::Configuration` for an invalid URL or setting.
     pub fn connect_lazy(self, url: &str) -> Result<SqlitePool, Error> {
         self.connect_lazy_with(Self::parse_url(url)?)
     }
 
-    /// Makes a pool from sqlx's options, and opens a first connection to see that it works.
+    /// Builds a pool from sqlx's options, and opens a first connection to check that it works.
     ///
     /// # Errors
     ///
@@ -132,28 +130,28 @@ impl SqlitePoolOptions {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future drops the pool.
+    /// If the future is dropped, the pool is dropped.
     pub async fn connect_with(self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
         first(self.connect_lazy_with(options)?).await
     }
 
-    /// Makes a pool from sqlx's options. Nothing is opened until somebody asks for a connection.
+    /// Builds a pool from sqlx's options. The first connection is opened by the first acquire.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` for what is wrong with the settings.
+    /// `Error::Configuration` for an invalid setting.
     pub fn connect_lazy_with(mut self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
         self.settings.config.check().map_err(config_error)?;
         let manager = SqliteManager::new(options.clone()).with_reset(self.settings.reset);
         if let Some(memory) = manager.memory().cloned() {
-            return self.kept(manager, memory);
+            return self.in_memory(manager, memory);
         }
         let kind = self.kind.unwrap_or(PoolKind::Null);
         if kind == PoolKind::ReadWrite {
-            return self.split(options);
+            return self.read_write(options);
         }
-        let last = manager.last_hook(kind == PoolKind::Queue, self.sets_journal());
-        self.settings.add_tracked_hooks(last);
+        let hook = manager.setup_hook(kind == PoolKind::Queue, self.sets_journal());
+        self.settings.add_tracked_hooks(hook);
         let settings = &self.settings;
         match kind {
             PoolKind::Null => {
@@ -178,15 +176,19 @@ impl SqlitePoolOptions {
     }
 
     /// The pool of a database in memory: one connection, which nothing reaps.
-    fn kept(mut self, manager: SqliteManager, memory: Arc<Memory>) -> Result<SqlitePool, Error> {
+    fn in_memory(
+        mut self,
+        manager: SqliteManager,
+        memory: Arc<InMemoryDatabase>,
+    ) -> Result<SqlitePool, Error> {
         let asked = match (self.kind, self.settings.reset) {
-            (Some(PoolKind::Null | PoolKind::ReadWrite), _) => "pool kind other than queue",
-            (_, ResetLevel::Session | ResetLevel::Replace) => "reset level above transaction",
+            (Some(PoolKind::Null | PoolKind::ReadWrite), _) => "a pool kind other than queue",
+            (_, ResetLevel::Session | ResetLevel::Replace) => "a reset level above transaction",
             _ => {
-                self.settings.add_observer(EndOfPool(memory));
+                self.settings.add_observer(CloseWithPool(memory));
                 let is_made_at_first = self.settings.has_first_connect_hooks();
-                let last = manager.last_hook(true, self.sets_journal());
-                self.settings.add_tracked_hooks(LastHook { is_made_at_first, ..last });
+                let hook = manager.setup_hook(true, self.sets_journal());
+                self.settings.add_tracked_hooks(SetupHook { is_made_at_first, ..hook });
                 let mut config = self.settings.config.clone();
                 (config.pool_size, config.max_overflow, config.min_idle) = (1, 0, None);
                 (config.pool_recycle, config.idle_timeout, config.pool_pre_ping) =
@@ -198,22 +200,22 @@ impl SqlitePoolOptions {
             }
         };
         let message = format!(
-            "a {asked} cannot be had for a database in memory: its one connection is the database"
+            "{asked} is not supported for an in-memory database: its single connection is the \
+             database"
         );
         Err(Error::Configuration(message.into()))
     }
 
     /// The pool of one writer and many readers.
-    fn split(self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
+    fn read_write(self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
         let mut settings = self.settings;
         settings.share_first_connect();
-        if let Some(name) = self.pragmas.iter().find_map(PragmaHook::spoils_read_write) {
-            let message = format!(
-                "pragma {name} is the pool's own business with one writer and many readers"
-            );
+        if let Some(name) = self.pragmas.iter().find_map(PragmaHook::conflicts_with_read_write) {
+            let message =
+                format!("pragma {name} is set by the pool itself with one writer and many readers");
             return Err(Error::Configuration(message.into()));
         }
-        let (writer, reader) = SqliteManager::pair(options, settings.reset);
+        let (writer, reader) = SqliteManager::read_write(options, settings.reset);
         let mut reading = settings.config.clone();
         reading.max_overflow = 0;
         (reading.overflow_after, reading.overflow_linger) = (Duration::ZERO, Duration::ZERO);
@@ -225,8 +227,8 @@ impl SqlitePoolOptions {
             writing.idle_timeout = None;
         }
         let (mut writers, mut readers) = (settings.clone(), settings);
-        writers.add_tracked_hooks(writer.last_hook(true, true));
-        readers.add_tracked_hooks(reader.last_hook(true, true));
+        writers.add_tracked_hooks(writer.setup_hook(true, true));
+        readers.add_tracked_hooks(reader.setup_hook(true, true));
         let files = writer.files();
         let writer: QueuePool<_> =
             writers.build(writer, &format!("{}-writer", writers.name), writing)?;
@@ -256,10 +258,10 @@ async fn first(pool: SqlitePool) -> Result<SqlitePool, Error> {
     Ok(pool)
 }
 
-/// Lets the database in memory end with its pool.
-struct EndOfPool(Arc<Memory>);
+/// Ends the in-memory database when its pool closes.
+struct CloseWithPool(Arc<InMemoryDatabase>);
 
-impl Observer for EndOfPool {
+impl Observer for CloseWithPool {
     fn observe(&self, event: &Event, _context: &EventContext<'_>) {
         if matches!(event, Event::Closing) {
             self.0.close();

@@ -1,4 +1,4 @@
-//! Sets pragmas on every new connection, and sees to it that they took.
+//! Sets pragmas on every new connection, and checks that they were applied.
 
 use crate::pragma_value::{PragmaError, PragmaValue, Setting};
 use futures_util::TryStreamExt;
@@ -10,12 +10,12 @@ use sqlx::{AssertSqlSafe, Either, Error, Executor, Row, Sqlite, SqliteConnection
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Sets pragmas on every new connection: the guide's `PRAGMA foreign_keys=ON`, and friends.
+/// Sets pragmas on every new connection, such as the guide's `PRAGMA foreign_keys=ON`.
 ///
-/// Names come from a table, values are checked by kind, nothing is pasted raw. A pragma that has
-/// the value already is left alone. After it was set it is read back: SQLite ignores silently what
-/// it does not know or cannot do at the moment, here that is an error, and the connection is not
-/// lent. What a borrower changes is put back before the next one comes.
+/// Names come from a table and values are checked by kind, so no text reaches SQL unchecked. A
+/// pragma that already has the value is not set. Afterwards it is read back: SQLite silently
+/// ignores pragmas that it does not support or cannot apply now; here that is an error, and the
+/// connection is not lent. Changes by a borrower are reset before the connection is lent again.
 ///
 /// ```
 /// use millpond_sqlite::{PragmaHook, SqlitePoolOptions};
@@ -137,15 +137,16 @@ impl PragmaHook {
         self.known("mmap_size", i64::from(bytes))
     }
 
-    /// Whether it would take a connection out of its role in a pool of one writer and many readers.
-    pub(crate) fn spoils_read_write(&self) -> Option<&'static str> {
-        let spoils = |setting: &&Setting| match setting.pragma.name {
+    /// Returns a pragma that conflicts with a connection's role in a pool of one writer and many
+    /// readers.
+    pub(crate) fn conflicts_with_read_write(&self) -> Option<&'static str> {
+        let conflicts = |setting: &&Setting| match setting.pragma.name {
             "journal_mode" => !setting.is("wal"),
             "locking_mode" => !setting.is("normal"),
             "query_only" => true,
             _ => false,
         };
-        self.settings.iter().find(spoils).map(|setting| setting.pragma.name)
+        self.settings.iter().find(conflicts).map(|setting| setting.pragma.name)
     }
 
     /// Whether it sets this pragma.
@@ -153,7 +154,7 @@ impl PragmaHook {
         self.settings.iter().any(|setting| setting.pragma.name == name)
     }
 
-    /// A setting that surely passes its check: the test of every method of this type says so.
+    /// Sets a pragma whose check cannot fail, as the tests of each method show.
     fn known(self, name: &'static str, value: impl Into<PragmaValue>) -> Self {
         let unchanged = self.clone();
         let set = self.set(name, value);
@@ -165,26 +166,26 @@ impl PragmaHook {
         let found = change_and_read(conn, &[], &self.settings).await?;
         let pairs = self.settings.iter().zip(&found);
         let wrong: Vec<_> = pairs
-            .filter(|(setting, found)| !took(setting, found))
+            .filter(|(setting, found)| !was_applied(setting, found))
             .map(|(setting, _)| *setting)
             .collect();
         if wrong.is_empty() {
             return Ok(());
         }
         let changes_file = wrong.iter().any(|setting| setting.pragma.name == "journal_mode");
-        let _alone = if changes_file { Some(self.file.lock().await) } else { None };
+        let _guard = if changes_file { Some(self.file.lock().await) } else { None };
         let found = change_and_read(conn, &wrong, &wrong).await?;
-        match wrong.iter().zip(found).find(|(setting, found)| !took(setting, found)) {
+        match wrong.iter().zip(found).find(|(setting, found)| !was_applied(setting, found)) {
             None => Ok(()),
             Some((setting, found)) => {
                 let (name, value) = (setting.pragma.name, setting.sql());
-                Err(Error::Configuration(Box::new(PragmaError::NotTaken { name, value, found })))
+                Err(Error::Configuration(Box::new(PragmaError::NotApplied { name, value, found })))
             }
         }
     }
 }
 
-fn took(setting: &Setting, found: &Option<String>) -> bool {
+fn was_applied(setting: &Setting, found: &Option<String>) -> bool {
     found.as_deref().is_some_and(|found| setting.is(found))
 }
 
@@ -206,7 +207,7 @@ async fn change_and_read(
     let (mut answers, mut answer) = (Vec::new(), None);
     while let Some(step) = steps.try_next().await? {
         match step {
-            // Unchecked, since some answer with a number and some with a word.
+            // Unchecked, since some are numbers and some are words.
             Either::Right(row) => answer = Some(row.try_get_unchecked(0)?),
             Either::Left(_) => answers.push(answer.take()),
         }
@@ -272,7 +273,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_pragma_that_does_not_take_is_an_error_that_says_so() {
-        // WAL cannot be had in memory, and SQLite says so only if one asks again.
+        // WAL is not supported in memory, and SQLite reports that only if the mode is read back.
         let error = PragmaHook::new()
             .journal_mode(SqliteJournalMode::Wal)
             .apply(&mut open().await)
@@ -298,10 +299,10 @@ mod tests {
     #[test]
     fn what_would_spoil_one_writer_and_many_readers_is_known() {
         assert_eq!(
-            PragmaHook::new().journal_mode(SqliteJournalMode::Wal).spoils_read_write(),
+            PragmaHook::new().journal_mode(SqliteJournalMode::Wal).conflicts_with_read_write(),
             None
         );
         let hook = PragmaHook::new().journal_mode(SqliteJournalMode::Delete);
-        assert_eq!(hook.spoils_read_write(), Some("journal_mode"));
+        assert_eq!(hook.conflicts_with_read_write(), Some("journal_mode"));
     }
 }

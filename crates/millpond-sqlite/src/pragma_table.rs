@@ -14,7 +14,7 @@ pub(crate) enum Kind {
     Flag,
     /// A whole number in a range.
     Number(i64, i64),
-    /// One of these words; SQLite reads some of them back as the number of their place here.
+    /// One of these words; SQLite reads some of them back as their index here.
     Word(&'static [&'static str]),
 }
 

@@ -1,4 +1,4 @@
-//! Checks a value for a pragma, and says what was wanted instead.
+//! Checks a value for a pragma; the error says what is expected.
 
 use crate::pragma_table::{Kind, PRAGMAS, Pragma, find, nearest};
 use std::fmt;
@@ -73,7 +73,7 @@ impl fmt::Display for PragmaValue {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Setting {
     pub(crate) pragma: &'static Pragma,
-    /// A number, or the place of a word in the pragma's list, or 0 or 1.
+    /// A number, or the index of a word in the pragma's list, or 0 or 1.
     number: i64,
 }
 
@@ -86,12 +86,12 @@ impl Setting {
             Kind::Number(low, high) => {
                 as_number(value).filter(|number| (*low..=*high).contains(number))
             }
-            Kind::Word(words) => as_place(value, words),
+            Kind::Word(words) => as_index(value, words),
         };
         let number = number.ok_or_else(|| PragmaError::Value {
             name: pragma.name,
             value: value.to_string(),
-            wanted: wanted(pragma),
+            expected: expected(pragma),
         })?;
         Ok(Self { pragma, number })
     }
@@ -117,7 +117,7 @@ impl Setting {
     fn word(&self, words: &'static [&'static str]) -> &'static str {
         usize::try_from(self.number)
             .ok()
-            .and_then(|place| words.get(place))
+            .and_then(|index| words.get(index))
             .copied()
             .unwrap_or_default()
     }
@@ -145,22 +145,22 @@ fn as_number(value: &PragmaValue) -> Option<i64> {
     }
 }
 
-fn as_place(value: &PragmaValue, words: &[&str]) -> Option<i64> {
-    let place = match value {
+fn as_index(value: &PragmaValue, words: &[&str]) -> Option<i64> {
+    let index = match value {
         PragmaValue::Flag(on) => position(words, if *on { "on" } else { "off" }),
         PragmaValue::Number(number) => {
-            usize::try_from(*number).ok().filter(|place| *place < words.len())
+            usize::try_from(*number).ok().filter(|index| *index < words.len())
         }
         PragmaValue::Word(word) => position(words, word),
     };
-    place.and_then(|place| i64::try_from(place).ok())
+    index.and_then(|index| i64::try_from(index).ok())
 }
 
-fn position(words: &[&str], wanted: &str) -> Option<usize> {
-    words.iter().position(|word| word.eq_ignore_ascii_case(wanted))
+fn position(words: &[&str], expected: &str) -> Option<usize> {
+    words.iter().position(|word| word.eq_ignore_ascii_case(expected))
 }
 
-fn wanted(pragma: &Pragma) -> String {
+fn expected(pragma: &Pragma) -> String {
     match &pragma.kind {
         Kind::Flag => "on or off".to_owned(),
         Kind::Number(low, high) => format!("a number from {low} to {high}"),
@@ -168,7 +168,7 @@ fn wanted(pragma: &Pragma) -> String {
     }
 }
 
-/// Why a pragma was refused, or did not take.
+/// Why a pragma was refused, or was not applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PragmaError {
@@ -184,11 +184,11 @@ pub enum PragmaError {
         /// What it was to be set to.
         value: String,
         /// What it takes.
-        wanted: String,
+        expected: String,
     },
-    /// SQLite took it without a word and did not do it: this build, this file or this moment does
-    /// not allow it.
-    NotTaken {
+    /// SQLite accepted it without an error and did not apply it: this build, this file or the
+    /// current state does not allow it.
+    NotApplied {
         /// The pragma.
         name: &'static str,
         /// What it was to be set to.
@@ -210,17 +210,17 @@ impl fmt::Display for PragmaError {
                 }
                 write!(f, " (these are: {})", known.join(", "))
             }
-            Self::Value { name, value, wanted } => {
-                write!(f, "pragma {name} cannot be {value}: it has to be {wanted}")
+            Self::Value { name, value, expected } => {
+                write!(f, "pragma {name} cannot be {value}: it must be {expected}")
             }
-            Self::NotTaken { name, value, found: Some(found) } => {
+            Self::NotApplied { name, value, found: Some(found) } => {
                 write!(
                     f,
                     "pragma {name} was set to {value} but is still {found}: SQLite does not \
                      allow it here"
                 )
             }
-            Self::NotTaken { name, value, found: None } => {
+            Self::NotApplied { name, value, found: None } => {
                 write!(
                     f,
                     "pragma {name} was set to {value} but SQLite has no such setting in this \
@@ -265,7 +265,7 @@ mod tests {
             ("busy_timeout", "-1"),
         ] {
             let error = sql(name, value).unwrap_err();
-            assert!(error.contains("it has to be"), "{error}");
+            assert!(error.contains("it must be"), "{error}");
         }
         assert!(sql("foreign_keys = 1; DROP TABLE t", 1).is_err());
     }
@@ -274,7 +274,7 @@ mod tests {
     fn an_error_says_what_was_wanted() {
         assert_eq!(
             sql("foreign_keys", 2).unwrap_err(),
-            "pragma foreign_keys cannot be 2: it has to be on or off"
+            "pragma foreign_keys cannot be 2: it must be on or off"
         );
         assert!(
             sql("synchronous", "fast").unwrap_err().contains("one of off, normal, full, extra")

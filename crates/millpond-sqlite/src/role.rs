@@ -1,18 +1,18 @@
-//! What the connections of a manager are for: a file of its own, the one in memory, or a half of a
-//! pair.
+//! The role of a manager's connections: a file, an in-memory database, or the writer or reader of a
+//! shared file.
 
-use crate::memory::Memory;
-use crate::wal_mode::Ground;
+use crate::in_memory::InMemoryDatabase;
+use crate::wal_mode::SharedFile;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// What its connections are for.
+/// The role of a manager's connections.
 pub(crate) enum Role {
     File {
-        /// Whether there was seen to be a database in the file.
-        seen: AtomicBool,
+        /// Whether the file was checked to be a database.
+        checked: AtomicBool,
     },
-    Memory(Arc<Memory>),
-    Writer(Arc<Ground>),
-    Reader(Arc<Ground>),
+    InMemory(Arc<InMemoryDatabase>),
+    Writer(Arc<SharedFile>),
+    Reader(Arc<SharedFile>),
 }

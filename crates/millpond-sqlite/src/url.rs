@@ -1,5 +1,4 @@
-//! Connection URLs: SQLAlchemy's forms and sqlx's, strictly. Nothing is ignored, since what is
-//! ignored is missed later.
+//! Parses connection URLs strictly, in SQLAlchemy's and sqlx's forms. Nothing is ignored.
 
 use millpond_sqlx::backend_api::{is_parameter, one_line};
 use percent_encoding::percent_decode_str;
@@ -18,9 +17,9 @@ pub(crate) enum Target {
 }
 
 /// Reads a URL.
-pub(crate) fn parse(url: &str) -> Result<Target, UrlError> {
-    let url = one_line(url).ok_or(UrlError::Blank)?;
-    let (scheme, rest) = url.split_once(':').ok_or(UrlError::Scheme)?;
+pub(crate) fn parse(url: &str) -> Result<Target, SqliteUrlError> {
+    let url = one_line(url).ok_or(SqliteUrlError::Blank)?;
+    let (scheme, rest) = url.split_once(':').ok_or(SqliteUrlError::Scheme)?;
     check_scheme(scheme)?;
     let (database, query) = match rest.split_once('?') {
         Some((database, query)) => (database, Some(query)),
@@ -30,7 +29,7 @@ pub(crate) fn parse(url: &str) -> Result<Target, UrlError> {
     let path = decode("the path", path)?;
     let parameters = Parameters::parse(query.unwrap_or_default())?;
     if path.is_empty() && database == "///" && parameters.mode != Mode::Memory {
-        return Err(UrlError::EmptyPath);
+        return Err(SqliteUrlError::EmptyPath);
     }
     if path.is_empty() || path == ":memory:" || parameters.mode == Mode::Memory {
         return parameters.memory().map(Target::Memory);
@@ -41,7 +40,7 @@ pub(crate) fn parse(url: &str) -> Result<Target, UrlError> {
     };
     match name {
         // SQLite would open a file of its own for each connection, and delete it afterwards.
-        "" => Err(UrlError::EmptyPath),
+        "" => Err(SqliteUrlError::EmptyPath),
         // A name that begins so would be read as a URI with parameters of its own.
         name if name.starts_with("file:") => {
             Ok(Target::File(parameters.file(&format!("./{name}"))))
@@ -50,34 +49,34 @@ pub(crate) fn parse(url: &str) -> Result<Target, UrlError> {
     }
 }
 
-fn check_scheme(scheme: &str) -> Result<(), UrlError> {
+fn check_scheme(scheme: &str) -> Result<(), SqliteUrlError> {
     let (database, driver) = match scheme.split_once('+') {
         Some((database, driver)) => (database, Some(driver)),
         None => (scheme, None),
     };
     if !database.eq_ignore_ascii_case("sqlite") {
-        return Err(UrlError::Scheme);
+        return Err(SqliteUrlError::Scheme);
     }
     match driver {
         None | Some("aiosqlite" | "pysqlite") => Ok(()),
-        Some(driver) if is_parameter(driver) => Err(UrlError::Driver(driver.to_owned())),
+        Some(driver) if is_parameter(driver) => Err(SqliteUrlError::Driver(driver.to_owned())),
         // It may be anything, as in `sqlite+x@y:`.
-        Some(_) => Err(UrlError::Scheme),
+        Some(_) => Err(SqliteUrlError::Scheme),
     }
 }
 
 /// The path of a file, or nothing for a database in memory. In SQLAlchemy's forms the third slash
 /// belongs to the URL.
-fn path_of(database: &str) -> Result<&str, UrlError> {
+fn path_of(database: &str) -> Result<&str, SqliteUrlError> {
     match database.strip_prefix("//") {
         Some(after) => match after.strip_prefix('/') {
             Some(path) => Ok(path),
             // Two slashes and a name: sqlx's form of a relative path. With an `@` it is more likely
             // a server's URL.
-            None if after.contains('@') => Err(UrlError::Host),
+            None if after.contains('@') => Err(SqliteUrlError::Host),
             None => Ok(after),
         },
-        None if database.is_empty() => Err(UrlError::NoPath),
+        None if database.is_empty() => Err(SqliteUrlError::NoPath),
         None => Ok(database),
     }
 }
@@ -106,16 +105,16 @@ struct Parameters {
 }
 
 impl Parameters {
-    fn parse(query: &str) -> Result<Self, UrlError> {
+    fn parse(query: &str) -> Result<Self, SqliteUrlError> {
         let (mut parameters, mut names) = (Self::default(), Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').ok_or(UrlError::NoValue)?;
+            let (name, value) = pair.split_once('=').ok_or(SqliteUrlError::NoValue)?;
             let name = decode("a parameter", name)?;
             if !is_parameter(&name) {
-                return Err(UrlError::NoValue);
+                return Err(SqliteUrlError::NoValue);
             }
             if names.contains(&name) {
-                return Err(UrlError::Twice(name));
+                return Err(SqliteUrlError::Twice(name));
             }
             parameters.set(&name, &decode("a parameter", value)?)?;
             names.push(name);
@@ -123,8 +122,9 @@ impl Parameters {
         Ok(parameters)
     }
 
-    fn set(&mut self, name: &str, value: &str) -> Result<(), UrlError> {
-        let wrong = |wanted: &'static str| UrlError::Value { name: name.to_owned(), wanted };
+    fn set(&mut self, name: &str, value: &str) -> Result<(), SqliteUrlError> {
+        let wrong =
+            |expected: &'static str| SqliteUrlError::Value { name: name.to_owned(), expected };
         match name {
             "mode" => {
                 self.mode = match value {
@@ -151,13 +151,14 @@ impl Parameters {
                 self.busy =
                     Some(busy.ok_or_else(|| wrong("a number of seconds, at most 2147483"))?);
             }
-            _ => return Err(UrlError::Parameter(name.to_owned())),
+            _ => return Err(SqliteUrlError::Parameter(name.to_owned())),
         }
         Ok(())
     }
 
-    fn memory(self) -> Result<SqliteConnectOptions, UrlError> {
-        let refused = |name: &str, wanted| Err(UrlError::Value { name: name.to_owned(), wanted });
+    fn memory(self) -> Result<SqliteConnectOptions, SqliteUrlError> {
+        let refused =
+            |name: &str, expected| Err(SqliteUrlError::Value { name: name.to_owned(), expected });
         match self {
             Self { shared: true, .. } => {
                 refused("cache", "private for a database in memory: its pool has one connection")
@@ -203,21 +204,21 @@ fn flag(value: &str) -> Option<bool> {
 }
 
 /// Turns `%41` into `A`. A `%` that begins no such triple stands for itself.
-fn decode(what: &'static str, text: &str) -> Result<String, UrlError> {
-    let text = percent_decode_str(text).decode_utf8().map_err(|_| UrlError::Encoding(what))?;
-    if text.contains('\0') { Err(UrlError::Encoding(what)) } else { Ok(text.into_owned()) }
+fn decode(what: &'static str, text: &str) -> Result<String, SqliteUrlError> {
+    let text =
+        percent_decode_str(text).decode_utf8().map_err(|_| SqliteUrlError::Encoding(what))?;
+    if text.contains('\0') { Err(SqliteUrlError::Encoding(what)) } else { Ok(text.into_owned()) }
 }
 
 /// Why a URL was refused. Names parameters, never their values.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum UrlError {
+pub enum SqliteUrlError {
     /// It does not begin with `sqlite:`.
     Scheme,
-    /// It asks for a driver that we do not know.
+    /// The driver is unknown.
     Driver(String),
-    /// There is a blank before or behind it, or a line end or another character in it that nobody
-    /// sees.
+    /// The URL begins or ends with a blank, or contains a line end or another invisible character.
     Blank,
     /// It names no database.
     NoPath,
@@ -227,7 +228,7 @@ pub enum UrlError {
     Host,
     /// It has a parameter without a value.
     NoValue,
-    /// It has a parameter that we do not know.
+    /// A parameter is unknown.
     Parameter(String),
     /// It has a parameter twice.
     Twice(String),
@@ -236,13 +237,13 @@ pub enum UrlError {
         /// The parameter.
         name: String,
         /// What it could be.
-        wanted: &'static str,
+        expected: &'static str,
     },
     /// A part of it is not UTF-8, or has a NUL in it.
     Encoding(&'static str),
 }
 
-impl fmt::Display for UrlError {
+impl fmt::Display for SqliteUrlError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         const FORMS: &str = "sqlite:///relative.db, sqlite:////absolute.db, sqlite:///:memory:, \
             sqlite::memory: or sqlite://";
@@ -254,8 +255,8 @@ impl fmt::Display for UrlError {
                  pysqlite are accepted too)"
             ),
             Self::Blank => f.write_str(
-                "the URL has a blank before or behind it, or a line end or another character that \
-                 nobody sees in it: leave it out, or write it as %20, %0A and their like",
+                "the URL begins or ends with a blank, or contains a line end or another invisible \
+                 character: remove it, or write it as %20, %0A and so on",
             ),
             Self::NoPath => write!(f, "the URL names no database: write {FORMS}"),
             Self::EmptyPath => write!(
@@ -285,18 +286,18 @@ impl fmt::Display for UrlError {
             Self::Twice(name) => {
                 write!(f, "the URL has the parameter {name:?} twice: write it once")
             }
-            Self::Value { name, wanted } => {
-                write!(f, "the URL parameter {name:?} has to be {wanted}")
+            Self::Value { name, expected } => {
+                write!(f, "the URL parameter {name:?} must be {expected}")
             }
             Self::Encoding(what) => write!(f, "{what} of the URL is not UTF-8 or has a NUL in it"),
         }
     }
 }
 
-impl std::error::Error for UrlError {}
+impl std::error::Error for SqliteUrlError {}
 
-impl From<UrlError> for Error {
-    fn from(error: UrlError) -> Self {
+impl From<SqliteUrlError> for Error {
+    fn from(error: SqliteUrlError) -> Self {
         Self::Configuration(Box::new(error))
     }
 }
@@ -326,7 +327,7 @@ mod tests {
             file("sqlite:///file:file:x.db%3Fmode=memory?uri=true"),
             "./file:x.db?mode=memory"
         );
-        assert_eq!(parse("sqlite:///file:?uri=true").unwrap_err(), UrlError::EmptyPath);
+        assert_eq!(parse("sqlite:///file:?uri=true").unwrap_err(), SqliteUrlError::EmptyPath);
     }
 
     #[test]
@@ -341,7 +342,7 @@ mod tests {
             "sqlite:////x\n.db",
             "sqlite:////x.db\u{a0}\n",
         ] {
-            assert_eq!(parse(url).unwrap_err(), UrlError::Blank, "{url:?}");
+            assert_eq!(parse(url).unwrap_err(), SqliteUrlError::Blank, "{url:?}");
         }
         assert_eq!(file("sqlite:////x.db%20"), "/x.db ");
     }

@@ -1,5 +1,5 @@
-//! Verifies that the driver's thread lives and that nothing is open on a connection, or makes it
-//! so.
+//! Verifies that the driver's thread is alive and that a connection has no open transaction,
+//! rolling back if necessary.
 //!
 //! `begin_with("SELECT 1")` stands in the queue of sqlx's worker behind everything sent before it,
 //! and sqlx looks at SQLite's own autocommit flag after it: `BeginFailed` says that no transaction
@@ -13,20 +13,20 @@ use sqlx::{AssertSqlSafe, Connection, Error, SqliteConnection};
 /// connection is given up.
 const LEVELS_MAX: usize = 64;
 
-/// Waits for the driver's thread, or finds that it is gone: it takes no command any more once its
-/// lock is free, but what it was sent before, while it panicked, waits for ever.
+/// Waits for the driver's thread, or detects that it has ended: once its lock is free it accepts no
+/// commands, but one sent while it panicked would never be answered.
 pub(crate) async fn is_alive(conn: &mut SqliteConnection) -> Result<(), Error> {
     drop(conn.lock_handle().await?);
     conn.ping().await
 }
 
-/// Brings a connection out of every transaction; an error means that it could not be done.
+/// Rolls back every transaction on the connection.
 pub(crate) async fn verify(conn: &mut SqliteConnection) -> Result<(), Error> {
     for _ in 0..LEVELS_MAX {
-        match look(conn).await? {
-            Found::Nothing if !conn.is_in_transaction() => return Ok(()),
-            Found::Nothing | Found::RolledBack => {}
-            Found::RollbackQueued => give_it_something_to_roll_back(conn).await?,
+        match probe(conn).await? {
+            ProbeResult::Nothing if !conn.is_in_transaction() => return Ok(()),
+            ProbeResult::Nothing | ProbeResult::RolledBack => {}
+            ProbeResult::RollbackQueued => replace_missing_transactions(conn).await?,
         }
     }
     Err(Error::Protocol(format!(
@@ -34,8 +34,8 @@ pub(crate) async fn verify(conn: &mut SqliteConnection) -> Result<(), Error> {
     )))
 }
 
-/// What can be set only outside a transaction. In the database for temporary tables it is not
-/// looked at, so nothing changes, and nothing is left to be undone if the question is cut off.
+/// What can be set only outside a transaction. In the database for temporary tables it is not used,
+/// so nothing changes, and nothing has to be undone if the query is dropped.
 const ONLY_OUTSIDE: &str = "PRAGMA temp.synchronous = NORMAL";
 
 /// Asks whether a transaction is open, in turn with everything that was sent before.
@@ -49,16 +49,16 @@ pub(crate) async fn transaction_state(
     }
 }
 
-/// The name of the savepoint by which a transaction is known again.
+/// The name of the savepoint that marks a transaction.
 const MARK: &str = "_millpond_mark";
 
-/// Sets the savepoint by which the open transaction is known again.
+/// Sets the savepoint that marks the open transaction.
 pub(crate) async fn mark(conn: &mut SqliteConnection) -> Result<String, Error> {
     sqlx::raw_sql(AssertSqlSafe(format!("SAVEPOINT {MARK}"))).execute(conn).await?;
     Ok(MARK.to_owned())
 }
 
-/// Asks whether the transaction that was marked is still open.
+/// Queries whether the marked transaction is still open.
 pub(crate) async fn is_marked(
     conn: &mut SqliteConnection,
     mark: &str,
@@ -71,27 +71,27 @@ pub(crate) async fn is_marked(
     }
 }
 
-/// What a look at a connection found, and what has been done about it.
-enum Found {
+/// The result of a probe, and what it has done.
+enum ProbeResult {
     Nothing,
     RolledBack,
     RollbackQueued,
 }
 
-async fn look(conn: &mut SqliteConnection) -> Result<Found, Error> {
+async fn probe(conn: &mut SqliteConnection) -> Result<ProbeResult, Error> {
     match conn.begin_with("SELECT 1").await {
-        Err(Error::BeginFailed) => Ok(Found::Nothing),
+        Err(Error::BeginFailed) => Ok(ProbeResult::Nothing),
         // Somebody wrote BEGIN, and this has adopted it.
-        Ok(transaction) => transaction.rollback().await.map(|()| Found::RolledBack),
+        Ok(transaction) => transaction.rollback().await.map(|()| ProbeResult::RolledBack),
         // sqlx knows of an open transaction, and the failed attempt has queued its rollback.
-        Err(Error::InvalidSavePointStatement) => Ok(Found::RollbackQueued),
+        Err(Error::InvalidSavePointStatement) => Ok(ProbeResult::RollbackQueued),
         Err(error) => Err(error),
     }
 }
 
-/// If the transaction that sqlx knows of was ended behind its back, its rollback fails for ever,
-/// and so does the one to a savepoint in it, by the name that sqlx gives it. So it gets new ones.
-async fn give_it_something_to_roll_back(conn: &mut SqliteConnection) -> Result<(), Error> {
+/// If the transaction that sqlx counts was ended in SQL, its rollback can never succeed, nor can a
+/// rollback to one of its savepoints. So an empty transaction with the same savepoints is opened.
+async fn replace_missing_transactions(conn: &mut SqliteConnection) -> Result<(), Error> {
     // Behind the queued rollback.
     conn.ping().await?;
     if conn.is_in_transaction() {

@@ -1,4 +1,4 @@
-//! Brings a database into WAL mode before anybody gets a reader or writer of a pool.
+//! Sets WAL mode before a reader or writer of a pool is lent.
 //!
 //! It is done once, after the hooks of the first connection, and only if the database is not in WAL
 //! mode already. It stays in that mode: the mode is part of the file.
@@ -10,20 +10,23 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The database that a writer and its readers share.
 #[derive(Default)]
-pub(crate) struct Ground {
+pub(crate) struct SharedFile {
     /// Whether it is in WAL mode. Locked across the change, so that it is made once.
     ready: Mutex<bool>,
     /// Whether nothing can be done before the hooks: they have its key.
     locked: AtomicBool,
 }
 
-/// WAL needs no more to keep the database whole; the last commits can be lost if the power fails.
-const RELAXED: &str = "PRAGMA synchronous = NORMAL";
+/// In WAL mode this keeps the database consistent; the last commits can be lost in a power failure.
+const SYNCHRONOUS_NORMAL: &str = "PRAGMA synchronous = NORMAL";
 
-impl Ground {
+impl SharedFile {
     /// Sets `synchronous` before the hooks, which may set it otherwise.
-    pub(crate) async fn relax(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
-        match conn.execute(RELAXED).await {
+    pub(crate) async fn set_synchronous_normal(
+        &self,
+        conn: &mut SqliteConnection,
+    ) -> Result<(), Error> {
+        match conn.execute(SYNCHRONOUS_NORMAL).await {
             Err(error) if not_a_database(&error) => {
                 self.locked.store(true, Ordering::Relaxed);
                 Ok(())
@@ -32,8 +35,8 @@ impl Ground {
         }
     }
 
-    /// Another file has taken the place of the database.
-    pub(crate) async fn is_another(&self) {
+    /// Records that another file has replaced the database.
+    pub(crate) async fn on_replaced(&self) {
         *self.ready.lock().await = false;
     }
 
@@ -41,7 +44,7 @@ impl Ground {
     /// reader.
     pub(crate) async fn prepare(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
         if self.locked.load(Ordering::Relaxed) {
-            conn.execute(RELAXED).await?;
+            conn.execute(SYNCHRONOUS_NORMAL).await?;
         }
         let mut ready = self.ready.lock().await;
         if !*ready {

@@ -35,10 +35,10 @@ const FILE_MAX: u64 = 64 * 1024;
 /// on return. Passwords from a callback may differ every time, as tokens do, so they retire
 /// nothing; call `invalidate_all` instead.
 #[derive(Clone)]
-pub struct Credentials(Source);
+pub struct Credentials(PasswordSource);
 
 #[derive(Clone)]
-enum Source {
+enum PasswordSource {
     Fixed(Login),
     Variable(Arc<str>),
     File(Arc<Path>),
@@ -59,17 +59,17 @@ pub struct Login {
 impl Credentials {
     /// Uses a fixed password.
     pub fn password(password: impl Into<String>) -> Self {
-        Self(Source::Fixed(password.into().into()))
+        Self(PasswordSource::Fixed(password.into().into()))
     }
 
     /// Reads an environment variable; one line end at its end is removed.
     pub fn env(variable: impl Into<Arc<str>>) -> Self {
-        Self(Source::Variable(variable.into()))
+        Self(PasswordSource::Variable(variable.into()))
     }
 
     /// Reads a file of at most 64 KiB; one line end at its end (`\n`, `\r\n` or `\r`) is removed.
     pub fn file(path: impl Into<PathBuf>) -> Self {
-        Self(Source::File(path.into().into()))
+        Self(PasswordSource::File(path.into().into()))
     }
 
     /// Calls `callback` for each login, within `connect_timeout`. It returns a password, a user and
@@ -86,7 +86,7 @@ impl Credentials {
             let login = callback();
             Box::pin(async move { login.await.map(Into::into).map_err(Into::into) })
         };
-        Self(Source::Callback(Arc::new(boxed)))
+        Self(PasswordSource::Callback(Arc::new(boxed)))
     }
 
     /// Reads the current login.
@@ -101,9 +101,9 @@ impl Credentials {
     /// If the future is dropped, so is that of the callback.
     pub async fn current(&self) -> Result<Login, Error> {
         match &self.0 {
-            Source::Fixed(login) => Ok(login.clone()),
-            Source::Variable(name) => from_variable(name),
-            Source::File(path) => {
+            PasswordSource::Fixed(login) => Ok(login.clone()),
+            PasswordSource::Variable(name) => from_variable(name),
+            PasswordSource::File(path) => {
                 let file = Arc::clone(path);
                 // A slow file system must not block the pool's maintenance task.
                 let read = spawn_blocking(move || read(&file)).await.map_err(io::Error::other);
@@ -114,7 +114,7 @@ impl Credentials {
                     ))
                 })
             }
-            Source::Callback(callback) => callback().await.map_err(|error| {
+            PasswordSource::Callback(callback) => callback().await.map_err(|error| {
                 Error::Io(io::Error::other(format!(
                     "the callback for the credentials failed: {error}"
                 )))
@@ -179,10 +179,10 @@ impl fmt::Debug for Login {
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self.0 {
-            Source::Fixed(_) => "Credentials::password(..)",
-            Source::Variable(_) => "Credentials::env(..)",
-            Source::File(_) => "Credentials::file(..)",
-            Source::Callback(_) => "Credentials::with(..)",
+            PasswordSource::Fixed(_) => "Credentials::password(..)",
+            PasswordSource::Variable(_) => "Credentials::env(..)",
+            PasswordSource::File(_) => "Credentials::file(..)",
+            PasswordSource::Callback(_) => "Credentials::with(..)",
         })
     }
 }
@@ -253,7 +253,7 @@ impl Rotation {
     }
 
     fn are_same(&self, one: &Login, other: &Login) -> bool {
-        let tokens = matches!(self.credentials.0, Source::Callback(_));
+        let tokens = matches!(self.credentials.0, PasswordSource::Callback(_));
         one.user == other.user && (tokens || one.password == other.password)
     }
 }
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_anew_every_time_without_the_end_of_its_last_line() {
+    fn a_file_is_read_again_every_time_without_the_end_of_its_last_line() {
         let path = scratch("file");
         let credentials = Credentials::file(&path);
         for (content, password) in

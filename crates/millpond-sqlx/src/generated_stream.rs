@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn dropped_half_way_it_drops_what_the_future_holds_in_order() {
+    fn dropped_midway_it_drops_what_the_future_holds_in_order() {
         struct Note<'a>(&'static str, &'a Mutex<Vec<&'static str>>);
         impl Drop for Note<'_> {
             fn drop(&mut self) {

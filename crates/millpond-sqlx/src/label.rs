@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_at_the_place_of_another_has_its_own_label() {
+    fn a_text_at_the_address_of_another_has_its_own_label() {
         let mut text = String::from("SELECT a FROM ponds");
         assert_eq!(label(&text), "SELECT a FROM ponds");
         text.replace_range(.., "DELETE FROM a ponds");

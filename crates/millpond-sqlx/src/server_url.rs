@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_way_out_of_a_scheme_with_tls_is_one_with_tls() {
+    fn the_help_for_a_scheme_with_tls_is_one_with_tls() {
         for scheme in ["pond+tls", "pond+ssl", "ponds", "Lakes", "tls"] {
             let told = read(&format!("{scheme}://h/d")).unwrap_err().to_string();
             assert!(told.ends_with("for TLS write sslmode=require"), "{told}");

@@ -55,7 +55,7 @@ pub use redis::*;
 pub use restart::*;
 pub use session::*;
 pub use sql::*;
-pub use stage::{Of, Stage, Trial};
+pub use stage::{FixtureAndPool, Stage, Trial};
 pub use statements::*;
 pub use waiting::*;
 
@@ -71,7 +71,7 @@ pub fn run<F, P, Played>(
     claimed: &[Capability],
     needed: &[Capability],
     name: &str,
-    case: impl FnOnce(Stage<Of<F, P>>) -> Played,
+    case: impl FnOnce(Stage<FixtureAndPool<F, P>>) -> Played,
 ) where
     F: Fixture,
     P: PoolUnderTest<Manager = ScriptedManager<F::Manager>>,
@@ -174,20 +174,20 @@ macro_rules! conformance {
             c01_nothing_is_opened_before_somebody_asks []
             c02_what_comes_back_is_lent_again [Keeps]
             c02_what_is_not_kept_is_closed [Exclusive]
-            c03_the_status_tells_every_step [Exclusive]
+            c03_the_status_shows_every_step [Exclusive]
             c04_a_crowd_is_served_by_few_connections []
             c06_dropping_the_pool_closes_what_is_idle []
             c07_a_lease_outlives_its_pool []
             c08_a_lease_may_be_dropped_on_a_plain_thread []
             c09_a_lease_may_be_dropped_while_a_runtime_shuts_down []
-            c10_a_detached_connection_is_the_borrowers_and_its_place_is_free [Exclusive]
+            c10_a_detached_connection_is_the_borrowers_and_its_slot_is_free [Exclusive]
             c11_a_discarded_connection_is_not_lent_again []
             c12_a_borrower_who_panics_costs_one_connection_at_most []
-            c20_nothing_beyond_the_cap_is_open_at_any_instant []
-            c21_after_shrinking_nothing_beyond_the_new_cap_is_lent [Exclusive]
+            c20_nothing_beyond_the_limit_is_open_at_any_instant []
+            c21_after_shrinking_nothing_beyond_the_new_limit_is_lent [Exclusive]
             c22_shrinking_below_what_is_lent_waits_for_its_return [Exclusive]
             c23_growing_serves_waiters_at_once [Exclusive]
-            c24_however_the_size_changes_under_load_the_cap_holds [Exclusive]
+            c24_however_the_size_changes_under_load_the_limit_holds [Exclusive]
             c25_a_burst_opens_no_more_than_callers_wait_for [Exclusive]
             c26_a_connection_beyond_pool_size_is_closed_when_nobody_waits [Exclusive, Keeps]
             c27_one_caller_more_than_max_waiters_is_turned_away_at_once [Exclusive]
@@ -251,7 +251,7 @@ macro_rules! conformance {
             c75_a_hook_sees_which_connection_it_is [Exclusive, Keeps]
             c77_every_connection_is_opened_once_and_closed_once [Exclusive]
             c80_after_close_every_acquire_is_refused []
-            c80_close_tells_all_waiters_at_once [Exclusive]
+            c80_close_fails_all_waiters_at_once [Exclusive]
             c81_a_connect_under_way_at_close_leaves_nothing_behind []
             c82_close_waits_for_borrowers []
             c83_close_ends_at_its_limit_and_names_the_holders []
@@ -260,10 +260,10 @@ macro_rules! conformance {
             c85_a_closed_pool_cannot_be_resized_or_opened_again [Exclusive]
             c86_several_may_close_at_once []
             c87_close_ends_while_connects_fail []
-            c90_after_any_mix_of_deeds_and_disasters_the_books_balance []
+            c90_after_any_mix_of_operations_and_faults_the_books_balance []
             c91_totals_only_ever_grow []
             c92_nothing_is_kept_in_memory_by_a_pool_that_is_gone []
-            c93_a_timeout_tells_the_last_failure_to_connect []
+            c93_a_timeout_names_the_last_connect_error []
             c94_a_permanent_failure_is_reported_at_once_and_a_transient_one_is_retried []
             b01_a_begin_cancelled_at_any_poll_never_reaches_the_next_borrower
                 [Exclusive, Answers, Transactions]
@@ -281,7 +281,7 @@ macro_rules! conformance {
             b04_rows_that_nobody_read_never_reach_the_next_borrower [Exclusive, Answers, Streams]
             b04_every_question_gets_its_own_answer_however_many_were_cut_off
                 [Exclusive, Keeps, Answers, Streams]
-            b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_the_cap
+            b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_the_limit
                 [Keeps, Pools, Answers, Network, Cancels]
             b05_no_mark_on_a_session_passes_a_session_reset
                 [Keeps, Pools, Answers, Transactions, Session]
@@ -291,17 +291,17 @@ macro_rules! conformance {
                 [Keeps, Pools, Answers, Transactions, Memory]
             b07_readers_read_what_was_committed_while_the_only_writer_writes
                 [Keeps, Pools, Transactions, Readers]
-            b08_a_server_killed_under_load_costs_no_place_and_no_wrong_answer
+            b08_a_server_killed_under_load_costs_no_slot_and_no_wrong_answer
                 [Keeps, Pools, Answers, Restarts]
             b08_a_pool_whose_callers_gave_up_in_an_outage_is_back_when_the_server_is
                 [Keeps, Pools, Answers, Restarts]
             b09_a_server_that_is_not_ready_is_tried_until_it_is [Keeps, Pools, Answers, Network]
             b09_a_server_that_falls_silent_or_hangs_up_costs_an_attempt_and_no_more
                 [Keeps, Pools, Answers, Network]
-            b09_a_server_that_refuses_for_good_fails_the_acquire_at_once [Keeps, Pools, Network]
+            b09_a_server_that_refuses_permanently_fails_the_acquire_at_once [Keeps, Pools, Network]
             b09_half_open_connections_are_found_out_within_the_limit_of_one_ping
                 [Keeps, Pools, Answers, Network]
-            b09_a_question_that_was_swallowed_costs_no_place
+            b09_a_question_that_was_swallowed_costs_no_slot
                 [Keeps, Pools, Answers, Transactions, Network]
             b09_answers_in_pieces_are_the_right_ones_however_often_they_are_cut
                 [Keeps, Pools, Answers, Network]

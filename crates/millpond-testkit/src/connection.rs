@@ -1,6 +1,6 @@
 //! The connection that a scripted manager opens.
 
-use crate::books::Socket;
+use crate::recorder::Socket;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -25,7 +25,7 @@ struct Body {
 
 impl<C> ScriptedConnection<C> {
     pub(crate) fn new(real: C, id: u64, generation: u64, socket: Socket) -> Self {
-        socket.books().open().alive += 1;
+        socket.recorder().open().alive += 1;
         let (dirty, said_goodbye) = (AtomicBool::new(false), AtomicBool::new(false));
         Self { real, body: Arc::new(Body { id, generation, dirty, said_goodbye, socket }) }
     }
@@ -65,10 +65,10 @@ impl<C> ScriptedConnection<C> {
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let mut pages = self.socket.books().open();
-        pages.alive -= 1;
+        let mut records = self.socket.recorder().open();
+        records.alive -= 1;
         let fate =
-            if *self.said_goodbye.get_mut() { &mut pages.closed } else { &mut pages.dropped };
+            if *self.said_goodbye.get_mut() { &mut records.closed } else { &mut records.dropped };
         fate.push(self.id);
     }
 }

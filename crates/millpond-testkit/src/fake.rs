@@ -12,12 +12,12 @@ use tokio::task::{JoinHandle, JoinSet};
 /// One thing that a [`FakeServer`] does with a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-pub enum Line {
+pub enum ServerStep {
     /// Waits for data from the client.
-    Hear,
+    Receive,
     /// Sends these bytes. [`postgres_error`] and [`mysql_error`] make refusals; half of one is a
     /// partial packet.
-    Say(Vec<u8>),
+    Send(Vec<u8>),
     /// Falls silent without closing the connection.
     FallSilent,
     /// Resets the connection.
@@ -29,12 +29,12 @@ pub enum Line {
 /// server, or disconnected.
 ///
 /// ```
-/// use millpond_testkit::{FakeServer, Line, postgres_error};
+/// use millpond_testkit::{FakeServer, ServerStep, postgres_error};
 ///
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
 /// // The first two clients are refused; the third is served.
 /// let starting = postgres_error("57P03", "the database system is starting up");
-/// let busy = vec![Line::Hear, Line::Say(starting)];
+/// let busy = vec![ServerStep::Receive, ServerStep::Send(starting)];
 /// let server = FakeServer::start([busy.clone(), busy], Some("127.0.0.1:5432")).await?;
 /// let url = format!("postgres://miller@{}/ponds?sslmode=disable", server.address());
 /// # drop(url);
@@ -63,7 +63,7 @@ impl FakeServer {
     ///
     /// Nothing is left if the future is dropped.
     pub async fn start(
-        scripts: impl IntoIterator<Item = Vec<Line>>,
+        scripts: impl IntoIterator<Item = Vec<ServerStep>>,
         then: Option<&str>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
@@ -142,7 +142,7 @@ fn mysql_packet(body: &[u8]) -> Vec<u8> {
 /// Takes connections until it is aborted, which ends them all.
 async fn accept(
     listener: TcpListener,
-    mut scripts: VecDeque<Vec<Line>>,
+    mut scripts: VecDeque<Vec<ServerStep>>,
     then: Option<String>,
     accepted: Arc<AtomicUsize>,
 ) {
@@ -154,27 +154,27 @@ async fn accept(
         tasks.spawn(async move {
             let _ = match (script, then) {
                 (Some(script), _) => play(script, client).await,
-                (None, Some(server)) => pass_on(client, &server).await,
+                (None, Some(server)) => forward(client, &server).await,
                 (None, None) => Ok(()),
             };
         });
     }
 }
 
-async fn play(script: Vec<Line>, mut client: TcpStream) -> io::Result<()> {
+async fn play(script: Vec<ServerStep>, mut client: TcpStream) -> io::Result<()> {
     for line in script {
         match line {
-            Line::Hear => _ = client.read(&mut [0; 4096]).await?,
-            Line::Say(bytes) => client.write_all(&bytes).await?,
+            ServerStep::Receive => _ = client.read(&mut [0; 4096]).await?,
+            ServerStep::Send(bytes) => client.write_all(&bytes).await?,
             // Until the client hangs up.
-            Line::FallSilent => while client.read(&mut [0; 4096]).await? > 0 {},
-            Line::Reset => return client.set_zero_linger(),
+            ServerStep::FallSilent => while client.read(&mut [0; 4096]).await? > 0 {},
+            ServerStep::Reset => return client.set_zero_linger(),
         }
     }
     client.shutdown().await
 }
 
-async fn pass_on(mut client: TcpStream, server: &str) -> io::Result<()> {
+async fn forward(mut client: TcpStream, server: &str) -> io::Result<()> {
     let mut server = TcpStream::connect(server).await?;
     copy_bidirectional(&mut client, &mut server).await.map(|_| ())
 }

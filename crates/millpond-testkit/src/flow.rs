@@ -18,7 +18,7 @@ impl Direction {
 
 /// A fault of a connection, or of one of its directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Trouble {
+pub enum Fault {
     /// Both ends are closed as at the end of a process: FIN, or RST if bytes were not read.
     Cut,
     /// Both ends are reset: RST.
@@ -30,7 +30,7 @@ pub enum Trouble {
 }
 
 /// How bytes pass in one direction: in pieces, after a delay, and up to a fault. Plain values:
-/// `Flow::free().in_pieces_of(3).then(100, Trouble::Reset)`.
+/// `Flow::free().in_pieces_of(3).then(100, Fault::Reset)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flow {
     /// The most bytes that are passed on at once; 0 is any number.
@@ -38,7 +38,7 @@ pub struct Flow {
     /// The delay of each piece.
     delay: Duration,
     /// The fault, and after how many bytes it happens.
-    trouble: Option<(u64, Trouble)>,
+    fault: Option<(u64, Fault)>,
 }
 
 impl Flow {
@@ -49,7 +49,7 @@ impl Flow {
 
     /// Everything is held back.
     pub fn stalled() -> Self {
-        Self::free().then(0, Trouble::Stall)
+        Self::free().then(0, Fault::Stall)
     }
 
     /// The most bytes passed on at once; the receiver runs between two pieces. 0 means any number.
@@ -66,8 +66,8 @@ impl Flow {
 
     /// Causes the fault once this many bytes have passed since the flow was set; with 0 at once.
     #[must_use]
-    pub fn then(self, bytes: u64, trouble: Trouble) -> Self {
-        Self { trouble: Some((bytes, trouble)), ..self }
+    pub fn then(self, bytes: u64, fault: Fault) -> Self {
+        Self { fault: Some((bytes, fault)), ..self }
     }
 
     /// A random flow: free or in pieces of up to 16 bytes, and one in four ends in a cut, a reset
@@ -79,8 +79,8 @@ impl Flow {
         if dice.u8(0..4) > 0 {
             return flow;
         }
-        let troubles = [Trouble::Cut, Trouble::Reset, Trouble::Swallow];
-        flow.then(dice.u64(0..2_000), troubles[dice.usize(0..troubles.len())])
+        let fault = [Fault::Cut, Fault::Reset, Fault::Swallow];
+        flow.then(dice.u64(0..2_000), fault[dice.usize(0..fault.len())])
     }
 
     pub(crate) fn delay(&self) -> Duration {
@@ -90,12 +90,12 @@ impl Flow {
     /// The next step, when `passed` bytes have passed under this flow and `held` more have arrived.
     pub(crate) fn step(&self, passed: u64, held: usize) -> Step {
         let piece = if self.piece == 0 { held } else { held.min(self.piece) };
-        match self.trouble {
-            Some((after, trouble)) if passed >= after => match trouble {
-                Trouble::Cut | Trouble::Reset => Step::End(trouble),
-                Trouble::Swallow => Step::Swallow,
-                Trouble::Stall if held > 0 => Step::Wait,
-                Trouble::Stall => Step::Read,
+        match self.fault {
+            Some((after, fault)) if passed >= after => match fault {
+                Fault::Cut | Fault::Reset => Step::End(fault),
+                Fault::Swallow => Step::Swallow,
+                Fault::Stall if held > 0 => Step::Wait,
+                Fault::Stall => Step::Read,
             },
             _ if held == 0 => Step::Read,
             Some((after, _)) => {
@@ -118,7 +118,7 @@ pub(crate) enum Step {
     /// Wait for another flow.
     Wait,
     /// End the connection.
-    End(Trouble),
+    End(Fault),
 }
 
 #[cfg(test)]
@@ -126,12 +126,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_end_where_the_trouble_begins() {
-        let flow = Flow::free().in_pieces_of(4).then(10, Trouble::Reset);
+    fn pieces_end_where_the_fault_begins() {
+        let flow = Flow::free().in_pieces_of(4).then(10, Fault::Reset);
         assert_eq!(flow.step(0, 0), Step::Read);
         assert_eq!(flow.step(0, 100), Step::Pass(4));
         assert_eq!(flow.step(8, 100), Step::Pass(2));
-        assert_eq!(flow.step(10, 90), Step::End(Trouble::Reset));
+        assert_eq!(flow.step(10, 90), Step::End(Fault::Reset));
         assert_eq!(Flow::free().step(7, 100), Step::Pass(100));
     }
 
@@ -142,13 +142,13 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_draws_the_same_flow_again_and_every_trouble_in_time() {
+    fn a_seed_draws_the_same_flow_again_and_every_fault_in_time() {
         let drawn: Vec<Flow> = (0..200).map(Flow::drawn).collect();
         assert_eq!(drawn, (0..200).map(Flow::drawn).collect::<Vec<_>>());
-        for trouble in [Trouble::Cut, Trouble::Reset, Trouble::Swallow] {
+        for fault in [Fault::Cut, Fault::Reset, Fault::Swallow] {
             assert!(
-                drawn.iter().any(|flow| flow.trouble.is_some_and(|(_, drawn)| drawn == trouble)),
-                "{trouble:?}"
+                drawn.iter().any(|flow| flow.fault.is_some_and(|(_, drawn)| drawn == fault)),
+                "{fault:?}"
             );
         }
         assert!(drawn.contains(&Flow::free()));

@@ -1,8 +1,8 @@
 //! A hooks object under the script of a manager.
 
 use crate::act::Call;
-use crate::books::Books;
 use crate::connection::ScriptedConnection;
+use crate::recorder::Recorder;
 use millpond_core::{BoxError, ConnectionInfo, HookPoint, HookPoints, Hooks, async_trait};
 use std::sync::Arc;
 
@@ -10,14 +10,14 @@ use std::sync::Arc;
 /// [`ScriptedManager::hooks`](crate::ScriptedManager::hooks).
 #[derive(Debug, Clone)]
 pub struct ScriptedHooks {
-    pub(crate) books: Arc<Books>,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) points: HookPoints,
 }
 
 impl ScriptedHooks {
     async fn act(&self, point: HookPoint, id: u64) -> Result<(), BoxError> {
         let call = Call::Hook(point);
-        let (act, _running) = self.books.begin(call, id);
+        let (act, _running) = self.recorder.begin(call, id);
         act.perform(call).await.map_err(BoxError::from)
     }
 }

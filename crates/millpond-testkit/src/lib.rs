@@ -41,7 +41,6 @@
 //! ```
 
 mod act;
-mod books;
 mod cancel_sweep;
 #[doc(hidden)]
 pub mod conformance;
@@ -58,17 +57,17 @@ mod own_server;
 mod patience;
 mod poll;
 mod proxy;
+mod recorder;
 mod still_clock;
 mod trace;
 
 pub use act::{Act, Call, ScriptedError};
-pub use books::Attempt;
 pub use cancel_sweep::{Cut, CutCase, cancel_sweep};
 pub use conformance::{Capability, Fixture, Mark, Plan, PoolUnderTest, Refusals, Served};
 pub use connection::ScriptedConnection;
 pub use environment::variable;
-pub use fake::{FakeServer, Line, mysql_error, mysql_greeting, postgres_error};
-pub use flow::{Direction, Flow, Trouble};
+pub use fake::{FakeServer, ServerStep, mysql_error, mysql_greeting, postgres_error};
+pub use flow::{Direction, Fault, Flow};
 pub use garble::Garbler;
 pub use gate::Gate;
 pub use hooks::ScriptedHooks;
@@ -80,6 +79,7 @@ pub use own_server::OwnServer;
 pub use patience::until;
 pub use poll::{ByHand, poll_n, poll_n_woken};
 pub use proxy::ChaosProxy;
+pub use recorder::Attempt;
 pub use still_clock::StillClock;
 pub use trace::Trace;
 

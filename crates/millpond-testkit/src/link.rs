@@ -1,6 +1,6 @@
 //! One connection through a chaos proxy.
 
-use crate::flow::{Direction, Flow, Step, Trouble};
+use crate::flow::{Direction, Fault, Flow, Step};
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -23,20 +23,20 @@ pub struct Link {
 
 struct State {
     number: u64,
-    to_server: Way,
-    to_client: Way,
-    end: watch::Sender<Option<Trouble>>,
+    to_server: OneWay,
+    to_client: OneWay,
+    end: watch::Sender<Option<Fault>>,
     open: watch::Sender<bool>,
 }
 
 /// One direction: its flow, and its count of bytes.
-struct Way {
+struct OneWay {
     flow: watch::Sender<Flow>,
     arrived: watch::Sender<u64>,
     passed: watch::Sender<u64>,
 }
 
-impl Way {
+impl OneWay {
     fn new(flow: Flow) -> Self {
         Self {
             flow: watch::Sender::new(flow),
@@ -50,8 +50,8 @@ impl Link {
     pub(crate) fn new(number: u64, to_server: Flow, to_client: Flow) -> Self {
         let state = State {
             number,
-            to_server: Way::new(to_server),
-            to_client: Way::new(to_client),
+            to_server: OneWay::new(to_server),
+            to_client: OneWay::new(to_client),
             end: watch::Sender::new(None),
             open: watch::Sender::new(true),
         };
@@ -75,12 +75,12 @@ impl Link {
 
     /// Closes both ends.
     pub fn cut(&self) {
-        self.state.end.send_replace(Some(Trouble::Cut));
+        self.state.end.send_replace(Some(Fault::Cut));
     }
 
     /// Resets both ends.
     pub fn reset(&self) {
-        self.state.end.send_replace(Some(Trouble::Reset));
+        self.state.end.send_replace(Some(Fault::Reset));
     }
 
     /// From now on everything is dropped in both directions, including the end of either side: the
@@ -88,7 +88,7 @@ impl Link {
     /// side is closed as well.
     pub fn half_open(&self) {
         for direction in Direction::BOTH {
-            self.set(direction, Flow::free().then(0, Trouble::Swallow));
+            self.set(direction, Flow::free().then(0, Fault::Swallow));
         }
     }
 
@@ -125,7 +125,7 @@ impl Link {
         let _ = self.state.open.subscribe().wait_for(|open| !open).await;
     }
 
-    fn way(&self, direction: Direction) -> &Way {
+    fn way(&self, direction: Direction) -> &OneWay {
         match direction {
             Direction::ToServer => &self.state.to_server,
             Direction::ToClient => &self.state.to_client,
@@ -138,20 +138,20 @@ impl Link {
         let end = match TcpStream::connect(server).await {
             Ok(mut server) => {
                 let end = self.carry(&mut client, &mut server).await;
-                if end == Trouble::Reset {
+                if end == Fault::Reset {
                     reset(&server);
                 }
                 end
             }
             // As a server answers that is not there, but for the connection that was made.
-            Err(_) => Trouble::Reset,
+            Err(_) => Fault::Reset,
         };
-        if end == Trouble::Reset {
+        if end == Fault::Reset {
             reset(&client);
         }
     }
 
-    async fn carry(&self, client: &mut TcpStream, server: &mut TcpStream) -> Trouble {
+    async fn carry(&self, client: &mut TcpStream, server: &mut TcpStream) -> Fault {
         // What was sent in pieces is to arrive in pieces.
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
@@ -160,12 +160,12 @@ impl Link {
             let asked = carry(Direction::ToServer, &self.state.to_server, from_client, to_server);
             let answered =
                 carry(Direction::ToClient, &self.state.to_client, from_server, to_client);
-            tokio::try_join!(asked, answered).err().unwrap_or(Trouble::Cut)
+            tokio::try_join!(asked, answered).err().unwrap_or(Fault::Cut)
         };
         tokio::select! {
             biased;
             end = end.wait_for(Option::is_some) => {
-                end.ok().and_then(|end| *end).unwrap_or(Trouble::Cut)
+                end.ok().and_then(|end| *end).unwrap_or(Fault::Cut)
             }
             end = both => end,
         }
@@ -200,10 +200,10 @@ fn reset(socket: &TcpStream) {
 /// connection.
 async fn carry(
     direction: Direction,
-    way: &Way,
+    way: &OneWay,
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-) -> Result<(), Trouble> {
+) -> Result<(), Fault> {
     let mut flows = way.flow.subscribe();
     let mut flow = *flows.borrow_and_update();
     // Under this flow, and in the buffer.
@@ -240,7 +240,7 @@ async fn carry(
                 tokio::task::yield_now().await;
             }
             Step::Swallow if bytes == 0 && direction == Direction::ToServer => {
-                return Err(Trouble::Cut);
+                return Err(Fault::Cut);
             }
             Step::Swallow if bytes == 0 => return Ok(()),
             _ if bytes == 0 => return to.shutdown().await.map_err(broken),
@@ -259,6 +259,6 @@ async fn sleep_if(delay: std::time::Duration) {
 }
 
 /// One side has ended the connection; the other side is ended in the same way.
-fn broken(_: io::Error) -> Trouble {
-    Trouble::Reset
+fn broken(_: io::Error) -> Fault {
+    Fault::Reset
 }

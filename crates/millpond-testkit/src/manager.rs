@@ -1,9 +1,9 @@
 //! A manager that follows a script.
 
 use crate::act::{Act, Call, ScriptedError};
-use crate::books::{Attempt, Books, Socket};
 use crate::connection::ScriptedConnection;
 use crate::hooks::ScriptedHooks;
+use crate::recorder::{Attempt, Recorder, Socket};
 use millpond_core::{ConnectInfo, ErrorClass, HookPoints, Manager, Triage};
 use std::convert::Infallible;
 use std::fmt;
@@ -17,7 +17,7 @@ use tokio::time::Instant;
 /// [`always`](Self::always) says; a new manager succeeds at once. An act that fails or hangs skips
 /// the call of the other manager.
 pub struct ScriptedManager<M = Nowhere> {
-    books: Arc<Books>,
+    recorder: Arc<Recorder>,
     real: Arc<M>,
 }
 
@@ -48,7 +48,7 @@ impl ScriptedManager {
 impl<M> ScriptedManager<M> {
     /// Wraps another manager: its calls are counted and, where the script says so, fail or wait.
     pub fn over(real: M) -> Self {
-        Self { books: Arc::default(), real: Arc::new(real) }
+        Self { recorder: Arc::default(), real: Arc::new(real) }
     }
 
     /// The other manager.
@@ -58,18 +58,18 @@ impl<M> ScriptedManager<M> {
 
     /// From now on every such call performs this act, except those with a queued act.
     pub fn always(&self, call: Call, act: Act) {
-        self.books.open().scripts.entry(call).or_default().always = act;
+        self.recorder.open().scripts.entry(call).or_default().always = act;
     }
 
     /// Queues these acts for the next such calls, one each.
     pub fn next(&self, call: Call, acts: impl IntoIterator<Item = Act>) {
-        self.books.open().scripts.entry(call).or_default().next.extend(acts);
+        self.recorder.open().scripts.entry(call).or_default().next.extend(acts);
     }
 
     /// Clears the script: everything succeeds at once again. Calls that have begun are not
     /// affected.
     pub fn heal(&self) {
-        for script in self.books.open().scripts.values_mut() {
+        for script in self.recorder.open().scripts.values_mut() {
             script.always = Act::Ok;
             script.next.clear();
         }
@@ -77,7 +77,7 @@ impl<M> ScriptedManager<M> {
 
     /// Calls `probe` at the beginning of every call, on the thread and at the moment of the call.
     pub fn probe(&self, probe: impl Fn(Call) + Send + Sync + 'static) {
-        self.books.set_probe(Arc::new(probe));
+        self.recorder.set_probe(Arc::new(probe));
     }
 
     /// Hooks for all five hook points under this script.
@@ -87,7 +87,7 @@ impl<M> ScriptedManager<M> {
 
     /// Hooks for some hook points under this script.
     pub fn hooks_at(&self, points: impl Into<HookPoints>) -> ScriptedHooks {
-        ScriptedHooks { books: Arc::clone(&self.books), points: points.into() }
+        ScriptedHooks { recorder: Arc::clone(&self.recorder), points: points.into() }
     }
 }
 
@@ -95,53 +95,53 @@ impl<M> ScriptedManager<M> {
 impl<M> ScriptedManager<M> {
     /// How many such calls have begun.
     pub fn calls(&self, call: Call) -> usize {
-        self.books.open().scripts.get(&call).map_or(0, |script| script.calls)
+        self.recorder.open().scripts.get(&call).map_or(0, |script| script.calls)
     }
 
     /// How many such calls have begun and not ended.
     pub fn running(&self, call: Call) -> usize {
-        self.books.open().scripts.get(&call).map_or(0, |script| script.running)
+        self.recorder.open().scripts.get(&call).map_or(0, |script| script.running)
     }
 
     /// The most such calls that ever ran at once.
     pub fn running_peak(&self, call: Call) -> usize {
-        self.books.open().scripts.get(&call).map_or(0, |script| script.running_peak)
+        self.recorder.open().scripts.get(&call).map_or(0, |script| script.running_peak)
     }
 
     /// Connections that exist now.
     pub fn alive(&self) -> usize {
-        self.books.open().alive
+        self.recorder.open().alive
     }
 
     /// Connections that exist or are being opened now.
     pub fn sockets(&self) -> usize {
-        self.books.open().sockets
+        self.recorder.open().sockets
     }
 
     /// The most connections that ever existed or were being opened at once.
     pub fn peak(&self) -> usize {
-        self.books.open().peak
+        self.recorder.open().peak
     }
 
     /// The numbers of the connections for which `close` completed, in that order.
     pub fn closed(&self) -> Vec<u64> {
-        self.books.open().closed.clone()
+        self.recorder.open().closed.clone()
     }
 
     /// The numbers of the connections that were dropped without `close`, in that order.
     pub fn dropped(&self) -> Vec<u64> {
-        self.books.open().dropped.clone()
+        self.recorder.open().dropped.clone()
     }
 
     /// Every call of `connect`.
     pub fn attempts(&self) -> Vec<Attempt> {
-        self.books.open().attempts.clone()
+        self.recorder.open().attempts.clone()
     }
 
     /// The calls for one connection, in order: `connect on_connect ping reset close`.
     pub fn story(&self, id: u64) -> String {
-        let pages = self.books.open();
-        let calls: Vec<String> = pages
+        let records = self.recorder.open();
+        let calls: Vec<String> = records
             .story
             .iter()
             .filter(|(of, _)| *of == id)
@@ -156,16 +156,16 @@ impl<M: Manager> Manager for ScriptedManager<M> {
     type Error = ScriptedError;
 
     async fn connect(&self, info: &ConnectInfo) -> Result<Self::Connection, ScriptedError> {
-        let socket = Socket::new(&self.books);
-        self.books.open().attempts.push(Attempt { at: Instant::now(), info: info.clone() });
-        let (act, _running) = self.books.begin(Call::Connect, info.id.get());
+        let socket = Socket::new(&self.recorder);
+        self.recorder.open().attempts.push(Attempt { at: Instant::now(), info: info.clone() });
+        let (act, _running) = self.recorder.begin(Call::Connect, info.id.get());
         act.perform(Call::Connect).await?;
         let real = self.real.connect(info).await.map_err(|error| self.error(error))?;
         Ok(ScriptedConnection::new(real, info.id.get(), info.generation, socket))
     }
 
     async fn ping(&self, conn: &mut Self::Connection) -> Result<(), ScriptedError> {
-        let (act, _running) = self.books.begin(Call::Ping, conn.id());
+        let (act, _running) = self.recorder.begin(Call::Ping, conn.id());
         act.perform(Call::Ping).await?;
         self.real.ping(conn.real()).await.map_err(|error| self.error(error))?;
         if conn.is_dirty() {
@@ -176,7 +176,7 @@ impl<M: Manager> Manager for ScriptedManager<M> {
     }
 
     fn triage(&self, conn: &mut Self::Connection) -> Triage {
-        let (act, _running) = self.books.begin(Call::Triage, conn.id());
+        let (act, _running) = self.recorder.begin(Call::Triage, conn.id());
         match act.end(Call::Triage) {
             Err(error) if error.class() == ErrorClass::Connection => Triage::Broken,
             Err(_) => Triage::Discard,
@@ -188,7 +188,7 @@ impl<M: Manager> Manager for ScriptedManager<M> {
     }
 
     async fn reset(&self, conn: &mut Self::Connection) -> Result<(), ScriptedError> {
-        let (act, _running) = self.books.begin(Call::Reset, conn.id());
+        let (act, _running) = self.recorder.begin(Call::Reset, conn.id());
         act.perform(Call::Reset).await?;
         self.real.reset(conn.real()).await.map_err(|error| self.error(error))?;
         conn.set_dirty(false);
@@ -196,7 +196,7 @@ impl<M: Manager> Manager for ScriptedManager<M> {
     }
 
     async fn close(&self, conn: Self::Connection) -> Result<(), ScriptedError> {
-        let (act, _running) = self.books.begin(Call::Close, conn.id());
+        let (act, _running) = self.recorder.begin(Call::Close, conn.id());
         act.perform(Call::Close).await?;
         let (real, say_goodbye) = conn.into_real();
         self.real.close(real).await.map_err(|error| self.error(error))?;
@@ -217,7 +217,7 @@ impl<M: Manager> ScriptedManager<M> {
 
 impl<M> Clone for ScriptedManager<M> {
     fn clone(&self) -> Self {
-        Self { books: Arc::clone(&self.books), real: Arc::clone(&self.real) }
+        Self { recorder: Arc::clone(&self.recorder), real: Arc::clone(&self.real) }
     }
 }
 
@@ -230,6 +230,6 @@ impl Default for ScriptedManager {
 impl<M> fmt::Debug for ScriptedManager<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         // Not the other manager: it may hold a password.
-        f.debug_struct("ScriptedManager").field("books", &self.books).finish_non_exhaustive()
+        f.debug_struct("ScriptedManager").field("recorder", &self.recorder).finish_non_exhaustive()
     }
 }

@@ -62,7 +62,7 @@ impl OwnServer {
 
     /// Where it is.
     pub fn url(&self) -> &str {
-        self.own("URL")
+        self.own_variable("URL")
     }
 
     /// A variable of the server, named without the common prefix.
@@ -71,7 +71,7 @@ impl OwnServer {
     ///
     /// If it was not.
     #[track_caller]
-    pub fn told(&self, name: &str) -> &str {
+    pub fn variable(&self, name: &str) -> &str {
         match self.variables.get(&format!("{PREFIX}{name}")) {
             Some(value) => value,
             None => panic!("no {PREFIX}{name} among {:?}", self.variables.keys()),
@@ -84,8 +84,8 @@ impl OwnServer {
     ///
     /// As [`told`](Self::told).
     #[track_caller]
-    pub fn own(&self, name: &str) -> &str {
-        self.told(&format!("{}_{name}", self.stem))
+    pub fn own_variable(&self, name: &str) -> &str {
+        self.variable(&format!("{}_{name}", self.stem))
     }
 
     /// What stands behind an option of its command up to the next blank: `" -D "`, `"--ssl-cert="`.
@@ -95,10 +95,10 @@ impl OwnServer {
     /// If there is no such option.
     #[track_caller]
     pub fn option(&self, option: &str) -> &str {
-        let rest = self.own("COMMAND").split_once(option).map(|(_, rest)| rest);
+        let rest = self.own_variable("COMMAND").split_once(option).map(|(_, rest)| rest);
         match rest.and_then(|rest| rest.split(' ').next()) {
             Some(value) => value,
-            None => panic!("no `{option}` in {}", self.own("COMMAND")),
+            None => panic!("no `{option}` in {}", self.own_variable("COMMAND")),
         }
     }
 
@@ -109,7 +109,7 @@ impl OwnServer {
     /// If one of the two cannot be read or written.
     pub fn replace_file(&self, option: &str, told: &str) -> io::Result<()> {
         // Written, not copied: the file remains the server's.
-        fs::write(self.option(option), fs::read(self.told(told))?)
+        fs::write(self.option(option), fs::read(self.variable(told))?)
     }
 
     /// Sends a signal to the server of that stem: `STOP`, `CONT`, `KILL` to `CLUSTER_1`, or to
@@ -159,7 +159,11 @@ impl OwnServer {
     ///
     /// If there is no shell.
     pub fn start_again(&mut self, settings: &str) -> io::Result<()> {
-        let command = format!("exec {} {settings} >>{} 2>&1", self.own("COMMAND"), self.own("LOG"));
+        let command = format!(
+            "exec {} {settings} >>{} 2>&1",
+            self.own_variable("COMMAND"),
+            self.own_variable("LOG")
+        );
         self.again = Some(Command::new("sh").args(["-c", &command]).stdin(Stdio::null()).spawn()?);
         Ok(())
     }
@@ -174,8 +178,8 @@ impl OwnServer {
         let list =
             page.split_once(after).map(|(_, rest)| rest.split('`').skip(1).step_by(2).take(2));
         let list = list.ok_or_else(|| io::Error::other(format!("no `{after}` in the page")))?;
-        let (_, port) = self.own("ADDRESS").split_once(':').unwrap_or_default();
-        let mut cli = Command::new(self.told("REDIS_CLI_BIN"));
+        let (_, port) = self.own_variable("ADDRESS").split_once(':').unwrap_or_default();
+        let mut cli = Command::new(self.variable("REDIS_CLI_BIN"));
         cli.args(["-e", "-p", port, "ACL", "SETUSER", "limited", "on", ">word"]);
         cli.args(list.flat_map(str::split_whitespace)).stdout(Stdio::null());
         match cli.status()?.success() {
@@ -187,7 +191,7 @@ impl OwnServer {
     fn pid(&self, stem: &str) -> String {
         let again = self.again.as_ref().filter(|_| stem == self.stem);
         again.map_or_else(
-            || self.told(&format!("{stem}_PID")).to_owned(),
+            || self.variable(&format!("{stem}_PID")).to_owned(),
             |child| child.id().to_string(),
         )
     }

@@ -1,4 +1,4 @@
-//! Looking at a [`DatabaseConnection`] and steering it while it runs.
+//! Status and runtime control of a [`DatabaseConnection`].
 
 use crate::backends::{TypedPool, each};
 use crate::connection::DatabaseConnection;
@@ -7,32 +7,31 @@ use millpond_core::{CloseReport, DEFAULT_CLOSE_TIMEOUT, Holder, Invalidate, Stat
 use sqlx::Error;
 use std::time::Duration;
 
-/// A pool of one writer and many readers is looked at and steered as one; [`reader`](Self::reader)
-/// is a handle to the readers alone. A custom pool is steered through its own handle: what only
-/// millpond's pools can do does nothing to it, or is an error where one can be returned.
+/// A pool of one writer and many readers is controlled as one; [`reader`](Self::reader) is a handle
+/// to the readers only. A custom pool is controlled through its own handle: what only millpond's
+/// pools can do has no effect on it, or is an error where the method can return one.
 impl DatabaseConnection {
-    /// How the pool is doing. Of one writer and many readers, both together: there is one
-    /// connection more than `pool_size` in the settings, the writer.
+    /// Returns a snapshot of the pool's counts. For one writer and many readers, of both together:
+    /// there is one connection more than `pool_size` in the settings, the writer.
     pub fn status(&self) -> Status {
         each!(TypedPool, &self.pool, pool => {
             if pool.is_split() { pool.status() + pool.reader().status() } else { pool.status() }
         })
     }
 
-    /// How it is doing in three numbers: `pool_size`, `pool_in_use`, `pool_available`. They are
-    /// those of [`status`](Self::status).
+    /// Returns three numbers: `pool_size`, `pool_in_use`, `pool_available`. They are those of
+    /// [`status`](Self::status).
     pub fn performance_metrics(&self) -> PerformanceMetrics {
         PerformanceMetrics::of(&self.status())
     }
 
-    /// Who holds a connection, and for how long: the oldest first, writers and readers among each
-    /// other.
+    /// Returns the holders of connections, the oldest first, of writers and readers together.
     pub fn holders(&self) -> Vec<Holder> {
         each!(TypedPool, &self.pool, pool => pool.holders())
     }
 
-    /// Changes the sizes of the pool. Of one writer and many readers both are those of the readers;
-    /// there is always one writer.
+    /// Changes the sizes of the pool; for one writer and many readers, those of the readers: there
+    /// is always one writer.
     ///
     /// # Errors
     ///
@@ -42,8 +41,7 @@ impl DatabaseConnection {
         each!(TypedPool, &self.pool, pool => pool.resize(pool_size, max_overflow))
     }
 
-    /// Sends a statement to the database and waits for its answer, to see that the two can talk to
-    /// each other.
+    /// Executes a statement, to check that the database answers.
     ///
     /// # Errors
     ///
@@ -70,8 +68,8 @@ impl DatabaseConnection {
         each!(TypedPool, &self.pool, pool => pool.prewarm(idle).await)
     }
 
-    /// Lends nothing until [`resume`](Self::resume); callers wait within their deadlines. What is
-    /// lent goes on.
+    /// Suspends the pool: callers wait until [`resume`](Self::resume), within their deadlines.
+    /// Leases are not affected.
     pub fn suspend(&self) {
         each!(TypedPool, &self.pool, pool => pool.suspend());
     }
@@ -81,14 +79,14 @@ impl DatabaseConnection {
         each!(TypedPool, &self.pool, pool => pool.resume());
     }
 
-    /// Makes everything opened so far out of date: nothing older is lent from now on.
+    /// Invalidates all connections opened so far: none of them is lent again.
     pub fn invalidate_all(&self, how: Invalidate) {
         each!(TypedPool, &self.pool, pool => pool.invalidate_all(how));
     }
 
-    /// Closes the pool: nobody gets a connection any more, idle ones are closed at once, the others
-    /// when they come back. Waits for that, at most [`DEFAULT_CLOSE_TIMEOUT`] (30 s); the report
-    /// says who still holds one.
+    /// Closes the pool: acquires fail, idle connections are closed at once, the others on return.
+    /// Waits for that, at most [`DEFAULT_CLOSE_TIMEOUT`] (30 s); the report lists the remaining
+    /// holders.
     ///
     /// # Cancel safety
     ///
@@ -97,7 +95,7 @@ impl DatabaseConnection {
         self.close_within(DEFAULT_CLOSE_TIMEOUT).await
     }
 
-    /// The same with a limit of its own.
+    /// Closes the pool and waits until `limit`.
     ///
     /// # Cancel safety
     ///
@@ -106,7 +104,7 @@ impl DatabaseConnection {
         each!(TypedPool, &self.pool, pool => pool.close_within(limit).await)
     }
 
-    /// Whether the pool was closed.
+    /// Returns true if the pool is closed or closing.
     pub fn is_closed(&self) -> bool {
         self.status().closed
     }

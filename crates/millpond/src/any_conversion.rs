@@ -1,5 +1,5 @@
-//! From one database's own types to sqlx's `Any` types and back: one implementation, and one file,
-//! a backend.
+//! Converts between one database's types and sqlx's `Any` types: one implementation, in one file,
+//! for each database.
 //!
 //! sqlx has such a conversion too. It fails the whole row for a date on SQLite or PostgreSQL, is
 //! silently wrong for unsigned integers on MySQL, and exchanges `NULL` of type REAL and `NULL` of
@@ -13,7 +13,7 @@ mod postgres;
 #[cfg(feature = "sqlite")]
 mod sqlite;
 
-use crate::backend::Backend;
+use crate::dialect::Dialect;
 use crate::statement::Outline;
 use sqlx::any::{AnyArguments, AnyQueryResult, AnyRow, AnyTypeInfo, AnyTypeInfoKind, AnyValue};
 use sqlx::error::BoxDynError;
@@ -24,19 +24,19 @@ use std::sync::Arc;
 /// What a column's name, number and kind are kept in.
 pub(crate) type AnyColumn = <Any as Database>::Column;
 
-/// A database whose rows can cross to [`Any`].
-pub(crate) trait Bridge: Database<Row: ReadByPosition> {
-    /// Which database it is.
-    const BACKEND: Backend;
+/// A database whose rows can be converted to [`Any`].
+pub(crate) trait AnyConversion: Database<Row: ReadByPosition> {
+    /// Returns the kind of database.
+    const DIALECT: Dialect;
 
-    /// What a column of this type holds, as far as its declaration tells.
+    /// Returns the kind of a column by its declared type.
     fn kind(declared: &Self::TypeInfo) -> AnyTypeInfoKind;
 
-    /// A value that is not NULL, in a column of a kind that [`kind`](Self::kind) told.
+    /// Converts a value that is not NULL, of a column whose kind is `declared`.
     ///
     /// # Errors
     ///
-    /// Whatever cannot cross unchanged.
+    /// An error for a value that cannot be converted without loss.
     fn value(
         value: Self::ValueRef<'_>,
         declared: AnyTypeInfoKind,
@@ -69,7 +69,7 @@ where
 }
 
 /// The columns of one database in `Any`'s terms.
-pub(crate) fn columns<DB: Bridge>(columns: &[DB::Column]) -> Vec<AnyColumn> {
+pub(crate) fn columns<DB: AnyConversion>(columns: &[DB::Column]) -> Vec<AnyColumn> {
     let convert = |column: &DB::Column| AnyColumn {
         ordinal: column.ordinal(),
         name: column.name().to_owned().into(),
@@ -91,7 +91,7 @@ impl Rows {
         self.blank = None;
     }
 
-    pub(crate) fn convert<DB: Bridge>(&mut self, row: &DB::Row) -> Result<AnyRow, Error> {
+    pub(crate) fn convert<DB: AnyConversion>(&mut self, row: &DB::Row) -> Result<AnyRow, Error> {
         let blank = self.blank.get_or_insert_with(|| {
             let columns = columns::<DB>(row.columns());
             let names =
@@ -120,7 +120,9 @@ impl Rows {
 }
 
 /// The arguments in the database's own types.
-pub(crate) fn arguments<DB: Bridge>(arguments: AnyArguments) -> Result<DB::Arguments, BoxDynError> {
+pub(crate) fn arguments<DB: AnyConversion>(
+    arguments: AnyArguments,
+) -> Result<DB::Arguments, BoxDynError> {
     let mut typed = DB::Arguments::default();
     for argument in arguments.values.0 {
         DB::argument(argument, &mut typed)?;
@@ -162,7 +164,7 @@ where
         AnyValueKind::TextSlice(value) => to.add(value),
         AnyValueKind::Blob(value) => to.add(value),
         other => Err(format!(
-            "an argument of the kind {:?} is not known here",
+            "an argument of the kind {:?} is not supported",
             std::mem::discriminant(&other)
         )
         .into()),

@@ -1,7 +1,7 @@
-//! The backends that are compiled in: one variant each, and the one place that tells them apart.
+//! The databases that are compiled in: one variant each.
 
-use crate::any_conversion::Bridge;
-use crate::backend::Backend;
+use crate::any_conversion::AnyConversion;
+use crate::dialect::Dialect;
 use millpond_core::PoolExt;
 use millpond_sqlx::backend_api::lending_error;
 use millpond_sqlx::{SqlLease, SqlPool, Transaction};
@@ -22,7 +22,8 @@ compile_error!(
      this crate follow from this one"
 );
 
-/// Does the same with whatever backend it is. A macro, since every variant holds another type.
+/// Evaluates the same expression for every variant. A macro, since every variant holds another
+/// type.
 macro_rules! each {
     ($of:ident, $value:expr, $name:ident => $body:expr) => {
         match $value {
@@ -49,16 +50,16 @@ pub(crate) enum TypedPool {
 }
 
 impl TypedPool {
-    /// Which database it is.
-    pub(crate) fn backend(&self) -> Backend {
-        fn of<DB: Bridge>(_: &SqlPool<DB>) -> Backend {
-            DB::BACKEND
+    /// Returns the kind of database.
+    pub(crate) fn dialect(&self) -> Dialect {
+        fn of<DB: AnyConversion>(_: &SqlPool<DB>) -> Dialect {
+            DB::DIALECT
         }
         each!(Self, self, pool => of(pool))
     }
 
-    /// Opens a first connection, and a first reader, to see that they work. They are not used, so a
-    /// pool that lends nobody a connection to be used alone does this too.
+    /// Opens a first connection, and a first reader, to check that they work. They are not used, so
+    /// this works behind a transaction pooler too.
     pub(crate) async fn open_first(&self) -> Result<(), Error> {
         each!(Self, self, pool => {
             drop(pool.pool().acquire().await.map_err(lending_error)?);
@@ -69,9 +70,9 @@ impl TypedPool {
         })
     }
 
-    /// Has the gauges told of this pool, or of the two that it is made of.
+    /// Registers the gauges of this pool, or of its writer and readers.
     #[cfg(feature = "metrics")]
-    pub(crate) fn followed_by(&self, metrics: &millpond_metrics::PoolMetrics, name: &str) {
+    pub(crate) fn register_gauges(&self, metrics: &millpond_metrics::PoolMetrics, name: &str) {
         each!(Self, self, pool => {
             let weak = pool.downgrade();
             if pool.is_split() {
@@ -86,12 +87,12 @@ impl TypedPool {
     }
 
     /// The pool, if it is one to this database.
-    pub(crate) fn as_pool_of<DB: Bridge>(&self) -> Option<&SqlPool<DB>> {
+    pub(crate) fn as_pool_of<DB: AnyConversion>(&self) -> Option<&SqlPool<DB>> {
         each!(Self, self, pool => (pool as &dyn Any).downcast_ref())
     }
 }
 
-/// A connection on loan.
+/// A lent connection.
 #[derive(Debug)]
 pub(crate) enum TypedLease {
     #[cfg(feature = "mysql")]
@@ -113,15 +114,15 @@ pub(crate) enum TypedTransaction<'c> {
     Sqlite(Transaction<'c, Sqlite>),
 }
 
-/// Puts whatever belongs to a backend where it belongs.
-pub(crate) trait Sorted: Bridge {
+/// Wraps a database's pools, leases and transactions in the typed enums.
+pub(crate) trait IntoTyped: AnyConversion {
     fn pool(pool: SqlPool<Self>) -> TypedPool;
     fn lease(lease: SqlLease<Self>) -> TypedLease;
     fn transaction(transaction: Transaction<'_, Self>) -> TypedTransaction<'_>;
 }
 
 #[cfg(feature = "mysql")]
-impl Sorted for MySql {
+impl IntoTyped for MySql {
     fn pool(pool: SqlPool<Self>) -> TypedPool {
         TypedPool::MySql(pool)
     }
@@ -136,7 +137,7 @@ impl Sorted for MySql {
 }
 
 #[cfg(feature = "postgres")]
-impl Sorted for Postgres {
+impl IntoTyped for Postgres {
     fn pool(pool: SqlPool<Self>) -> TypedPool {
         TypedPool::Postgres(pool)
     }
@@ -151,7 +152,7 @@ impl Sorted for Postgres {
 }
 
 #[cfg(feature = "sqlite")]
-impl Sorted for Sqlite {
+impl IntoTyped for Sqlite {
     fn pool(pool: SqlPool<Self>) -> TypedPool {
         TypedPool::Sqlite(pool)
     }
@@ -165,19 +166,19 @@ impl Sorted for Sqlite {
     }
 }
 
-impl<DB: Sorted> From<SqlPool<DB>> for TypedPool {
+impl<DB: IntoTyped> From<SqlPool<DB>> for TypedPool {
     fn from(pool: SqlPool<DB>) -> Self {
         DB::pool(pool)
     }
 }
 
-impl<DB: Sorted> From<SqlLease<DB>> for TypedLease {
+impl<DB: IntoTyped> From<SqlLease<DB>> for TypedLease {
     fn from(lease: SqlLease<DB>) -> Self {
         DB::lease(lease)
     }
 }
 
-impl<'c, DB: Sorted> From<Transaction<'c, DB>> for TypedTransaction<'c> {
+impl<'c, DB: IntoTyped> From<Transaction<'c, DB>> for TypedTransaction<'c> {
     fn from(transaction: Transaction<'c, DB>) -> Self {
         DB::transaction(transaction)
     }

@@ -1,11 +1,11 @@
 //! From settings, hooks and observers to a [`DatabaseConnection`].
 
-use crate::any_conversion::Bridge;
+use crate::any_connection::AnyConnection;
+use crate::any_conversion::AnyConversion;
 use crate::backends::TypedPool;
 use crate::connection::DatabaseConnection;
 use crate::error::ConnectError;
 use crate::hooks::AnyHook;
-use crate::link::AnyConnection;
 use crate::target::{Target, target};
 use millpond_config::{Loader, Settings, Value};
 use millpond_core::{
@@ -167,7 +167,7 @@ impl DatabaseBuilder {
         self
     }
 
-    /// Has the recorder of the `metrics` facade told how the pool is doing; one [`PoolMetrics`]
+    /// Reports the pool's metrics to the recorder of the `metrics` facade; one [`PoolMetrics`]
     /// serves any number of pools.
     ///
     /// ```
@@ -186,9 +186,8 @@ impl DatabaseBuilder {
         self.observer(metrics.clone())
     }
 
-    /// Does something to the typed options if the database is MySQL or MariaDB: hooks for every
-    /// moment, and whatever else they have. Called when the pool is made, after the settings were
-    /// applied.
+    /// Changes the typed options if the database is MySQL or MariaDB, such as by adding hooks.
+    /// Called when the pool is built, after the settings were applied.
     #[cfg(feature = "mysql")]
     pub fn mysql(
         mut self,
@@ -199,9 +198,8 @@ impl DatabaseBuilder {
     }
 
     /// Adds a hook for every new connection, with the driver's own type, if the database is MySQL
-    /// or MariaDB. It is called before anybody gets the connection; an error means "not this
-    /// connection", and one that the backend calls permanent, such as `sqlx::Error::Configuration`,
-    /// ends the wait of everybody at once.
+    /// or MariaDB. It is called before the connection is lent; an error refuses the connection, and
+    /// a permanent one, such as `sqlx::Error::Configuration`, fails all waiters at once.
     #[cfg(feature = "mysql")]
     pub fn on_mysql_connect<F>(self, hook: F) -> Self
     where
@@ -213,8 +211,8 @@ impl DatabaseBuilder {
         self.mysql(|options| options.on_connect(hook))
     }
 
-    /// Does something to the typed options if the database is PostgreSQL: hooks for every moment,
-    /// and whatever else they have. Called when the pool is made, after the settings were applied.
+    /// Changes the typed options if the database is PostgreSQL, such as by adding hooks. Called
+    /// when the pool is built, after the settings were applied.
     #[cfg(feature = "postgres")]
     pub fn postgres(
         mut self,
@@ -225,9 +223,8 @@ impl DatabaseBuilder {
     }
 
     /// Adds a hook for every new connection, with the driver's own type, if the database is
-    /// PostgreSQL. It is called before anybody gets the connection; an error means "not this
-    /// connection", and one that the backend calls permanent, such as `sqlx::Error::Configuration`,
-    /// ends the wait of everybody at once.
+    /// PostgreSQL. It is called before the connection is lent; an error refuses the connection, and
+    /// a permanent one, such as `sqlx::Error::Configuration`, fails all waiters at once.
     #[cfg(feature = "postgres")]
     pub fn on_postgres_connect<F>(mut self, hook: F) -> Self
     where
@@ -240,7 +237,7 @@ impl DatabaseBuilder {
         self.postgres(|options| options.on_connect(hook))
     }
 
-    /// The same if the database is SQLite.
+    /// Changes the typed options if the database is SQLite.
     #[cfg(feature = "sqlite")]
     pub fn sqlite(
         mut self,
@@ -251,12 +248,11 @@ impl DatabaseBuilder {
     }
 
     /// Adds a hook for every new connection, with the driver's own type, if the database is SQLite.
-    /// It is called before anybody gets the connection; an error means "not this connection".
+    /// It is called before the connection is lent; an error refuses the connection.
     ///
-    /// An error may pass, so another connection is opened, until `pool_timeout` is over. To refuse
-    /// for good, return an error of sqlx's own that the backend calls permanent, as
-    /// `sqlx::Error::Configuration` is: as long as the pool has no other connection, it ends the
-    /// wait of everybody at once.
+    /// An error may be transient, so another connection is opened, until `pool_timeout`. To refuse
+    /// permanently, return a permanent sqlx error, such as `sqlx::Error::Configuration`: as long as
+    /// the pool has no other connection, it fails all waiters at once.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -275,7 +271,7 @@ impl DatabaseBuilder {
     /// # });
     /// ```
     ///
-    /// A slip in a hook's own SQL is an error like any other, so it is tried again too.
+    /// An error in a hook's own SQL is treated like any other, so it is retried too.
     #[cfg(feature = "sqlite")]
     pub fn on_sqlite_connect<F>(self, hook: F) -> Self
     where
@@ -300,11 +296,11 @@ impl DatabaseBuilder {
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-/// use millpond::{Backend, DatabaseConnection};
+/// use millpond::{Dialect, DatabaseConnection};
 ///
 /// let db = DatabaseConnection::builder("sqlite::memory:")
 ///     .on_connect(|conn, _info| Box::pin(async move {
-///         if conn.dialect() == Backend::Sqlite {
+///         if conn.dialect() == Dialect::Sqlite {
 ///             sqlx::query("PRAGMA foreign_keys = ON").execute(conn).await?;
 ///         }
 ///         Ok(())
@@ -339,7 +335,7 @@ impl DatabaseBuilder {
         self.hook(HookPoint::Connect, hook)
     }
 
-    /// Adds a hook before every loan: see
+    /// Adds a hook that runs before every checkout: see
     /// [`Hooks::on_checkout`](millpond_core::Hooks::on_checkout). One that leaves a transaction
     /// open is an error.
     pub fn on_checkout<F>(self, hook: F) -> Self
@@ -352,7 +348,8 @@ impl DatabaseBuilder {
         self.hook(HookPoint::Checkout, hook)
     }
 
-    /// Adds a hook after every return: see [`Hooks::on_checkin`](millpond_core::Hooks::on_checkin).
+    /// Adds a hook that runs after every return: see
+    /// [`Hooks::on_checkin`](millpond_core::Hooks::on_checkin).
     pub fn on_checkin<F>(self, hook: F) -> Self
     where
         F: for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a>
@@ -363,7 +360,8 @@ impl DatabaseBuilder {
         self.hook(HookPoint::Checkin, hook)
     }
 
-    /// Adds a hook before every close: see [`Hooks::on_close`](millpond_core::Hooks::on_close).
+    /// Adds a hook that runs before every close: see
+    /// [`Hooks::on_close`](millpond_core::Hooks::on_close).
     pub fn on_close<F>(self, hook: F) -> Self
     where
         F: for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a>
@@ -408,7 +406,7 @@ impl DatabaseBuilder {
         }
     }
 
-    /// Makes the pool and opens its first connection, so that a wrong URL is found now.
+    /// Builds the pool and opens its first connection, so that a wrong URL is an error now.
     ///
     /// # Errors
     ///
@@ -416,22 +414,22 @@ impl DatabaseBuilder {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped nothing stays open.
+    /// If the future is dropped, nothing stays open.
     pub async fn connect(self) -> Result<DatabaseConnection, ConnectError> {
         let database = self.connect_lazy()?;
         database.pool.open_first().await?;
         Ok(database)
     }
 
-    /// Makes the pool and opens nothing before the first acquire.
+    /// Builds the pool without opening a connection.
     ///
     /// # Errors
     ///
-    /// A [`ConnectError`] if the settings or the URL cannot be used; all that is wrong with them at
-    /// once.
+    /// A [`ConnectError`] with all problems of the settings and the URL.
     pub fn connect_lazy(self) -> Result<DatabaseConnection, ConnectError> {
-        let hooked = self.postgres_hook || !self.common.hooks.is_empty();
-        let (settings, target) = self.loader.load_with(|settings| target(settings, hooked))?;
+        let has_postgres_hooks = self.postgres_hook || !self.common.hooks.is_empty();
+        let (settings, target) =
+            self.loader.load_with(|settings| target(settings, has_postgres_hooks))?;
         let Some(target) = target else { return Err(ConnectError::NoUrl) };
         #[cfg(feature = "metrics")]
         let name = Arc::clone(&self.common.name);
@@ -460,17 +458,17 @@ impl DatabaseBuilder {
             }
         };
         #[cfg(feature = "metrics")]
-        self.metrics.iter().for_each(|metrics| pool.followed_by(metrics, &name));
+        self.metrics.iter().for_each(|metrics| pool.register_gauges(metrics, &name));
         Ok(DatabaseConnection { pool, settings: Arc::new(settings) })
     }
 }
 
-/// Options with all that is to be done to them.
+/// Applies the steps to the options.
 fn with<Options>(steps: Vec<Step<Options>>, options: Options) -> Options {
     steps.into_iter().fold(options, |options, step| step(options))
 }
 
-/// What can be had of every backend.
+/// What all backends' options have in common.
 struct Common {
     name: Arc<str>,
     runtime: Option<Handle>,
@@ -479,7 +477,7 @@ struct Common {
 }
 
 impl Common {
-    fn fill<DB: Bridge>(self, to: &mut SqlPoolSettings<DB>, settings: &Settings)
+    fn fill<DB: AnyConversion>(self, to: &mut SqlPoolSettings<DB>, settings: &Settings)
     where
         for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
     {

@@ -21,7 +21,7 @@
 //! # }
 //! ```
 
-use crate::redis_settings::place;
+use crate::redis_settings::connect_options;
 use millpond_config::Settings;
 
 pub use millpond_cache::*;
@@ -48,12 +48,12 @@ pub use millpond_cache::*;
 /// # Errors
 ///
 /// [`CacheError::Setting`] if there is no URL, or none that is understood: with the setting, its
-/// source and the way out.
+/// source and how to fix it.
 pub fn from_settings(settings: &Settings) -> Result<CacheBuilder, CacheError> {
     let section = &settings.cache;
-    let place =
-        place(settings, "cache", section).map_err(|reason| CacheError::Setting { reason })?;
-    let builder = RedisCache::builder().options(place);
+    let connect_options = connect_options(settings, "cache", section)
+        .map_err(|reason| CacheError::Setting { reason })?;
+    let builder = RedisCache::builder().options(connect_options);
     Ok(builder.max_connections(section.max_connections).limits(settings.db.pool.limits))
 }
 

@@ -1,7 +1,7 @@
-//! `DatabaseConnection`: a pool whose database its URL chooses, at run time.
+//! `DatabaseConnection`: a pool whose URL selects the database at run time.
 
-use crate::backend::Backend;
 use crate::backends::{TypedPool, each};
+use crate::dialect::Dialect;
 use crate::error::ConnectError;
 use crate::lease::DatabaseLease;
 use crate::migrate::migrate;
@@ -36,11 +36,12 @@ use std::time::Duration;
 /// # }).unwrap();
 /// ```
 ///
-/// # What crosses
+/// # Supported types
 ///
-/// `$1` is how a placeholder is written for every database. Values cross as sqlx's `Any` types:
-/// `bool`, `i16`, `i32`, `i64`, `f32`, `f64`, `String`, `Vec<u8>`, and `Option`s of them. What does
-/// not fit the type that is asked for is an error that names the column, never another value.
+/// Placeholders are written as `$1` for every database. Values are converted to and from sqlx's
+/// `Any` types: `bool`, `i16`, `i32`, `i64`, `f32`, `f64`, `String`, `Vec<u8>`, and `Option`s of
+/// them. A value that does not fit the requested type is an error that names the column, never
+/// another value.
 ///
 /// - **SQLite**: a value arrives as it is stored, whatever its column was declared to hold, and 0
 ///   and 1 from a BOOLEAN column as `bool`; dates are the text that was stored. The key of a row
@@ -60,10 +61,9 @@ use std::time::Duration;
 ///
 /// `rows_affected` counts rows changed, so it is 0 for a statement that only reads.
 ///
-/// For what a database has of its own there are the typed pools: `as_mysql`, `as_postgres`,
-/// `as_sqlite`.
+/// For features of one database there are the typed pools: `as_mysql`, `as_postgres`, `as_sqlite`.
 ///
-/// # What it is not
+/// # Limitations
 ///
 /// It is not sqlx's `Acquire`, whose connections have to be sqlx's own. A function that executes
 /// several statements takes `&mut dyn` [`AnyConnection`](crate::AnyConnection), which a lease and a
@@ -82,11 +82,11 @@ impl DatabaseConnection {
     ///
     /// # Errors
     ///
-    /// A [`ConnectError`]; for a database that this build cannot speak to it says so.
+    /// A [`ConnectError`], also for a database that is not compiled in.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped nothing stays open.
+    /// If the future is dropped, nothing stays open.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
         Self::builder(url).connect().await
     }
@@ -97,11 +97,11 @@ impl DatabaseConnection {
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect); all that is wrong with the settings at once.
+    /// As [`connect`](Self::connect), with all problems of the settings.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped nothing stays open.
+    /// If the future is dropped, nothing stays open.
     pub async fn from_env() -> Result<Self, ConnectError> {
         Self::load(Loader::new()).connect().await
     }
@@ -115,7 +115,7 @@ impl DatabaseConnection {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped nothing stays open.
+    /// If the future is dropped, nothing stays open.
     pub async fn from_file(path: impl Into<PathBuf> + Send) -> Result<Self, ConnectError> {
         Self::load(Loader::new().file(path)).connect().await
     }
@@ -123,19 +123,19 @@ impl DatabaseConnection {
 
 /// Borrowing from it.
 impl DatabaseConnection {
-    /// Lends a connection within `pool_timeout`. The calling line is remembered as the holder, and
-    /// every timeout names the oldest ones.
+    /// Acquires a connection within `pool_timeout`. The caller's location is shown as the holder,
+    /// and a timeout error lists the oldest holders.
     ///
-    /// On a pool of one writer and many readers this is the writer; for a reader ask
+    /// On a pool of one writer and many readers this is the writer; for a reader use
     /// [`reader`](Self::reader).
     ///
     /// # Errors
     ///
-    /// [`pool_error`](crate::pool_error) reads the pool's own error out of it.
+    /// See [`pool_error`](crate::pool_error), which extracts the pool's own error.
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses no place, no connection and no wake-up.
+    /// Dropping the future loses no slot, no connection and no wake-up.
     #[track_caller]
     pub fn acquire(&self) -> BoxFuture<'static, Result<DatabaseLease, Error>> {
         each!(TypedPool, &self.pool, pool => {
@@ -144,7 +144,7 @@ impl DatabaseConnection {
         })
     }
 
-    /// Lends a connection within a limit of its own.
+    /// Acquires a connection within `limit`.
     ///
     /// # Errors
     ///
@@ -164,14 +164,14 @@ impl DatabaseConnection {
         })
     }
 
-    /// Lends a connection if one is ready at this moment; never waits.
+    /// Acquires a connection if one is ready now; never waits.
     #[track_caller]
     pub fn try_acquire(&self) -> Option<DatabaseLease> {
         each!(TypedPool, &self.pool, pool => Some(DatabaseLease(pool.try_acquire()?.into())))
     }
 
-    /// Begins a transaction that owns its connection. On a pool of one writer and many readers it
-    /// has the writer.
+    /// Begins a transaction that owns its connection; on a pool of one writer and many readers, the
+    /// writer.
     ///
     /// # Errors
     ///
@@ -199,8 +199,8 @@ impl DatabaseConnection {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the migrations that were complete stay applied, and nobody else's
-    /// are locked out: the connection is closed, as it is after an error.
+    /// If the future is dropped, the migrations that were complete stay applied, and no session
+    /// lock remains: the connection is closed, as it is after an error.
     pub async fn migrate(&self, migrator: &Migrator) -> Result<(), MigrateError> {
         each!(TypedPool, &self.pool, pool => migrate(pool, migrator).await)
     }
@@ -208,19 +208,19 @@ impl DatabaseConnection {
 
 /// What it is.
 impl DatabaseConnection {
-    /// Which database it is.
-    pub fn backend(&self) -> Backend {
-        self.pool.backend()
+    /// Returns the kind of database.
+    pub fn dialect(&self) -> Dialect {
+        self.pool.dialect()
     }
 
-    /// The settings that it was made with; the defaults if it was made of a typed pool.
+    /// Returns the settings that it was built with; the defaults if it was made from a typed pool.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Each setting's value and where it came from, as they were asked for: a database in memory
-    /// has one connection whatever `db.pool_size` says here, and [`status`](Self::status) tells it.
-    /// It holds no secret. Of one that was made of a typed pool there is nothing to explain.
+    /// Returns each setting's configured value and its source: an in-memory database has one
+    /// connection whatever `db.pool_size` says here, as [`status`](Self::status) shows. It contains
+    /// no secrets, and is empty for a connection that was made from a typed pool.
     pub fn explain(&self) -> &Explanation {
         self.settings.explain()
     }
@@ -232,11 +232,11 @@ impl DatabaseConnection {
         Self { pool, settings: Arc::clone(&self.settings) }
     }
 
-    /// The same pool with a limit of its own for every statement: for one call, or for a part of a
-    /// program. `None` is no limit; the pool's own is the setting `db.statement_timeout`.
+    /// Returns a handle to the same pool with another limit for every statement; `None` for no
+    /// limit. The pool's own is the setting `db.statement_timeout`.
     ///
-    /// A statement that takes longer ends with an error that names it and the line, and its server
-    /// gets a request to stop it.
+    /// A statement that takes longer ends with an error that names it and its location, and is
+    /// cancelled at the server.
     #[must_use]
     pub fn statement_timeout(&self, limit: impl Into<Option<Duration>>) -> Self {
         let limit = limit.into();
@@ -269,7 +269,7 @@ impl fmt::Debug for DatabaseConnection {
     }
 }
 
-/// Makes one of a typed pool, a [custom](millpond_sqlx::SqlPool) one among others.
+/// Wraps a typed pool, which may be a [custom](millpond_sqlx::SqlPool) one.
 #[cfg(feature = "mysql")]
 impl From<millpond_mysql::MySqlPool> for DatabaseConnection {
     fn from(pool: millpond_mysql::MySqlPool) -> Self {
@@ -277,7 +277,7 @@ impl From<millpond_mysql::MySqlPool> for DatabaseConnection {
     }
 }
 
-/// Makes one of a typed pool, a [custom](millpond_sqlx::SqlPool) one among others.
+/// Wraps a typed pool, which may be a [custom](millpond_sqlx::SqlPool) one.
 #[cfg(feature = "postgres")]
 impl From<millpond_postgres::PgPool> for DatabaseConnection {
     fn from(pool: millpond_postgres::PgPool) -> Self {
@@ -285,7 +285,7 @@ impl From<millpond_postgres::PgPool> for DatabaseConnection {
     }
 }
 
-/// Makes one of a typed pool, a [custom](millpond_sqlx::SqlPool) one among others.
+/// Wraps a typed pool, which may be a [custom](millpond_sqlx::SqlPool) one.
 #[cfg(feature = "sqlite")]
 impl From<millpond_sqlite::SqlitePool> for DatabaseConnection {
     fn from(pool: millpond_sqlite::SqlitePool) -> Self {

@@ -1,4 +1,4 @@
-//! Why there is no [`DatabaseConnection`](crate::DatabaseConnection).
+//! Errors of connecting a [`DatabaseConnection`](crate::DatabaseConnection).
 
 use millpond_config::SettingsError;
 use std::fmt;
@@ -6,16 +6,15 @@ use std::fmt;
 /// Why a database could not be connected to.
 ///
 /// It becomes a [`sqlx::Error`] with `?`, as code around sqlx expects. No message holds a password.
-/// `Debug` is `Display`, since that is what `main` prints of an error that it returns: one problem
-/// a line.
+/// `Debug` is `Display`, since `main` prints errors that it returns with `Debug`: one problem per
+/// line.
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The settings cannot be used: all that is wrong with them, a URL that no backend understands
-    /// or can be had for among it.
+    /// Invalid settings, including a URL that this build does not support.
     Settings(SettingsError),
-    /// No layer of the settings says where the database is.
+    /// No layer of the settings sets the URL.
     NoUrl,
-    /// The settings do not suit the database, or no connection could be opened.
+    /// The database does not support the settings, or no connection could be opened.
     Connect(sqlx::Error),
 }
 

@@ -1,10 +1,9 @@
-//! sqlx's `Executor`, in its `Any` types, for whatever is asked to execute: a pool, a lease, a
-//! transaction.
+//! sqlx's `Executor`, in its `Any` types, for pools, leases and transactions.
 
 use crate::backends::{TypedPool, each};
 use crate::connection::DatabaseConnection;
 use crate::lease::DatabaseLease;
-use crate::prepared_query::{self, Call};
+use crate::prepared_query::{self, UntypedStatement};
 use crate::transaction::DatabaseTransaction;
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
@@ -12,7 +11,7 @@ use futures_util::{FutureExt, future};
 use sqlx::any::{AnyQueryResult, AnyRow, AnyStatement, AnyTypeInfo};
 use sqlx::{Any, Describe, Either, Error, Execute, Executor, SqlStr};
 
-/// Lends a connection for one statement and gives it back at its end.
+/// Acquires a connection for each statement and returns it afterwards.
 impl<'p> Executor<'p> for &'_ DatabaseConnection {
     type Database = Any;
 
@@ -24,9 +23,9 @@ impl<'p> Executor<'p> for &'_ DatabaseConnection {
         'p: 'e,
         E: 'q + Execute<'q, Any>,
     {
-        match Call::new(query) {
-            Ok(call) => {
-                each!(TypedPool, &self.pool, pool => prepared_query::fetch_many(pool, call))
+        match UntypedStatement::new(query) {
+            Ok(statement) => {
+                each!(TypedPool, &self.pool, pool => prepared_query::fetch_many(pool, statement))
             }
             Err(error) => prepared_query::failed(error),
         }
@@ -37,9 +36,9 @@ impl<'p> Executor<'p> for &'_ DatabaseConnection {
         'p: 'e,
         E: 'q + Execute<'q, Any>,
     {
-        match Call::new(query) {
-            Ok(call) => {
-                each!(TypedPool, &self.pool, pool => prepared_query::fetch_optional(pool, call))
+        match UntypedStatement::new(query) {
+            Ok(statement) => {
+                each!(TypedPool, &self.pool, pool => prepared_query::fetch_optional(pool, statement))
             }
             Err(error) => future::err(error).boxed(),
         }
@@ -56,7 +55,7 @@ impl<'p> Executor<'p> for &'_ DatabaseConnection {
         each!(TypedPool, &self.pool, pool => prepared_query::prepare(pool, sql))
     }
 
-    // Exists because the workspace turns on sqlx's feature `macros`.
+    // Required because the workspace enables sqlx's feature `macros`.
     fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Any>, Error>>
     where
         'p: 'e,
@@ -65,8 +64,8 @@ impl<'p> Executor<'p> for &'_ DatabaseConnection {
     }
 }
 
-/// Hands on to what the executor dereferences to.
-macro_rules! hand_on {
+/// Forwards to what the executor dereferences to.
+macro_rules! forward_executor {
     ($executor:ty) => {
         impl<'c> Executor<'c> for &'c mut $executor {
             type Database = Any;
@@ -114,5 +113,5 @@ macro_rules! hand_on {
     };
 }
 
-hand_on!(DatabaseLease);
-hand_on!(DatabaseTransaction<'_>);
+forward_executor!(DatabaseLease);
+forward_executor!(DatabaseTransaction<'_>);

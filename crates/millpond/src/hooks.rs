@@ -1,7 +1,7 @@
-//! Hooks that do not name a database: they get the connection as what all databases have in common.
+//! Hooks that work with every database.
 
-use crate::any_conversion::Bridge;
-use crate::link::AnyConnection;
+use crate::any_connection::AnyConnection;
+use crate::any_conversion::AnyConversion;
 use millpond_core::{ConnectionInfo, HookFuture, HookPoint};
 use millpond_sqlx::backend_api::SqlPoolSettings;
 use sqlx::Executor;
@@ -22,7 +22,7 @@ pub(crate) struct AnyHook {
 impl AnyHook {
     /// Adds it to the settings of a backend, which verifies after it that nothing is open on the
     /// connection.
-    pub(crate) fn add_to<DB: Bridge>(self, settings: &mut SqlPoolSettings<DB>)
+    pub(crate) fn add_to<DB: AnyConversion>(self, settings: &mut SqlPoolSettings<DB>)
     where
         for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
     {

@@ -1,34 +1,34 @@
-//! The guard that [`DatabaseConnection::acquire`](crate::DatabaseConnection::acquire) gives.
+//! The guard returned by [`DatabaseConnection::acquire`](crate::DatabaseConnection::acquire).
 
+use crate::any_connection::AnyConnection;
 use crate::backends::{TypedLease, each};
-use crate::link::AnyConnection;
 use millpond_core::{ConnectionInfo, Lease};
 use millpond_sqlx::SqlLease;
 use std::ops::{Deref, DerefMut};
 
-/// A connection on loan.
+/// A lent connection.
 ///
-/// `&mut *lease` is an `Executor` in sqlx's `Any` types, as is `&mut lease`. Dropping it gives the
-/// connection back, anywhere and without waiting. It has no methods, so that none can hide one of
+/// `&mut *lease` is an `Executor` in sqlx's `Any` types, as is `&mut lease`. Dropping it returns
+/// the connection without waiting, on any thread. It has no methods, so that none can hide one of
 /// the connection's: `DatabaseLease::discard(lease)`.
 #[derive(Debug)]
-#[must_use = "the connection goes back when the lease is dropped"]
+#[must_use = "the connection is returned when the lease is dropped"]
 pub struct DatabaseLease(pub(crate) TypedLease);
 
 impl DatabaseLease {
-    /// Gives the connection back and says that it must not be lent again.
+    /// Returns the connection, which is closed instead of being lent again.
     pub fn discard(lease: Self) {
         each!(TypedLease, lease.0, lease => SqlLease::discard(lease));
     }
 
-    /// Takes the connection out of the pool for good. Its slot is free at once, and the connection
-    /// is closed when it is dropped.
+    /// Removes the connection from the pool permanently. Its slot is free at once, and the
+    /// connection is closed when it is dropped.
     #[must_use]
     pub fn detach(lease: Self) -> Box<dyn AnyConnection> {
         each!(TypedLease, lease.0, lease => Box::new(Lease::detach(SqlLease::into_inner(lease))))
     }
 
-    /// What is known of the connection: its number, its age, how often it was lent.
+    /// Returns the connection's number, its age and how often it was lent.
     pub fn info(lease: &Self) -> ConnectionInfo {
         each!(TypedLease, &lease.0, lease => SqlLease::info(lease))
     }

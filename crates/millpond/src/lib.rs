@@ -1,5 +1,5 @@
-//! Connection pools that never lend a connection that is out of step with its server, for a
-//! database that is chosen at run time.
+//! Connection pools that never lend a connection that is out of sync with its server, for a
+//! database that is selected at run time.
 //!
 //! [`DatabaseConnection`] is where to begin: give it a URL, and use it as an sqlx executor. What it
 //! can do beyond the pools of a single backend is to choose; a program that knows its backend can
@@ -28,7 +28,7 @@
 //! |---|---|
 //! | `sqlite`, on by default | the backend for SQLite, and the module `sqlite` with its typed pool; needs a C compiler |
 //! | `cache` | the module `cache`, with `RedisCache` |
-//! | `metrics` | `PoolMetrics`, which tells the recorder of the `metrics` facade how pools are doing |
+//! | `metrics` | `PoolMetrics`, which reports pools' metrics to the recorder of the `metrics` facade |
 //! | `mysql` | the backend for MySQL and MariaDB, and the module `mysql` with its typed pool |
 //! | `postgres` | the backend for PostgreSQL, and the module `postgres` with its typed pool |
 //! | `ratelimit` | the module `ratelimit`, with `CentralizedStateStorage` and its limiters |
@@ -41,19 +41,19 @@
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod admin;
+mod any_connection;
 mod any_conversion;
-mod backend;
 mod backends;
 mod builder;
 #[cfg(feature = "cache")]
 pub mod cache;
 mod compatibility;
 mod connection;
+mod dialect;
 mod error;
 mod executor;
 mod hooks;
 mod lease;
-mod link;
 mod metrics;
 mod migrate;
 mod placeholder;
@@ -67,15 +67,15 @@ mod target;
 mod tokens;
 mod transaction;
 
-pub use backend::Backend;
+pub use any_connection::AnyConnection;
 pub use builder::DatabaseBuilder;
 pub use connection::DatabaseConnection;
+pub use dialect::Dialect;
 pub use error::ConnectError;
 pub use lease::DatabaseLease;
-pub use link::AnyConnection;
 pub use metrics::PerformanceMetrics;
 #[doc(hidden)]
-pub use prepared_query::{Answer, Call};
+pub use prepared_query::{Answer, UntypedStatement};
 pub use transaction::DatabaseTransaction;
 
 /// Settings as they are loaded, and what can be said about them; beside these

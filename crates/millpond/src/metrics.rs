@@ -2,7 +2,7 @@
 
 use millpond_core::Status;
 
-/// How a pool is doing, in three numbers.
+/// The state of a pool in three numbers.
 ///
 /// If `pool_in_use` is at `pool_size` all the time, raise `pool_size`; if it is rarely above half
 /// of it, lower it. [`status`](crate::DatabaseConnection::status) knows more.

@@ -1,8 +1,8 @@
-//! Migrations, on a connection that is not lent again unless they went well.
+//! Runs migrations, on a connection that is lent again only if they succeeded.
 //!
-//! On PostgreSQL and MySQL the lock that keeps other migrators out is the session's. sqlx gives it
-//! back only at a good end, so a session in which migrations failed or were cut off has to end, or
-//! nobody else can migrate while it lives.
+//! On PostgreSQL and MySQL migrations take a session lock, which sqlx releases only on success. So
+//! a session in which migrations failed or were dropped has to end; otherwise no other migration
+//! could run while it lives.
 
 use millpond_sqlx::{SqlLease, SqlPool};
 use sqlx::Database;
@@ -12,22 +12,22 @@ use sqlx::migrate::{Migrate, MigrateError, Migrator};
 ///
 /// # Errors
 ///
-/// The migrator's, and that no connection could be had.
+/// The migrator's; an error if no connection could be acquired.
 pub(crate) async fn migrate<DB>(pool: &SqlPool<DB>, migrator: &Migrator) -> Result<(), MigrateError>
 where
     DB: Database<Connection: Migrate>,
 {
-    let mut site = Site(Some(pool.acquire().await?));
-    let Some(lease) = &mut site.0 else { return Ok(()) };
+    let mut connection = MigrationConnection(Some(pool.acquire().await?));
+    let Some(lease) = &mut connection.0 else { return Ok(()) };
     migrator.run(&mut *lease).await?;
-    site.0 = None;
+    connection.0 = None;
     Ok(())
 }
 
-/// The connection on which migrations are under way.
-struct Site<DB: Database>(Option<SqlLease<DB>>);
+/// The connection on which migrations run.
+struct MigrationConnection<DB: Database>(Option<SqlLease<DB>>);
 
-impl<DB: Database> Drop for Site<DB> {
+impl<DB: Database> Drop for MigrationConnection<DB> {
     fn drop(&mut self) {
         if let Some(lease) = self.0.take() {
             SqlLease::discard(lease);

@@ -12,7 +12,7 @@
 //! with: a number bound as `f64` where an earlier one was an `i64` would be read as another number.
 //! With its types in it, the text is another one.
 
-use crate::backend::Backend;
+use crate::dialect::Dialect;
 use crate::statement::{Outline, Placeholders};
 use crate::tokens::{Token, Tokens};
 use sqlx::any::{AnyArguments, AnyTypeInfoKind};
@@ -24,23 +24,23 @@ use sqlx_core::any::AnyValueKind;
 /// # Errors
 ///
 /// If the arguments are not as many as the statement asks for.
-pub(crate) fn fit(
+pub(crate) fn adapt(
     sql: SqlStr,
     arguments: Option<AnyArguments>,
     outline: Outline,
-    backend: Backend,
+    dialect: Dialect,
 ) -> Result<(SqlStr, Option<AnyArguments>), Error> {
     let found = outline.placeholders;
     let bound = arguments.as_ref().map_or(0, AnyArguments::len);
     if found.zero {
         return Err(refused("placeholders are counted from 1: there is no argument $0".to_owned()));
     }
-    match backend {
-        Backend::Sqlite => check(found.highest.max(found.unnumbered), bound)?,
+    match dialect {
+        Dialect::Sqlite => check(found.highest.max(found.unnumbered), bound)?,
         // What the statement defines has placeholders of its own; and without a number a `?` may be
         // an operator.
-        Backend::Postgres if bound == 0 && (outline.defines || found.numbered == 0) => {}
-        Backend::Postgres => {
+        Dialect::Postgres if bound == 0 && (outline.defines || found.numbered == 0) => {}
+        Dialect::Postgres => {
             let sql = if found.numbered == 0 {
                 check(found.unnumbered, bound).map_err(|error| hint(error, found))?;
                 numbered(sql.as_str())
@@ -50,14 +50,14 @@ pub(crate) fn fit(
             };
             return Ok((annotated(sql.as_str(), arguments.as_ref()), arguments));
         }
-        Backend::MySql if found.numbered == 0 => check(found.unnumbered, bound)?,
-        Backend::MySql if found.unnumbered > 0 => {
+        Dialect::MySql if found.numbered == 0 => check(found.unnumbered, bound)?,
+        Dialect::MySql if found.unnumbered > 0 => {
             return Err(refused(
                 "the statement has placeholders of both kinds, `?` and `$1`: write one kind"
                     .to_owned(),
             ));
         }
-        Backend::MySql => {
+        Dialect::MySql => {
             check(found.highest, bound)?;
             return Ok(unnumbered(sql.as_str(), arguments));
         }
@@ -66,25 +66,25 @@ pub(crate) fn fit(
 }
 
 /// The statement as the database wants it, if it is to be prepared before its arguments are known,
-/// and how many arguments it asks for, if the database cannot tell any more.
-pub(crate) fn unbound(sql: &SqlStr, backend: Backend) -> (SqlStr, Option<usize>) {
-    let found = Outline::of(sql.as_str(), backend).placeholders;
-    match backend {
-        Backend::MySql if found.numbered > 0 => {
+/// and how many arguments it needs, if the database can no longer report that.
+pub(crate) fn unbound(sql: &SqlStr, dialect: Dialect) -> (SqlStr, Option<usize>) {
+    let found = Outline::of(sql.as_str(), dialect).placeholders;
+    match dialect {
+        Dialect::MySql if found.numbered > 0 => {
             (unnumbered(sql.as_str(), None).0, Some(found.highest))
         }
         _ => (sql.clone(), None),
     }
 }
 
-fn check(wanted: usize, bound: usize) -> Result<(), Error> {
-    if wanted == bound {
+fn check(expected: usize, bound: usize) -> Result<(), Error> {
+    if expected == bound {
         return Ok(());
     }
-    Err(refused(if wanted > bound {
-        format!("the statement asks for argument ${wanted}, but {bound} are bound")
+    Err(refused(if expected > bound {
+        format!("the statement asks for argument ${expected}, but {bound} are bound")
     } else {
-        format!("{bound} arguments are bound, but the statement asks for {wanted}")
+        format!("{bound} arguments are bound, but the statement asks for {expected}")
     }))
 }
 
@@ -105,7 +105,7 @@ fn refused(wrong: String) -> Error {
 /// `$1`, `$2` for one `?` after the other.
 fn numbered(sql: &str) -> SqlStr {
     let mut number = 0_usize;
-    rewritten(sql, Backend::Postgres, |token| {
+    rewritten(sql, Dialect::Postgres, |token| {
         (token == Token::Unnumbered).then(|| {
             number = number.saturating_add(1);
             format!("${number}")
@@ -141,7 +141,7 @@ fn postgres_type(value: &AnyValueKind) -> &'static str {
 /// A `?` for every number, and for every `?` its argument.
 fn unnumbered(sql: &str, arguments: Option<AnyArguments>) -> (SqlStr, Option<AnyArguments>) {
     let mut order = Vec::new();
-    let sql = rewritten(sql, Backend::MySql, |token| match token {
+    let sql = rewritten(sql, Dialect::MySql, |token| match token {
         Token::Numbered(number) => {
             order.push(number);
             Some("?".to_owned())
@@ -161,12 +161,12 @@ fn unnumbered(sql: &str, arguments: Option<AnyArguments>) -> (SqlStr, Option<Any
 /// The text with some of its parts replaced.
 fn rewritten(
     sql: &str,
-    backend: Backend,
+    dialect: Dialect,
     mut replace: impl FnMut(Token<'_>) -> Option<String>,
 ) -> SqlStr {
     let mut text = String::with_capacity(sql.len().saturating_add(16));
     let mut copied = 0;
-    for (at, token) in Tokens::new(sql, backend) {
+    for (at, token) in Tokens::new(sql, dialect) {
         if let Some(replacement) = replace(token) {
             text.push_str(sql.get(copied..at.start).unwrap_or_default());
             text.push_str(&replacement);
@@ -184,39 +184,39 @@ mod tests {
 
     fn fitted(
         sql: &'static str,
-        backend: Backend,
+        dialect: Dialect,
         bound: &[i64],
     ) -> Result<(String, Vec<String>), String> {
         let mut arguments = AnyArguments::default();
         for value in bound {
             arguments.add(*value).unwrap();
         }
-        let outline = Outline::of(sql, backend);
-        let (sql, arguments) = fit(sql.into_sql_str(), Some(arguments), outline, backend)
+        let outline = Outline::of(sql, dialect);
+        let (sql, arguments) = adapt(sql.into_sql_str(), Some(arguments), outline, dialect)
             .map_err(|error| error.to_string())?;
         let values = arguments.unwrap().values.0.iter().map(|value| format!("{value:?}")).collect();
         Ok((sql.as_str().to_owned(), values))
     }
 
     #[track_caller]
-    fn becomes(backend: Backend, sql: &'static str, bound: &[i64], text: &str, order: &[i64]) {
+    fn becomes(dialect: Dialect, sql: &'static str, bound: &[i64], text: &str, order: &[i64]) {
         let values = order.iter().map(|value| format!("BigInt({value})")).collect();
-        assert_eq!(fitted(sql, backend, bound), Ok((text.to_owned(), values)), "{sql}");
+        assert_eq!(fitted(sql, dialect, bound), Ok((text.to_owned(), values)), "{sql}");
     }
 
     #[test]
     fn what_a_database_understands_is_left_as_it_is() {
         let sql = "SELECT $2, $1, $2 -- $3";
-        becomes(Backend::Sqlite, sql, &[10, 20], sql, &[10, 20]);
-        becomes(Backend::Sqlite, "SELECT ?, ?", &[10, 20], "SELECT ?, ?", &[10, 20]);
-        becomes(Backend::MySql, "SELECT ?, ?", &[10, 20], "SELECT ?, ?", &[10, 20]);
+        becomes(Dialect::Sqlite, sql, &[10, 20], sql, &[10, 20]);
+        becomes(Dialect::Sqlite, "SELECT ?, ?", &[10, 20], "SELECT ?, ?", &[10, 20]);
+        becomes(Dialect::MySql, "SELECT ?, ?", &[10, 20], "SELECT ?, ?", &[10, 20]);
     }
 
     #[test]
     fn postgresql_gets_numbers_for_question_marks() {
         let sql = "INSERT INTO t (a, \"b?\") VALUES (?, ?), ('?', ?)";
         let text = "INSERT INTO t (a, \"b?\") VALUES ($1, $2), ('?', $3) /* int8, int8, int8 */";
-        becomes(Backend::Postgres, sql, &[1, 2, 3], text, &[1, 2, 3]);
+        becomes(Dialect::Postgres, sql, &[1, 2, 3], text, &[1, 2, 3]);
     }
 
     #[test]
@@ -226,18 +226,18 @@ mod tests {
             "PREPARE p AS SELECT $1",
             "CREATE FUNCTION f(int) RETURNS int BEGIN ATOMIC SELECT $1; END",
         ] {
-            becomes(Backend::Postgres, sql, &[], sql, &[]);
+            becomes(Dialect::Postgres, sql, &[], sql, &[]);
         }
         let sql = "SELECT j ?| array['a'] AND j ? 'a' AND k = $1";
-        becomes(Backend::Postgres, sql, &[1], &format!("{sql} /* int8 */"), &[1]);
-        let error = fitted("SELECT j ? 'a' AND k = ?", Backend::Postgres, &[1]).unwrap_err();
+        becomes(Dialect::Postgres, sql, &[1], &format!("{sql} /* int8 */"), &[1]);
+        let error = fitted("SELECT j ? 'a' AND k = ?", Dialect::Postgres, &[1]).unwrap_err();
         assert!(error.contains("write the placeholders as $1"), "{error}");
     }
 
     #[test]
     fn the_types_stand_behind_the_statement_and_not_behind_its_end() {
         for sql in ["SELECT $1", "SELECT $1;", "SELECT $1 ;\n"] {
-            becomes(Backend::Postgres, sql, &[1], "SELECT $1 /* int8 */", &[1]);
+            becomes(Dialect::Postgres, sql, &[1], "SELECT $1 /* int8 */", &[1]);
         }
         let mut arguments = AnyArguments::default();
         arguments.add(None::<f64>).unwrap();
@@ -252,14 +252,14 @@ mod tests {
     #[test]
     fn mysql_gets_question_marks_for_numbers_and_its_arguments_in_that_order() {
         let sql = "SELECT $2, $1, '$1', $2";
-        becomes(Backend::MySql, sql, &[10, 20], "SELECT ?, ?, '$1', ?", &[20, 10, 20]);
-        assert!(fitted("SELECT $1, ?", Backend::MySql, &[1]).unwrap_err().contains("both kinds"));
+        becomes(Dialect::MySql, sql, &[10, 20], "SELECT ?, ?, '$1', ?", &[20, 10, 20]);
+        assert!(fitted("SELECT $1, ?", Dialect::MySql, &[1]).unwrap_err().contains("both kinds"));
     }
 
     #[test]
     fn placeholders_and_arguments_must_match() {
-        for backend in [Backend::Sqlite, Backend::Postgres, Backend::MySql] {
-            let wrong = |sql, bound: &[i64]| fitted(sql, backend, bound).unwrap_err();
+        for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql] {
+            let wrong = |sql, bound: &[i64]| fitted(sql, dialect, bound).unwrap_err();
             assert!(wrong("SELECT $1, $2", &[1]).contains("asks for argument $2, but 1 are bound"));
             assert!(wrong("SELECT $1, $2", &[]).contains("asks for argument $2, but 0 are bound"));
             assert!(

@@ -1,7 +1,6 @@
-//! One statement on its way from sqlx's `Any` types to a typed executor, and its answers on their
-//! way back.
+//! Executes a statement in sqlx's `Any` types on a typed executor, and converts its results.
 
-use crate::any_conversion::{self, Bridge, Rows};
+use crate::any_conversion::{self, AnyConversion, Rows};
 use crate::placeholder;
 use crate::statement::Outline;
 use futures_core::future::BoxFuture;
@@ -18,20 +17,20 @@ use std::sync::Arc;
 pub type Answer = Result<Either<AnyQueryResult, AnyRow>, Error>;
 
 /// A statement with its arguments, before it is known which database it goes to.
-pub struct Call {
+pub struct UntypedStatement {
     sql: SqlStr,
     arguments: Option<AnyArguments>,
     persistent: bool,
 }
 
-/// Without the statement and its arguments, which are nobody's business.
-impl fmt::Debug for Call {
+/// Omits statement and arguments: they may be confidential.
+impl fmt::Debug for UntypedStatement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").finish_non_exhaustive()
+        f.debug_struct("UntypedStatement").finish_non_exhaustive()
     }
 }
 
-impl Call {
+impl UntypedStatement {
     /// Takes a statement apart.
     ///
     /// # Errors
@@ -43,23 +42,23 @@ impl Call {
         Ok(Self { sql: query.sql(), arguments, persistent })
     }
 
-    fn typed<DB: Bridge>(self) -> Result<(TypedCall<DB>, Outline), Error> {
-        let outline = Outline::of(self.sql.as_str(), DB::BACKEND);
-        let (sql, arguments) = placeholder::fit(self.sql, self.arguments, outline, DB::BACKEND)?;
+    fn typed<DB: AnyConversion>(self) -> Result<(TypedStatement<DB>, Outline), Error> {
+        let outline = Outline::of(self.sql.as_str(), DB::DIALECT);
+        let (sql, arguments) = placeholder::adapt(self.sql, self.arguments, outline, DB::DIALECT)?;
         let arguments =
             arguments.map(any_conversion::arguments::<DB>).transpose().map_err(Error::Encode)?;
-        Ok((TypedCall { sql, arguments, persistent: self.persistent }, outline))
+        Ok((TypedStatement { sql, arguments, persistent: self.persistent }, outline))
     }
 }
 
 /// The same for one database.
-struct TypedCall<DB: Database> {
+struct TypedStatement<DB: Database> {
     sql: SqlStr,
     arguments: Option<DB::Arguments>,
     persistent: bool,
 }
 
-impl<DB: Database> Execute<'_, DB> for TypedCall<DB> {
+impl<DB: Database> Execute<'_, DB> for TypedStatement<DB> {
     fn sql(self) -> SqlStr {
         self.sql
     }
@@ -78,12 +77,15 @@ impl<DB: Database> Execute<'_, DB> for TypedCall<DB> {
 }
 
 /// Runs a statement and hands out rows as they come.
-pub(crate) fn fetch_many<'e, DB, X>(executor: X, call: Call) -> BoxStream<'e, Answer>
+pub(crate) fn fetch_many<'e, DB, X>(
+    executor: X,
+    statement: UntypedStatement,
+) -> BoxStream<'e, Answer>
 where
-    DB: Bridge,
+    DB: AnyConversion,
     X: Executor<'e, Database = DB>,
 {
-    let (call, outline) = match call.typed::<DB>() {
+    let (statement, outline) = match statement.typed::<DB>() {
         Ok(typed) => typed,
         Err(error) => return failed(error),
     };
@@ -95,7 +97,7 @@ where
         }
         Either::Right(row) => rows.convert::<DB>(&row).map(Either::Right),
     };
-    executor.fetch_many(call).map(convert).boxed()
+    executor.fetch_many(statement).map(convert).boxed()
 }
 
 /// A stream that is nothing but an error.
@@ -106,14 +108,14 @@ pub(crate) fn failed<'e>(error: Error) -> BoxStream<'e, Answer> {
 /// Runs a statement for its first row.
 pub(crate) fn fetch_optional<'e, DB, X>(
     executor: X,
-    call: Call,
+    statement: UntypedStatement,
 ) -> BoxFuture<'e, Result<Option<AnyRow>, Error>>
 where
-    DB: Bridge,
+    DB: AnyConversion,
     X: Executor<'e, Database = DB>,
 {
-    let row = match call.typed::<DB>() {
-        Ok((call, _)) => executor.fetch_optional(call),
+    let row = match statement.typed::<DB>() {
+        Ok((statement, _)) => executor.fetch_optional(statement),
         Err(error) => return future::ready(Err(error)).boxed(),
     };
     async move { row.await?.map(|row| Rows::default().convert::<DB>(&row)).transpose() }.boxed()
@@ -126,17 +128,17 @@ pub(crate) fn prepare<'e, DB, X>(
     sql: SqlStr,
 ) -> BoxFuture<'e, Result<AnyStatement, Error>>
 where
-    DB: Bridge,
+    DB: AnyConversion,
     X: Executor<'e, Database = DB>,
 {
-    let (text, asked) = placeholder::unbound(&sql, DB::BACKEND);
+    let (text, asked) = placeholder::unbound(&sql, DB::DIALECT);
     let prepared = executor.prepare(text);
     async move {
         let statement = prepared.await?;
         let columns = any_conversion::columns::<DB>(statement.columns());
         let names = columns.iter().map(|column| (column.name.clone(), column.ordinal)).collect();
-        let told = statement.parameters().map(|parameters| parameters.map_left(types::<DB>));
-        let parameters = asked.map(Either::Right).or(told);
+        let reported = statement.parameters().map(|parameters| parameters.map_left(types::<DB>));
+        let parameters = asked.map(Either::Right).or(reported);
         Ok(AnyStatement { column_names: Arc::new(names), columns, parameters, sql })
     }
     .boxed()
@@ -148,10 +150,10 @@ pub(crate) fn describe<'e, DB, X>(
     sql: SqlStr,
 ) -> BoxFuture<'e, Result<Describe<Any>, Error>>
 where
-    DB: Bridge,
+    DB: AnyConversion,
     X: Executor<'e, Database = DB>,
 {
-    let described = executor.describe(placeholder::unbound(&sql, DB::BACKEND).0);
+    let described = executor.describe(placeholder::unbound(&sql, DB::DIALECT).0);
     async move {
         let described = described.await?;
         let columns = any_conversion::columns::<DB>(&described.columns);
@@ -162,6 +164,6 @@ where
     .boxed()
 }
 
-fn types<DB: Bridge>(types: &[DB::TypeInfo]) -> Vec<AnyTypeInfo> {
+fn types<DB: AnyConversion>(types: &[DB::TypeInfo]) -> Vec<AnyTypeInfo> {
     types.iter().map(|info| AnyTypeInfo { kind: DB::kind(info) }).collect()
 }

@@ -5,7 +5,7 @@
 //! export PSN_REDIS_MAX_CONNECTIONS=20
 //! ```
 
-use crate::redis_settings::place;
+use crate::redis_settings::connect_options;
 use millpond_config::Settings;
 
 pub use millpond_ratelimit::*;
@@ -33,16 +33,16 @@ pub use millpond_ratelimit::*;
 /// # Errors
 ///
 /// [`RateLimitError::Setting`] if there is no URL, or none that is understood: with the setting,
-/// its source and the way out.
+/// its source and how to fix it.
 pub fn from_settings(
     settings: &Settings,
     options: StorageOptions,
 ) -> Result<CentralizedStateStorage, RateLimitError> {
     let section = &settings.redis;
-    let place =
-        place(settings, "redis", section).map_err(|reason| RateLimitError::Setting { reason })?;
+    let connect_options = connect_options(settings, "redis", section)
+        .map_err(|reason| RateLimitError::Setting { reason })?;
     options
         .max_connections(section.max_connections)
         .limits(settings.db.pool.limits)
-        .connect_lazy_with(place)
+        .connect_lazy_with(connect_options)
 }

@@ -1,4 +1,4 @@
-//! What the sections `[redis]` and `[cache]` of the settings lead to, and what is wrong with them.
+//! Connect options from the sections `[redis]` and `[cache]` of the settings, and their problems.
 
 use millpond_config::{RedisSettings, Refusal, Settings};
 use millpond_redis::RedisConnectOptions;
@@ -6,10 +6,10 @@ use millpond_redis::RedisConnectOptions;
 /// What is wrong with the URLs of Redis. Opens nothing.
 pub(crate) fn unusable(settings: &Settings) -> Vec<Refusal> {
     let sections = [("redis.url", &settings.redis), ("cache.url", &settings.cache)];
-    sections.into_iter().filter_map(|(setting, section)| misunderstood(setting, section)).collect()
+    sections.into_iter().filter_map(|(setting, section)| invalid_url(setting, section)).collect()
 }
 
-fn misunderstood(setting: &'static str, section: &RedisSettings) -> Option<Refusal> {
+fn invalid_url(setting: &'static str, section: &RedisSettings) -> Option<Refusal> {
     let error = section.url.as_ref()?.expose().parse::<RedisConnectOptions>().err()?;
     let message = format!("is not understood: {error}");
     Some(Refusal { setting, message, help: "correct the URL".to_owned() })
@@ -21,7 +21,7 @@ fn misunderstood(setting: &'static str, section: &RedisSettings) -> Option<Refus
 ///
 /// Which setting and which variable, where its value came from, and what is wrong; no secret.
 #[cfg(any(feature = "cache", feature = "ratelimit"))]
-pub(crate) fn place(
+pub(crate) fn connect_options(
     settings: &Settings,
     name: &str,
     section: &RedisSettings,
@@ -35,10 +35,11 @@ pub(crate) fn place(
         ));
     };
     let source = settings.explain().row(&setting).map_or("code", |row| row.source.as_str());
-    let place = url.expose().parse::<RedisConnectOptions>();
-    let place =
-        place.map(|place| place.or_tcp_times(section.tcp_keepalive, section.tcp_user_timeout));
-    place.map_err(|error| {
+    let connect_options = url.expose().parse::<RedisConnectOptions>();
+    let connect_options = connect_options.map(|connect_options| {
+        connect_options.or_tcp_times(section.tcp_keepalive, section.tcp_user_timeout)
+    });
+    connect_options.map_err(|error| {
         format!("{setting} ({source}) is not understood: {error}; correct the URL")
     })
 }

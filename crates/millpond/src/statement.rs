@@ -1,9 +1,9 @@
-//! What a statement's text tells before it runs: how many arguments it asks for, and what it does.
+//! Reads from a statement's text how many arguments it needs and what it does.
 //!
-//! Only words, placeholders and parentheses are looked at; see [`Tokens`]. What is not understood
-//! is left to the database.
+//! Only words, placeholders and parentheses are read; see [`Tokens`]. What is not understood is
+//! left to the database.
 
-use crate::backend::Backend;
+use crate::dialect::Dialect;
 use crate::tokens::{Token, Tokens};
 
 /// What is known of a statement.
@@ -11,7 +11,7 @@ use crate::tokens::{Token, Tokens};
 pub(crate) struct Outline {
     pub(crate) placeholders: Placeholders,
     /// What it does.
-    pub(crate) effect: Effect,
+    pub(crate) effect: RowEffect,
     /// It begins with CREATE or PREPARE: its placeholders may be those of what it defines.
     pub(crate) defines: bool,
 }
@@ -29,9 +29,9 @@ pub(crate) struct Placeholders {
     pub(crate) unnumbered: usize,
 }
 
-/// What a statement does to rows, as far as its text tells.
+/// What a statement does to rows, judged by its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Effect {
+pub(crate) enum RowEffect {
     /// It adds rows, and never changes one instead.
     Insert,
     /// It changes rows, or adds them if there is nothing to change.
@@ -43,10 +43,10 @@ pub(crate) enum Effect {
 }
 
 impl Outline {
-    pub(crate) fn of(sql: &str, backend: Backend) -> Self {
+    pub(crate) fn of(sql: &str, dialect: Dialect) -> Self {
         let (mut placeholders, mut verb) = (Placeholders::default(), Verb::Awaited);
         let (mut depth, mut defines) = (0_usize, false);
-        for (_, token) in Tokens::new(sql, backend) {
+        for (_, token) in Tokens::new(sql, dialect) {
             match token {
                 Token::Numbered(number) => placeholders.add_numbered(number),
                 Token::Unnumbered => {
@@ -87,7 +87,7 @@ enum Verb {
     Change,
     Other,
     /// A statement has ended; another word would be one too many.
-    Ended(Effect),
+    Ended(RowEffect),
     Several,
 }
 
@@ -119,13 +119,13 @@ impl Verb {
         }
     }
 
-    fn effect(self) -> Effect {
+    fn effect(self) -> RowEffect {
         match self {
-            Self::Awaited | Self::AfterWith | Self::Other => Effect::Other,
-            Self::Insert | Self::InsertOr => Effect::Insert,
-            Self::Change => Effect::Change,
+            Self::Awaited | Self::AfterWith | Self::Other => RowEffect::Other,
+            Self::Insert | Self::InsertOr => RowEffect::Insert,
+            Self::Change => RowEffect::Change,
             Self::Ended(effect) => effect,
-            Self::Several => Effect::Several,
+            Self::Several => RowEffect::Several,
         }
     }
 }
@@ -141,30 +141,33 @@ mod tests {
     #[test]
     fn a_statement_is_known_by_its_main_verb() {
         for (sql, effect) in [
-            ("", Effect::Other),
-            ("SELECT 'INSERT'", Effect::Other),
-            (" /* UPDATE */ -- DELETE\n insert into t values (1);", Effect::Insert),
-            ("REPLACE INTO t VALUES (1)", Effect::Insert),
-            ("INSERT OR IGNORE INTO t SELECT 1 WHERE true ON CONFLICT DO NOTHING", Effect::Insert),
-            ("INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET b = 1", Effect::Change),
-            ("INSERT INTO t VALUES (1) ON DUPLICATE KEY UPDATE b = 1", Effect::Change),
-            ("INSERT INTO t (do, \"update\") VALUES (1, 2)", Effect::Insert),
-            ("update t set a = 1", Effect::Change),
-            ("DELETE FROM t", Effect::Change),
-            ("MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DO NOTHING", Effect::Change),
+            ("", RowEffect::Other),
+            ("SELECT 'INSERT'", RowEffect::Other),
+            (" /* UPDATE */ -- DELETE\n insert into t values (1);", RowEffect::Insert),
+            ("REPLACE INTO t VALUES (1)", RowEffect::Insert),
+            (
+                "INSERT OR IGNORE INTO t SELECT 1 WHERE true ON CONFLICT DO NOTHING",
+                RowEffect::Insert,
+            ),
+            ("INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET b = 1", RowEffect::Change),
+            ("INSERT INTO t VALUES (1) ON DUPLICATE KEY UPDATE b = 1", RowEffect::Change),
+            ("INSERT INTO t (do, \"update\") VALUES (1, 2)", RowEffect::Insert),
+            ("update t set a = 1", RowEffect::Change),
+            ("DELETE FROM t", RowEffect::Change),
+            ("MERGE INTO t USING u ON t.a = u.a WHEN MATCHED THEN DO NOTHING", RowEffect::Change),
             (
                 "WITH x AS (SELECT 1), y(a) AS (DELETE) INSERT INTO t SELECT * FROM x",
-                Effect::Insert,
+                RowEffect::Insert,
             ),
-            ("WITH x AS (INSERT) SELECT replace('a', 'b', 'c')", Effect::Other),
-            ("WITH RECURSIVE n(i) AS (VALUES (1)) UPDATE t SET a = 1", Effect::Change),
-            ("EXPLAIN INSERT INTO t VALUES (1)", Effect::Other),
-            ("CREATE TRIGGER g AFTER INSERT ON t BEGIN DELETE FROM t; END", Effect::Several),
-            ("PRAGMA foreign_keys = ON; -- done\n;", Effect::Other),
-            ("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", Effect::Several),
+            ("WITH x AS (INSERT) SELECT replace('a', 'b', 'c')", RowEffect::Other),
+            ("WITH RECURSIVE n(i) AS (VALUES (1)) UPDATE t SET a = 1", RowEffect::Change),
+            ("EXPLAIN INSERT INTO t VALUES (1)", RowEffect::Other),
+            ("CREATE TRIGGER g AFTER INSERT ON t BEGIN DELETE FROM t; END", RowEffect::Several),
+            ("PRAGMA foreign_keys = ON; -- done\n;", RowEffect::Other),
+            ("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", RowEffect::Several),
         ] {
-            for backend in [Backend::Sqlite, Backend::Postgres, Backend::MySql] {
-                assert_eq!(Outline::of(sql, backend).effect, effect, "{backend}: {sql}");
+            for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql] {
+                assert_eq!(Outline::of(sql, dialect).effect, effect, "{dialect}: {sql}");
             }
         }
     }

@@ -1,8 +1,8 @@
 //! What the URL of the settings leads to, in its driver's own terms, and what is wrong with the
 //! settings there.
 
-use crate::backend::{Backend, CONNECTION_STRING};
-use crate::compatibility::unsuited;
+use crate::compatibility::unsupported_settings;
+use crate::dialect::{CONNECTION_STRING, Dialect};
 use millpond_config::{Refusal, Settings};
 use sqlx::Error;
 
@@ -16,58 +16,61 @@ pub(crate) enum Target {
     Sqlite(millpond_sqlite::SqliteConnectOptions),
 }
 
-/// Reads the URL; `None` if there is none. `hooked` says whether hooks were added that act on
-/// PostgreSQL's connections.
+/// Reads the URL; `None` if there is none. `has_postgres_hooks` says whether hooks were added that
+/// act on PostgreSQL's connections.
 ///
 /// # Errors
 ///
 /// All that is wrong with the settings in the eyes of the backend that the URL means, and with
 /// those of Redis.
-pub(crate) fn target(settings: &Settings, hooked: bool) -> Result<Option<Target>, Vec<Refusal>> {
+pub(crate) fn target(
+    settings: &Settings,
+    has_postgres_hooks: bool,
+) -> Result<Option<Target>, Vec<Refusal>> {
     #[cfg(feature = "redis")]
     let of_redis = crate::redis_settings::unusable(settings);
     #[cfg(not(feature = "redis"))]
     let of_redis = Vec::new();
-    let database = database(settings, hooked);
+    let database = database(settings, has_postgres_hooks);
     if of_redis.is_empty() {
         return database;
     }
     Err(database.err().into_iter().flatten().chain(of_redis).collect())
 }
 
-fn database(settings: &Settings, hooked: bool) -> Result<Option<Target>, Vec<Refusal>> {
+fn database(settings: &Settings, has_postgres_hooks: bool) -> Result<Option<Target>, Vec<Refusal>> {
     let Some(url) = &settings.storage.connection_string else { return Ok(None) };
-    let backend = Backend::of(url.expose()).map_err(|refusal| vec![refusal])?;
-    let target = parse(backend, url.expose());
-    let unsuited = unsuited(&settings.db, backend, hooked);
+    let dialect = Dialect::of(url.expose()).map_err(|refusal| vec![refusal])?;
+    let target = parse(dialect, url.expose());
+    let unsupported_settings = unsupported_settings(&settings.db, dialect, has_postgres_hooks);
     match target {
-        Ok(target) if unsuited.is_empty() => Ok(Some(target)),
-        target => Err(target.err().into_iter().chain(unsuited).collect()),
+        Ok(target) if unsupported_settings.is_empty() => Ok(Some(target)),
+        target => Err(target.err().into_iter().chain(unsupported_settings).collect()),
     }
 }
 
-fn parse(backend: Backend, url: &str) -> Result<Target, Refusal> {
-    match backend {
+fn parse(dialect: Dialect, url: &str) -> Result<Target, Refusal> {
+    match dialect {
         #[cfg(feature = "mysql")]
-        Backend::MySql => millpond_mysql::MySqlPoolOptions::parse_url(url)
-            .map(Target::MySql)
-            .map_err(misunderstood),
+        Dialect::MySql => {
+            millpond_mysql::MySqlPoolOptions::parse_url(url).map(Target::MySql).map_err(invalid_url)
+        }
         #[cfg(feature = "postgres")]
-        Backend::Postgres => millpond_postgres::PgPoolOptions::parse_url(url)
+        Dialect::Postgres => millpond_postgres::PgPoolOptions::parse_url(url)
             .map(Target::Postgres)
-            .map_err(misunderstood),
+            .map_err(invalid_url),
         #[cfg(feature = "sqlite")]
-        Backend::Sqlite => millpond_sqlite::SqlitePoolOptions::parse_url(url)
+        Dialect::Sqlite => millpond_sqlite::SqlitePoolOptions::parse_url(url)
             .map(Target::Sqlite)
-            .map_err(misunderstood),
+            .map_err(invalid_url),
         #[cfg(not(all(feature = "mysql", feature = "postgres", feature = "sqlite")))]
-        other => Err(other.absent()),
+        other => Err(other.feature_disabled()),
     }
 }
 
 /// The refusal of a URL that its backend does not understand; the backend's message holds no
 /// values.
-fn misunderstood(error: Error) -> Refusal {
+fn invalid_url(error: Error) -> Refusal {
     let why = match error {
         Error::Configuration(why) => why.to_string(),
         other => other.to_string(),

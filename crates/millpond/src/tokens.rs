@@ -1,6 +1,6 @@
-//! The parts of a statement's text that tell what it does, read as its database reads them.
+//! Lexes a statement's text, as far as it shows what the statement does.
 
-use crate::backend::Backend;
+use crate::dialect::Dialect;
 use std::ops::Range;
 
 /// One part. Strings, quoted names and comments are passed over.
@@ -21,7 +21,7 @@ pub(crate) enum Token<'a> {
 pub(crate) struct Tokens<'a> {
     sql: &'a str,
     at: usize,
-    backend: Backend,
+    dialect: Dialect,
 }
 
 impl<'a> Iterator for Tokens<'a> {
@@ -40,38 +40,38 @@ impl<'a> Iterator for Tokens<'a> {
 }
 
 impl<'a> Tokens<'a> {
-    pub(crate) fn new(sql: &'a str, backend: Backend) -> Self {
-        Self { sql, at: 0, backend }
+    pub(crate) fn new(sql: &'a str, dialect: Dialect) -> Self {
+        Self { sql, at: 0, dialect }
     }
 
     /// What begins with this byte, which has been read; `None` for what is passed over.
     fn token(&mut self, start: usize, byte: u8) -> Option<Token<'a>> {
-        match (byte, self.backend) {
-            (b'\'', Backend::MySql) | (b'"', Backend::MySql) => self.skip_quoted(byte, true),
-            (b'\'' | b'"', _) | (b'`', Backend::Sqlite | Backend::MySql) => {
+        match (byte, self.dialect) {
+            (b'\'', Dialect::MySql) | (b'"', Dialect::MySql) => self.skip_quoted(byte, true),
+            (b'\'' | b'"', _) | (b'`', Dialect::Sqlite | Dialect::MySql) => {
                 self.skip_quoted(byte, false)
             }
-            (b'[', Backend::Sqlite) => self.skip_past("]"),
+            (b'[', Dialect::Sqlite) => self.skip_past("]"),
             (b'-', _) if self.begins_a_dash_comment() => self.skip_past("\n"),
-            (b'#', Backend::MySql) => self.skip_past("\n"),
+            (b'#', Dialect::MySql) => self.skip_past("\n"),
             (b'/', _) if self.peek() == Some(b'*') => self.skip_comment(),
             (b'(', _) => return Some(Token::Open),
             (b')', _) => return Some(Token::Close),
             (b';', _) => return Some(Token::End),
-            (b'?', Backend::Sqlite) => {
+            (b'?', Dialect::Sqlite) => {
                 return Some(self.number().map_or(Token::Unnumbered, Token::Numbered));
             }
             (b'?', _) => return Some(Token::Unnumbered),
             (b'$', _) => match self.number() {
                 Some(number) => return Some(Token::Numbered(number)),
                 // `$name` of SQLite: the driver refuses it.
-                None if self.backend == Backend::Postgres => self.skip_dollar_quoted(),
+                None if self.dialect == Dialect::Postgres => self.skip_dollar_quoted(),
                 None => {}
             },
             (byte, _) if is_word(byte) => {
                 self.skip_while(is_word);
                 let word = self.sql.get(start..self.at)?;
-                if self.backend == Backend::Postgres
+                if self.dialect == Dialect::Postgres
                     && word.eq_ignore_ascii_case("e")
                     && self.peek() == Some(b'\'')
                 {
@@ -99,8 +99,8 @@ impl<'a> Tokens<'a> {
         self.sql.get(self.at..).unwrap_or_default()
     }
 
-    fn skip_while(&mut self, wanted: fn(u8) -> bool) {
-        while self.peek().is_some_and(wanted) {
+    fn skip_while(&mut self, expected: fn(u8) -> bool) {
+        while self.peek().is_some_and(expected) {
             self.at = self.at.saturating_add(1);
         }
     }
@@ -130,16 +130,16 @@ impl<'a> Tokens<'a> {
     /// For MySQL two dashes are a comment only if a blank follows.
     fn begins_a_dash_comment(&self) -> bool {
         self.peek() == Some(b'-')
-            && (self.backend != Backend::MySql || self.ahead(1).is_none_or(|byte| byte <= b' '))
+            && (self.dialect != Dialect::MySql || self.ahead(1).is_none_or(|byte| byte <= b' '))
     }
 
     /// To the end of a comment. PostgreSQL nests them; what MySQL and MariaDB execute in theirs is
     /// read.
     fn skip_comment(&mut self) {
         self.at = self.at.saturating_add(1);
-        match self.backend {
-            Backend::MySql if self.rest().starts_with('!') || self.rest().starts_with("M!") => {}
-            Backend::Postgres => {
+        match self.dialect {
+            Dialect::MySql if self.rest().starts_with('!') || self.rest().starts_with("M!") => {}
+            Dialect::Postgres => {
                 let mut depth = 1_usize;
                 while depth > 0 && self.at < self.sql.len() {
                     match (self.ahead(0), self.ahead(1)) {
@@ -190,16 +190,16 @@ fn is_word(byte: u8) -> bool {
 mod tests {
     use super::*;
 
-    fn placeholders(sql: &str, backend: Backend) -> Vec<Token<'_>> {
-        let wanted = |token: &Token<'_>| matches!(token, Token::Numbered(_) | Token::Unnumbered);
-        Tokens::new(sql, backend).map(|(_, token)| token).filter(wanted).collect()
+    fn placeholders(sql: &str, dialect: Dialect) -> Vec<Token<'_>> {
+        let expected = |token: &Token<'_>| matches!(token, Token::Numbered(_) | Token::Unnumbered);
+        Tokens::new(sql, dialect).map(|(_, token)| token).filter(expected).collect()
     }
 
-    const ALL: [Backend; 3] = [Backend::Sqlite, Backend::Postgres, Backend::MySql];
+    const ALL: [Dialect; 3] = [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql];
 
     #[test]
     fn what_only_looks_like_a_placeholder_is_none_anywhere() {
-        for backend in ALL {
+        for dialect in ALL {
             for sql in [
                 "SELECT '$1 ? ''$2''' , \"$3?\"",
                 "SELECT 1 -- $1 ?\n, 2",
@@ -209,7 +209,7 @@ mod tests {
                 "SELECT :name, @name",
                 "SELECT 'never closed $1",
             ] {
-                assert_eq!(placeholders(sql, backend), [], "{backend}: {sql}");
+                assert_eq!(placeholders(sql, dialect), [], "{dialect}: {sql}");
             }
         }
     }
@@ -217,25 +217,25 @@ mod tests {
     #[test]
     fn every_database_quotes_in_its_own_way() {
         let one = [Token::Numbered(1)];
-        for (backend, sql) in [
-            (Backend::Sqlite, "SELECT `$2`, [$3 ?], '\\', $1"),
-            (Backend::Postgres, "SELECT a[$1], '\\', E'\\'$2', e'\\\\', `"),
-            (Backend::Postgres, "SELECT $$ $2 ? $$, $x$ $$ $2 $y$ $x$, $1"),
-            (Backend::Postgres, "SELECT /* /* $2 */ $3 */ $1"),
-            (Backend::Postgres, "SELECT $1 -- $2"),
-            (Backend::MySql, "SELECT `$2`, '\\'$3', \"\\\"$4\", $1"),
-            (Backend::MySql, "SELECT 1 # $2\n, $1"),
-            (Backend::MySql, "SELECT 1--$1 -- $2"),
-            (Backend::MySql, "SELECT /* $2 */ 1 /*! , $1 */"),
-            (Backend::MySql, "SELECT 1 /*M!100100 , $1 */"),
+        for (dialect, sql) in [
+            (Dialect::Sqlite, "SELECT `$2`, [$3 ?], '\\', $1"),
+            (Dialect::Postgres, "SELECT a[$1], '\\', E'\\'$2', e'\\\\', `"),
+            (Dialect::Postgres, "SELECT $$ $2 ? $$, $x$ $$ $2 $y$ $x$, $1"),
+            (Dialect::Postgres, "SELECT /* /* $2 */ $3 */ $1"),
+            (Dialect::Postgres, "SELECT $1 -- $2"),
+            (Dialect::MySql, "SELECT `$2`, '\\'$3', \"\\\"$4\", $1"),
+            (Dialect::MySql, "SELECT 1 # $2\n, $1"),
+            (Dialect::MySql, "SELECT 1--$1 -- $2"),
+            (Dialect::MySql, "SELECT /* $2 */ 1 /*! , $1 */"),
+            (Dialect::MySql, "SELECT 1 /*M!100100 , $1 */"),
         ] {
-            assert_eq!(placeholders(sql, backend), one, "{backend}: {sql}");
+            assert_eq!(placeholders(sql, dialect), one, "{dialect}: {sql}");
         }
         assert_eq!(
-            placeholders("SELECT ?1, ?", Backend::Sqlite),
+            placeholders("SELECT ?1, ?", Dialect::Sqlite),
             [Token::Numbered(1), Token::Unnumbered]
         );
-        assert_eq!(placeholders("SELECT ?1", Backend::Postgres), [Token::Unnumbered]);
+        assert_eq!(placeholders("SELECT ?1", Dialect::Postgres), [Token::Unnumbered]);
     }
 
     #[test]
@@ -248,9 +248,9 @@ mod tests {
         for (a, b) in parts.iter().flat_map(|a| parts.iter().map(move |b| (a, b))) {
             for (c, d) in parts.iter().flat_map(|c| parts.iter().map(move |d| (c, d))) {
                 let sql = format!("{a}{b}{c}{d}");
-                for backend in ALL {
-                    for (at, _) in Tokens::new(&sql, backend) {
-                        assert!(sql.get(at.clone()).is_some(), "{backend}: {sql:?} at {at:?}");
+                for dialect in ALL {
+                    for (at, _) in Tokens::new(&sql, dialect) {
+                        assert!(sql.get(at.clone()).is_some(), "{dialect}: {sql:?} at {at:?}");
                     }
                 }
             }

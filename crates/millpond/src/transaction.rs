@@ -1,7 +1,7 @@
 //! A transaction on a [`DatabaseConnection`](crate::DatabaseConnection), and savepoints in it.
 
+use crate::any_connection::AnyConnection;
 use crate::backends::{TypedTransaction, each};
-use crate::link::AnyConnection;
 use sqlx::Error;
 use std::ops::{Deref, DerefMut};
 

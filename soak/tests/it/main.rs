@@ -27,21 +27,21 @@ fn assert_clean(report: &Report, soak: Soak) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_cuts_on_postgres_leave_no_wrong_answer_no_open_transaction_and_every_place() {
+async fn ten_thousand_cuts_on_postgres_leave_no_wrong_answer_no_open_transaction_and_every_slot() {
     let Some((url, address)) = server("POSTGRES") else { return };
     let wanted = cuts(10_000);
     assert_clean(&soak(wanted, &url, &address, soak::postgres).await.unwrap(), wanted);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_cuts_on_mariadb_leave_no_wrong_answer_no_open_transaction_and_every_place() {
+async fn a_thousand_cuts_on_mariadb_leave_no_wrong_answer_no_open_transaction_and_every_slot() {
     let Some((url, address)) = server("MARIADB") else { return };
     let wanted = cuts(1_000);
     assert_clean(&soak(wanted, &url, &address, soak::mysql).await.unwrap(), wanted);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_cuts_on_mysql_leave_no_wrong_answer_no_open_transaction_and_every_place() {
+async fn a_thousand_cuts_on_mysql_leave_no_wrong_answer_no_open_transaction_and_every_slot() {
     let Some((url, address)) = server("MYSQL") else { return };
     let wanted = cuts(1_000);
     assert_clean(&soak(wanted, &url, &address, soak::mysql).await.unwrap(), wanted);
@@ -76,7 +76,7 @@ async fn transactions_that_go_on_after_a_cut_are_whole_or_not_there_on_mysql() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_cuts_on_redis_leave_no_wrong_answer_no_session_and_every_place() {
+async fn ten_thousand_cuts_on_redis_leave_no_wrong_answer_no_session_and_every_slot() {
     let Some((url, address)) = server("REDIS") else { return };
     let wanted = cuts(10_000);
     assert_clean(&soak(wanted, &url, &address, soak::redis).await.unwrap(), wanted);

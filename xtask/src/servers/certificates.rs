@@ -13,7 +13,7 @@ use rcgen::{
     KeyUsagePurpose, date_time_ymd,
 };
 
-use super::run_as::Account;
+use super::run_as::RunAs;
 use super::variables::Variables;
 
 /// A certificate: the name of its file, its hosts, its use, and the year in which it expires.
@@ -28,14 +28,14 @@ const RIGHT_HOSTS: &[&str] = &["localhost", "127.0.0.1"];
 /// The directory of all certificates.
 #[derive(Debug)]
 pub struct Certificates {
-    home: PathBuf,
+    directory: PathBuf,
 }
 
 impl Certificates {
     /// Creates all of them.
-    pub fn make(home: &Path) -> Result<Self, String> {
-        Account::Current.make_directory(home)?;
-        let certificates = Self { home: home.to_owned() };
+    pub fn make(directory: &Path) -> Result<Self, String> {
+        RunAs::Current.make_directory(directory)?;
+        let certificates = Self { directory: directory.to_owned() };
         let authority = certificates.make_authority("ca")?;
         certificates.make_authority("wrong-ca")?;
         let failed = |e: rcgen::Error| format!("could not make a certificate: {e}");
@@ -61,12 +61,12 @@ impl Certificates {
     }
 
     fn write(&self, name: &str, certificate: &str, key: &KeyPair) -> Result<(), String> {
-        let path = self.home.join(format!("{name}.pem"));
+        let path = self.directory.join(format!("{name}.pem"));
         // A server that runs as another user reads the authority of its clients.
         let written = fs::write(&path, certificate)
             .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o644)));
         written.map_err(|e| format!("could not write {}: {e}", path.display()))?;
-        Account::Current.write(&self.home.join(format!("{name}.key")), key.serialize_pem())
+        RunAs::Current.write(&self.directory.join(format!("{name}.key")), key.serialize_pem())
     }
 
     /// The authority that signed the servers' certificates.
@@ -76,10 +76,10 @@ impl Certificates {
 
     /// Copies the right certificate and its key to where a server can read them; returns both
     /// paths.
-    pub fn install(&self, account: &Account, home: &Path) -> Result<[String; 2], String> {
+    pub fn install(&self, account: &RunAs, directory: &Path) -> Result<[String; 2], String> {
         let copy = |name: &str| {
-            let to = home.join(name);
-            let contents = fs::read(self.home.join(name))
+            let to = directory.join(name);
+            let contents = fs::read(self.directory.join(name))
                 .map_err(|e| format!("could not read {name}: {e}"))?;
             account.write(&to, contents).map(|()| to.display().to_string())
         };
@@ -87,19 +87,19 @@ impl Certificates {
     }
 
     /// Adds a variable for each file that a test may need.
-    pub fn tell(&self, variables: &mut Variables) {
-        variables.tell("TLS_CA", self.authority());
-        variables.tell("TLS_WRONG_CA", self.file("wrong-ca.pem"));
-        variables.tell("TLS_WRONG_CA_KEY", self.file("wrong-ca.key"));
+    pub fn add(&self, variables: &mut Variables) {
+        variables.add("TLS_CA", self.authority());
+        variables.add("TLS_WRONG_CA", self.file("wrong-ca.pem"));
+        variables.add("TLS_WRONG_CA_KEY", self.file("wrong-ca.key"));
         for (name, ..) in ISSUED {
             let stem = format!("TLS_{}", name.to_uppercase().replace('-', "_"));
-            variables.tell(&format!("{stem}_CERT"), self.file(&format!("{name}.pem")));
-            variables.tell(&format!("{stem}_KEY"), self.file(&format!("{name}.key")));
+            variables.add(&format!("{stem}_CERT"), self.file(&format!("{name}.pem")));
+            variables.add(&format!("{stem}_KEY"), self.file(&format!("{name}.key")));
         }
     }
 
     fn file(&self, name: &str) -> String {
-        self.home.join(name).display().to_string()
+        self.directory.join(name).display().to_string()
     }
 }
 

@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use nix::sys::signal::Signal;
 
-use super::process::{Launch, tail};
+use super::process::{Process, tail};
 use super::processes::{self, poll};
 
 /// How long one server may take to answer, and one helper to prepare it. A machine may be compiling
@@ -55,7 +55,7 @@ struct State {
 
 #[derive(Debug)]
 struct Running {
-    launch: Launch,
+    launch: Process,
     child: Child,
 }
 
@@ -76,7 +76,7 @@ impl Children {
 
     /// Starts a program and returns its id; it runs until [`Children::stop`] or until it ends by
     /// itself.
-    pub fn launch(&self, launch: &Launch) -> Result<u32, String> {
+    pub fn launch(&self, launch: &Process) -> Result<u32, String> {
         let failed = |e: io::Error| format!("could not start {}: {e}", launch.program.display());
         let command = launch.command().map_err(failed)?;
         let (reply, answer) = mpsc::channel();
@@ -95,7 +95,7 @@ impl Children {
     }
 
     /// Runs a helper to its end and returns what it printed.
-    pub fn run(&self, launch: &Launch, limit: Duration) -> Result<String, String> {
+    pub fn run(&self, launch: &Process, limit: Duration) -> Result<String, String> {
         let (pid, name) = (self.launch(launch)?, &launch.name);
         let Some(status) = poll(limit, || self.ended(pid).transpose()).transpose()? else {
             self.end_where(|running| running.child.id() == pid);
@@ -112,7 +112,7 @@ impl Children {
     pub fn await_ready(
         &self,
         pid: u32,
-        launch: &Launch,
+        launch: &Process,
         limit: Duration,
         mut probe: impl FnMut() -> Result<(), String>,
     ) -> Result<(), String> {

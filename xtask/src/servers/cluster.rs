@@ -3,7 +3,7 @@
 use super::children::START_MAX;
 use super::kind::Kind;
 use super::variables::Variables;
-use super::workdir::{Server, Site};
+use super::workdir::{Server, Workdir};
 use super::{ports, redis};
 
 const NODES: usize = 6;
@@ -13,36 +13,37 @@ const SETTINGS: &str =
     "--cluster-enabled yes --cluster-config-file nodes.conf --cluster-node-timeout 1500";
 
 /// Starts all six.
-pub fn start(site: &Site) -> Result<Variables, String> {
-    let nodes: Vec<Server> = site.on_free_ports(NODES, ports::free_with_bus, |ports| {
+pub fn start(workdir: &Workdir) -> Result<Variables, String> {
+    let nodes: Vec<Server> = workdir.on_free_ports(NODES, ports::free_with_bus, |ports| {
         let numbered = ports.iter().enumerate();
         numbered
-            .map(|(at, port)| redis::member(site, &format!("node-{}", at + 1), *port, SETTINGS))
+            .map(|(at, port)| redis::member(workdir, &format!("node-{}", at + 1), *port, SETTINGS))
             .collect()
     })?;
-    join(site, &nodes)?;
+    join(workdir, &nodes)?;
     for node in &nodes {
-        site.children
-            .await_ready(node.pid, &node.launch, START_MAX, || knows_all(site, node.port))?;
+        workdir
+            .children
+            .await_ready(node.pid, &node.launch, START_MAX, || is_complete(workdir, node.port))?;
     }
     told(&nodes)
 }
 
 /// Makes them one cluster: the first half are the masters.
-fn join(site: &Site, nodes: &[Server]) -> Result<(), String> {
+fn join(workdir: &Workdir, nodes: &[Server]) -> Result<(), String> {
     let addresses: Vec<String> = nodes.iter().map(Server::address).collect();
     let mut words = vec!["--cluster", "create"];
     words.extend(addresses.iter().map(String::as_str));
     words.extend(["--cluster-replicas", "1", "--cluster-yes"]);
-    site.ask("redis-cli", &words).map(drop)
+    workdir.ask("redis-cli", &words).map(drop)
 }
 
 /// Whether a node sees the whole cluster and, as a replica, has its master's data.
-fn knows_all(site: &Site, port: u16) -> Result<(), String> {
+fn is_complete(workdir: &Workdir, port: u16) -> Result<(), String> {
     let known = format!("cluster_known_nodes:{NODES}");
     let words = ["cluster_state:ok", "cluster_slots_ok:16384", &known];
-    redis::says(site, port, &["CLUSTER", "INFO"], &words)?;
-    let role = redis::ask(site, Kind::Redis, port, &["INFO", "replication"])?;
+    redis::says(workdir, port, &["CLUSTER", "INFO"], &words)?;
+    let role = redis::ask(workdir, Kind::Redis, port, &["INFO", "replication"])?;
     let is_linked = role.contains("role:master\r\nconnected_slaves:1")
         || role.contains("master_link_status:up");
     let alone = || format!("the node at port {port} has no partner: {}", role.trim());
@@ -56,10 +57,10 @@ fn told(nodes: &[Server]) -> Result<Variables, String> {
     let others: Vec<String> = others.iter().map(|address| format!("node={address}")).collect();
     let first_node = nodes.first().ok_or("no node was started")?;
     let url = format!("redis-cluster://{first}?{}", others.join("&"));
-    variables.tell(&Kind::Cluster.url_variable(), url);
-    variables.tell("CLUSTER_NODES", addresses.join(","));
+    variables.add(&Kind::Cluster.url_variable(), url);
+    variables.add("CLUSTER_NODES", addresses.join(","));
     for (number, node) in (1..).zip(nodes) {
-        node.tell(&mut variables, &format!("CLUSTER_{number}"));
+        node.add(&mut variables, &format!("CLUSTER_{number}"));
     }
     redis::tell_programs(&mut variables, first_node)?;
     Ok(variables)

@@ -40,10 +40,10 @@ const TRIES_MAX: usize = 10;
 
 /// How long servers that are not our children may take to end before they get a signal. Those of a
 /// dead owner have got one; a server that a test has started again has not.
-const UNTOLD_MAX: Duration = Duration::from_secs(1);
+const EXIT_MAX: Duration = Duration::from_secs(1);
 
 /// How long they may take then before they are killed.
-const TOLD_MAX: Duration = Duration::from_secs(4);
+const SIGNALED_EXIT_MAX: Duration = Duration::from_secs(4);
 
 /// How long the removal is tried.
 const REMOVAL_MAX: Duration = Duration::from_secs(5);
@@ -165,11 +165,11 @@ fn lock_stale(path: &Path) -> Option<File> {
 fn clear(path: &Path) -> io::Result<()> {
     let ends_within =
         |limit| poll(limit, || processes::servers_within(path).is_empty().then_some(())).is_some();
-    if !ends_within(UNTOLD_MAX) {
+    if !ends_within(EXIT_MAX) {
         // PostgreSQL ends on the one, MariaDB on the other.
         processes::signal(Signal::SIGINT, &processes::servers_within(path));
         processes::signal(Signal::SIGTERM, &processes::servers_within(path));
-        if !ends_within(TOLD_MAX) {
+        if !ends_within(SIGNALED_EXIT_MAX) {
             processes::signal(Signal::SIGKILL, &processes::servers_within(path));
         }
     }

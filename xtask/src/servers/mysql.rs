@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use nix::sys::signal::Signal;
 
 use super::kind::Kind;
-use super::process::Launch;
-use super::run_as::Account;
+use super::process::Process;
+use super::run_as::RunAs;
 use super::template::Template;
 use super::variables::Variables;
-use super::workdir::{Site, file_name, tell_program};
-use super::{packages, unstable};
+use super::workdir::{Workdir, add_program, file_name};
+use super::{mysql_download, packages};
 
 /// The user that the packages of both make.
 const USER: &str = "mysql";
@@ -36,7 +36,7 @@ GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;
 ";
 
 /// What the two makes of server have each in their own way.
-struct Make<'a> {
+struct Flavor<'a> {
     server: PathBuf,
     /// The program that fills a data directory, and its arguments.
     install: PathBuf,
@@ -46,10 +46,10 @@ struct Make<'a> {
     template: &'a Template,
 }
 
-impl<'a> Make<'a> {
-    fn of(kind: Kind, site: &'a Site) -> Result<Self, String> {
+impl<'a> Flavor<'a> {
+    fn of(kind: Kind, workdir: &'a Workdir) -> Result<Self, String> {
         if kind.is_mysql() {
-            let server = unstable::mysqld()?;
+            let server = mysql_download::mysqld()?;
             return Ok(Self {
                 install: server.clone(),
                 server,
@@ -60,7 +60,7 @@ impl<'a> Make<'a> {
                     "--secure-file-priv=NULL",
                 ],
                 without_tls: "--tls-version=",
-                template: site.mysql,
+                template: workdir.mysql,
             });
         }
         Ok(Self {
@@ -74,23 +74,23 @@ impl<'a> Make<'a> {
             ],
             settings: &["--innodb-log-file-size=16M", "--console"],
             without_tls: "--skip-ssl",
-            template: site.mariadb,
+            template: workdir.mariadb,
         })
     }
 }
 
 /// Starts it.
-pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
-    let make = Make::of(kind, site)?;
-    let account = Account::of(USER)?;
-    let home = site.directory("server", &account)?;
-    let beside = (site.children, site.home.as_path());
-    make.template.copy_to(&home.join("data"), beside, &account, |home, data, temporary| {
-        let launch = Launch::helper(&file_name(&make.install), &account, &make.install, home);
+pub fn start(workdir: &Workdir, kind: Kind) -> Result<Variables, String> {
+    let flavor = Flavor::of(kind, workdir)?;
+    let account = RunAs::of(USER)?;
+    let home = workdir.directory("server", &account)?;
+    let beside = (workdir.children, workdir.home.as_path());
+    flavor.template.copy_to(&home.join("data"), beside, &account, |home, data, temporary| {
+        let launch = Process::helper(&file_name(&flavor.install), &account, &flavor.install, home);
         let places = [format!("--datadir={data}"), format!("--tmpdir={temporary}")];
-        Ok(launch.args(["--no-defaults"]).args(make.initialise.iter().copied()).args(places))
+        Ok(launch.args(["--no-defaults"]).args(flavor.initialise.iter().copied()).args(places))
     })?;
-    site.directory("server/tmp", &account)?;
+    workdir.directory("server/tmp", &account)?;
     account.write(&home.join("init.sql"), INIT)?;
 
     let path = |name: &str| home.join(name).display().to_string();
@@ -106,20 +106,21 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
     ] {
         args.push(format!("--{option}={}", path(file)));
     }
-    args.extend(SETTINGS.iter().chain(make.settings).map(|&setting| setting.to_owned()));
+    args.extend(SETTINGS.iter().chain(flavor.settings).map(|&setting| setting.to_owned()));
     if kind.is_tls() {
-        let [certificate, key] = site.certificates()?.install(&account, &home)?;
+        let [certificate, key] = workdir.certificates()?.install(&account, &home)?;
         args.extend([format!("--ssl-cert={certificate}"), format!("--ssl-key={key}")]);
         args.push("--require-secure-transport=ON".to_owned());
     } else {
         // Newer ones make a certificate of their own.
-        args.push(make.without_tls.to_owned());
+        args.push(flavor.without_tls.to_owned());
     }
 
     let socket = format!("--socket={}", path("socket"));
-    let server = site.on_a_free_port(|port| {
-        let launch = Launch::server(&file_name(&make.server), &account, &make.server, &site.home)
-            .args(args.iter().cloned());
+    let server = workdir.on_a_free_port(|port| {
+        let launch =
+            Process::server(&file_name(&flavor.server), &account, &flavor.server, &workdir.home)
+                .args(args.iter().cloned());
         let mut launch = launch.args([format!("--port={port}")]);
         // In order it ends in a second; at once it leaves nothing either, but files that are thrown
         // away.
@@ -127,27 +128,29 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
         // The socket lies in our directory, so it is this server that answers; and it opens the
         // socket after the port.
         let probe = |_| {
-            site.ask("mariadb-admin", &["--no-defaults", &socket, "--user=root", "ping"]).map(drop)
+            workdir
+                .ask("mariadb-admin", &["--no-defaults", &socket, "--user=root", "ping"])
+                .map(drop)
         };
-        let server = site.serve(launch, port, probe)?;
-        over_tcp(site, kind, port).map(|()| server)
+        let server = workdir.serve(launch, port, probe)?;
+        over_tcp(workdir, kind, port).map(|()| server)
     })?;
     let mut variables = Variables::default();
-    variables.tell(&kind.url_variable(), format!("mysql://root@{}/millpond", server.address()));
-    site.tell_authority(&mut variables, kind);
-    server.tell(&mut variables, &kind.stem());
-    tell_program(&mut variables, &account, &make.server);
-    tell_program(&mut variables, &account, &make.install);
+    variables.add(&kind.url_variable(), format!("mysql://root@{}/millpond", server.address()));
+    workdir.tell_authority(&mut variables, kind);
+    server.add(&mut variables, &kind.stem());
+    add_program(&mut variables, &account, &flavor.server);
+    add_program(&mut variables, &account, &flavor.install);
     Ok(variables)
 }
 
 /// The way the tests come.
-fn over_tcp(site: &Site, kind: Kind, port: u16) -> Result<(), String> {
+fn over_tcp(workdir: &Workdir, kind: Kind, port: u16) -> Result<(), String> {
     let port = format!("--port={port}");
     let mut args =
         vec!["--no-defaults", "--protocol=tcp", "--host=127.0.0.1", &port, "--user=root"];
     let authority = if kind.is_tls() {
-        format!("--ssl-ca={}", site.certificates()?.authority())
+        format!("--ssl-ca={}", workdir.certificates()?.authority())
     } else {
         String::new()
     };
@@ -156,5 +159,5 @@ fn over_tcp(site: &Site, kind: Kind, port: u16) -> Result<(), String> {
         false => args.push("--skip-ssl"),
     }
     args.push("ping");
-    site.ask("mariadb-admin", &args).map(drop)
+    workdir.ask("mariadb-admin", &args).map(drop)
 }

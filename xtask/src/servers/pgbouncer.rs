@@ -1,41 +1,42 @@
 //! PgBouncer in transaction mode, in front of a PostgreSQL.
 
 use super::kind::Kind;
-use super::process::Launch;
-use super::run_as::Account;
+use super::process::Process;
+use super::run_as::RunAs;
 use super::variables::Variables;
-use super::workdir::{Site, tell_program};
+use super::workdir::{Workdir, add_program};
 use super::{packages, postgres};
 
 /// Starts it before the server with these variables.
-pub fn start(site: &Site, behind: &Variables) -> Result<Variables, String> {
+pub fn start(workdir: &Workdir, behind: &Variables) -> Result<Variables, String> {
     let address =
         behind.get("POSTGRES_ADDRESS").ok_or("there is no PostgreSQL to stand in front of")?;
     let (_, server_port) = address.rsplit_once(':').ok_or("PostgreSQL has no port")?;
-    let account = Account::of(postgres::USER)?;
+    let account = RunAs::of(postgres::USER)?;
     let program = packages::find("pgbouncer")?;
-    let directory = |url: &str| postgres::query(site, Kind::Pgbouncer, url, "SHOW data_directory");
+    let directory =
+        |url: &str| postgres::query(workdir, Kind::Pgbouncer, url, "SHOW data_directory");
     let server_url = format!("postgres://postgres@{address}/millpond");
     let expected = directory(&server_url)?;
 
-    let server = site.on_a_free_port(|port| {
-        let settings = site.home.join("pgbouncer.ini");
+    let server = workdir.on_a_free_port(|port| {
+        let settings = workdir.home.join("pgbouncer.ini");
         account.write(&settings, configuration(server_port, port))?;
-        let launch = Launch::server("pgbouncer", &account, &program, &site.home)
+        let launch = Process::server("pgbouncer", &account, &program, &workdir.home)
             .args([settings.display().to_string()]);
         let url = format!("postgres://postgres@127.0.0.1:{port}/millpond");
-        site.serve(launch, port, |_| match directory(&url)? {
+        workdir.serve(launch, port, |_| match directory(&url)? {
             said if said == expected => Ok(()),
             _ => Err(format!("another server answers at port {port}")),
         })
     })?;
     let mut variables = Variables::default();
     let url = format!("postgres://postgres@{}/millpond", server.address());
-    variables.tell(&Kind::Pgbouncer.url_variable(), url);
+    variables.add(&Kind::Pgbouncer.url_variable(), url);
     // Not always the shared PostgreSQL: that may be the user's own.
-    variables.tell("PGBOUNCER_SERVER_URL", server_url);
-    server.tell(&mut variables, &Kind::Pgbouncer.stem());
-    tell_program(&mut variables, &account, &program);
+    variables.add("PGBOUNCER_SERVER_URL", server_url);
+    server.add(&mut variables, &Kind::Pgbouncer.stem());
+    add_program(&mut variables, &account, &program);
     Ok(variables)
 }
 

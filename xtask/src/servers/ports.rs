@@ -10,7 +10,7 @@ use std::net::{Ipv4Addr, TcpListener};
 const BUS_OFFSET: u16 = 10_000;
 
 /// How many ports are looked at before giving up, for each one that is wanted.
-const LOOKS_MAX: usize = 200;
+const ATTEMPTS_MAX: usize = 200;
 
 /// As many different free ports as are wanted.
 pub fn free(count: usize) -> Result<Vec<u16>, String> {
@@ -37,7 +37,7 @@ fn choose(
 ) -> Result<Vec<u16>, String> {
     let failed = |e: io::Error| format!("no free port on 127.0.0.1: {e}");
     let (mut ports, mut held) = (Vec::new(), Vec::new());
-    for _ in 0..count.saturating_mul(LOOKS_MAX) {
+    for _ in 0..count.saturating_mul(ATTEMPTS_MAX) {
         if ports.len() == count {
             break;
         }

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use nix::sys::signal::Signal;
 
-use super::run_as::Account;
+use super::run_as::RunAs;
 use super::variables::quoted;
 
 /// How much of a log is shown when a server failed.
@@ -15,10 +15,10 @@ const TAIL_LINES: usize = 60;
 
 /// A program, not started yet.
 #[derive(Debug, Clone)]
-pub struct Launch {
+pub struct Process {
     /// Unique within its home; the log is named after it.
     pub name: String,
-    pub account: Account,
+    pub account: RunAs,
     pub program: PathBuf,
     pub args: Vec<String>,
     /// Its working directory, by which it is known to be ours.
@@ -27,9 +27,9 @@ pub struct Launch {
     pub stop: Signal,
 }
 
-impl Launch {
+impl Process {
     /// A server that ends in order on `TERM`.
-    pub fn server(name: &str, account: &Account, program: &Path, home: &Path) -> Self {
+    pub fn server(name: &str, account: &RunAs, program: &Path, home: &Path) -> Self {
         Self {
             name: name.to_owned(),
             account: account.clone(),
@@ -41,7 +41,7 @@ impl Launch {
     }
 
     /// A helper that ends by itself; what it leaves half done is thrown away.
-    pub fn helper(name: &str, account: &Account, program: &Path, home: &Path) -> Self {
+    pub fn helper(name: &str, account: &RunAs, program: &Path, home: &Path) -> Self {
         Self { stop: Signal::SIGKILL, ..Self::server(name, account, program, home) }
     }
 

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 
 /// The interval of [`poll`].
-const LOOK_EVERY: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The names of the servers' processes. No other process is ended because of its working directory:
 /// it may be a shell in which a developer reads a log.
@@ -22,7 +22,7 @@ pub fn poll<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T
     loop {
         let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
         match look() {
-            None if !is_over => thread::sleep(LOOK_EVERY),
+            None if !is_over => thread::sleep(POLL_INTERVAL),
             found => return found,
         }
     }

@@ -3,10 +3,10 @@
 
 use super::kind::Kind;
 use super::packages;
-use super::process::Launch;
-use super::run_as::Account;
+use super::process::Process;
+use super::run_as::RunAs;
 use super::variables::Variables;
-use super::workdir::{Server, Site, tell_program};
+use super::workdir::{Server, Workdir, add_program};
 
 /// The package's user.
 const USER: &str = "redis";
@@ -20,11 +20,11 @@ const SETTINGS: &str = "--bind 127.0.0.1 --protected-mode no --daemonize no --ap
     --repl-diskless-sync-delay 0 --shutdown-timeout 0";
 
 /// Starts a single one.
-pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
-    let account = Account::of(USER)?;
+pub fn start(workdir: &Workdir, kind: Kind) -> Result<Variables, String> {
+    let account = RunAs::of(USER)?;
     let (scheme, user, port, args) = match kind {
         Kind::RedisTls => {
-            let [certificate, key] = site.certificates()?.install(&account, &site.home)?;
+            let [certificate, key] = workdir.certificates()?.install(&account, &workdir.home)?;
             let files =
                 ["--tls-cert-file".to_owned(), certificate, "--tls-key-file".to_owned(), key];
             let others = ["--tls-auth-clients", "no", "--port", "0"].map(str::to_owned);
@@ -36,32 +36,32 @@ pub fn start(site: &Site, kind: Kind) -> Result<Variables, String> {
         }
         _ => ("redis", "", "--port", Vec::new()),
     };
-    let server = site.on_a_free_port(|number| {
+    let server = workdir.on_a_free_port(|number| {
         let listen = [port.to_owned(), number.to_string()];
-        let launch = launch(site, &account, "redis")?.args(args.iter().cloned()).args(listen);
-        site.serve(launch, number, |pid| answers(site, kind, number, pid))
+        let launch = launch(workdir, &account, "redis")?.args(args.iter().cloned()).args(listen);
+        workdir.serve(launch, number, |pid| answers(workdir, kind, number, pid))
     })?;
     let mut variables = Variables::default();
-    variables.tell(&kind.url_variable(), format!("{scheme}://{user}{}/0", server.address()));
-    site.tell_authority(&mut variables, kind);
-    server.tell(&mut variables, &kind.stem());
+    variables.add(&kind.url_variable(), format!("{scheme}://{user}{}/0", server.address()));
+    workdir.tell_authority(&mut variables, kind);
+    server.add(&mut variables, &kind.stem());
     tell_programs(&mut variables, &server)?;
     Ok(variables)
 }
 
 /// Starts one as part of something larger, in a directory of its own.
-pub fn member(site: &Site, name: &str, port: u16, args: &str) -> Result<Server, String> {
-    let account = Account::of(USER)?;
+pub fn member(workdir: &Workdir, name: &str, port: u16, args: &str) -> Result<Server, String> {
+    let account = RunAs::of(USER)?;
     let number = port.to_string();
     let launch =
-        launch(site, &account, name)?.args(["--port", &number]).args(args.split_whitespace());
-    site.serve(launch, port, |pid| answers(site, Kind::Redis, port, pid))
+        launch(workdir, &account, name)?.args(["--port", &number]).args(args.split_whitespace());
+    workdir.serve(launch, port, |pid| answers(workdir, Kind::Redis, port, pid))
 }
 
 /// Asks the server at a port by Redis' own client.
-pub fn ask(site: &Site, kind: Kind, port: u16, words: &[&str]) -> Result<String, String> {
+pub fn ask(workdir: &Workdir, kind: Kind, port: u16, words: &[&str]) -> Result<String, String> {
     let port = port.to_string();
-    let authority = if kind.is_tls() { site.certificates()?.authority() } else { String::new() };
+    let authority = if kind.is_tls() { workdir.certificates()?.authority() } else { String::new() };
     let mut args = vec!["-h", "127.0.0.1", "-p", &port];
     match kind {
         Kind::RedisTls => args.extend(["--tls", "--cacert", &authority]),
@@ -69,12 +69,12 @@ pub fn ask(site: &Site, kind: Kind, port: u16, words: &[&str]) -> Result<String,
         _ => {}
     }
     args.extend(words);
-    site.ask("redis-cli", &args)
+    workdir.ask("redis-cli", &args)
 }
 
 /// Whether a kind's answer holds all of these words.
-pub fn says(site: &Site, port: u16, question: &[&str], words: &[&str]) -> Result<(), String> {
-    let said = ask(site, Kind::Redis, port, question)?;
+pub fn says(workdir: &Workdir, port: u16, question: &[&str], words: &[&str]) -> Result<(), String> {
+    let said = ask(workdir, Kind::Redis, port, question)?;
     match words.iter().find(|word| !said.contains(**word)) {
         None => Ok(()),
         Some(word) => {
@@ -85,26 +85,26 @@ pub fn says(site: &Site, port: u16, question: &[&str], words: &[&str]) -> Result
 
 /// Tells where the programs of Redis are.
 pub fn tell_programs(variables: &mut Variables, server: &Server) -> Result<(), String> {
-    tell_program(variables, &server.launch.account, &server.launch.program);
-    variables.tell("REDIS_CLI_BIN", packages::find("redis-cli")?.display().to_string());
+    add_program(variables, &server.launch.account, &server.launch.program);
+    variables.add("REDIS_CLI_BIN", packages::find("redis-cli")?.display().to_string());
     Ok(())
 }
 
 /// The user that Redis runs as.
-pub fn account() -> Result<Account, String> {
-    Account::of(USER)
+pub fn account() -> Result<RunAs, String> {
+    RunAs::of(USER)
 }
 
-fn launch(site: &Site, account: &Account, name: &str) -> Result<Launch, String> {
-    let home = site.directory(name, account)?;
+fn launch(workdir: &Workdir, account: &RunAs, name: &str) -> Result<Process, String> {
+    let home = workdir.directory(name, account)?;
     let directory = home.display().to_string();
-    let launch = Launch::server(name, account, &packages::find("redis-server")?, &home);
+    let launch = Process::server(name, account, &packages::find("redis-server")?, &home);
     Ok(launch.args(["--dir", &directory, "--save", ""]).args(SETTINGS.split(' ')))
 }
 
 /// Whether it is this process that answers at the port, and no other that took it.
-fn answers(site: &Site, kind: Kind, port: u16, pid: u32) -> Result<(), String> {
-    let said = ask(site, kind, port, &["INFO", "server"])?;
+fn answers(workdir: &Workdir, kind: Kind, port: u16, pid: u32) -> Result<(), String> {
+    let said = ask(workdir, kind, port, &["INFO", "server"])?;
     let is_it = said.lines().any(|line| line.trim_end() == format!("process_id:{pid}"));
     if is_it { Ok(()) } else { Err(format!("port {port} is answered by another: {}", said.trim())) }
 }

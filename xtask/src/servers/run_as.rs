@@ -13,14 +13,14 @@ use nix::unistd::{Uid, User};
 
 /// The user a server runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Account {
+pub enum RunAs {
     /// The user that runs this program.
     Current,
     /// Another one, for we are root.
     Other { name: String, uid: u32, gid: u32 },
 }
 
-impl Account {
+impl RunAs {
     /// That user if we are root, else ourselves.
     pub fn of(name: &str) -> Result<Self, String> {
         if !Uid::effective().is_root() {

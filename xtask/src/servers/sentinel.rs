@@ -2,9 +2,9 @@
 
 use super::children::START_MAX;
 use super::kind::Kind;
-use super::process::Launch;
+use super::process::Process;
 use super::variables::Variables;
-use super::workdir::{Server, Site};
+use super::workdir::{Server, Workdir};
 use super::{packages, ports, redis};
 
 /// What the sentinels call the master.
@@ -15,35 +15,47 @@ const SENTINELS: usize = 3;
 const QUORUM: usize = 2;
 
 /// Starts all five.
-pub fn start(site: &Site) -> Result<Variables, String> {
-    let (master, replica, sentinels) = site.on_free_ports(2 + SENTINELS, ports::free, |ports| {
-        let [master_port, replica_port, sentinel_ports @ ..] = ports else {
-            return Err("too few ports".to_owned());
-        };
-        let master = redis::member(site, "master", *master_port, "")?;
-        let of = format!("--replicaof 127.0.0.1 {master_port}");
-        let replica = redis::member(site, "replica", *replica_port, &of)?;
-        let linked = || {
-            redis::says(site, *replica_port, &["INFO", "replication"], &["master_link_status:up"])
-        };
-        site.children.await_ready(replica.pid, &replica.launch, START_MAX, linked)?;
-        let numbered = sentinel_ports.iter().enumerate();
-        let sentinels = numbered.map(|(at, port)| sentinel(site, at + 1, *port, *master_port));
-        Ok((master, replica, sentinels.collect::<Result<Vec<_>, _>>()?))
-    })?;
+pub fn start(workdir: &Workdir) -> Result<Variables, String> {
+    let (master, replica, sentinels) =
+        workdir.on_free_ports(2 + SENTINELS, ports::free, |ports| {
+            let [master_port, replica_port, sentinel_ports @ ..] = ports else {
+                return Err("too few ports".to_owned());
+            };
+            let master = redis::member(workdir, "master", *master_port, "")?;
+            let of = format!("--replicaof 127.0.0.1 {master_port}");
+            let replica = redis::member(workdir, "replica", *replica_port, &of)?;
+            let linked = || {
+                redis::says(
+                    workdir,
+                    *replica_port,
+                    &["INFO", "replication"],
+                    &["master_link_status:up"],
+                )
+            };
+            workdir.children.await_ready(replica.pid, &replica.launch, START_MAX, linked)?;
+            let numbered = sentinel_ports.iter().enumerate();
+            let sentinels =
+                numbered.map(|(at, port)| sentinel(workdir, at + 1, *port, *master_port));
+            Ok((master, replica, sentinels.collect::<Result<Vec<_>, _>>()?))
+        })?;
     for sentinel in &sentinels {
-        let agrees = || agrees(site, sentinel.port);
-        site.children.await_ready(sentinel.pid, &sentinel.launch, START_MAX, agrees)?;
+        let agrees = || agrees(workdir, sentinel.port);
+        workdir.children.await_ready(sentinel.pid, &sentinel.launch, START_MAX, agrees)?;
         // Back to the usual pace of asking.
-        publish_every(site, sentinel.port, "2000")?;
+        publish_every(workdir, sentinel.port, "2000")?;
     }
     told(&master, &replica, &sentinels)
 }
 
-fn sentinel(site: &Site, number: usize, port: u16, master_port: u16) -> Result<Server, String> {
+fn sentinel(
+    workdir: &Workdir,
+    number: usize,
+    port: u16,
+    master_port: u16,
+) -> Result<Server, String> {
     let account = redis::account()?;
     let name = format!("sentinel-{number}");
-    let home = site.directory(&name, &account)?;
+    let home = workdir.directory(&name, &account)?;
     let settings = home.join("sentinel.conf");
     // It writes what it learns into this file. Down after 1 s: a test of a failover must not wait
     // for the usual 30 s.
@@ -57,34 +69,38 @@ fn sentinel(site: &Site, number: usize, port: u16, master_port: u16) -> Result<S
             home.display()
         ),
     )?;
-    let launch = Launch::server(&name, &account, &packages::find("redis-server")?, &home);
+    let launch = Process::server(&name, &account, &packages::find("redis-server")?, &home);
     let launch = launch.args([settings.display().to_string(), "--sentinel".to_owned()]);
-    let server = site.serve(launch, port, |pid| {
-        redis::says(site, port, &["INFO", "server"], &[&format!("process_id:{pid}\r\n")])
+    let server = workdir.serve(launch, port, |pid| {
+        redis::says(workdir, port, &["INFO", "server"], &[&format!("process_id:{pid}\r\n")])
     })?;
     // They find one another by what they publish, usually every other second.
-    publish_every(site, port, "100")?;
+    publish_every(workdir, port, "100")?;
     Ok(server)
 }
 
-fn publish_every(site: &Site, port: u16, ms: &str) -> Result<(), String> {
+fn publish_every(workdir: &Workdir, port: u16, ms: &str) -> Result<(), String> {
     let words = ["SENTINEL", "DEBUG", "publish-period", ms];
-    redis::ask(site, Kind::Sentinel, port, &words).map(drop)
+    redis::ask(workdir, Kind::Sentinel, port, &words).map(drop)
 }
 
 /// Whether a sentinel knows the replica and the other sentinels.
-fn agrees(site: &Site, port: u16) -> Result<(), String> {
-    let master = master_of(site, port)?;
+fn agrees(workdir: &Workdir, port: u16) -> Result<(), String> {
+    let master = master_of(workdir, port)?;
     let known = format!("status=ok,address=127.0.0.1:{master},slaves=1,sentinels={SENTINELS}");
-    redis::says(site, port, &["INFO", "sentinel"], &[&known])?;
+    redis::says(workdir, port, &["INFO", "sentinel"], &[&known])?;
     let usable = format!("OK {SENTINELS} usable");
-    redis::says(site, port, &["SENTINEL", "CKQUORUM", SERVICE], &[&usable])
+    redis::says(workdir, port, &["SENTINEL", "CKQUORUM", SERVICE], &[&usable])
 }
 
 /// The port of the master that a sentinel names.
-fn master_of(site: &Site, port: u16) -> Result<u16, String> {
-    let said =
-        redis::ask(site, Kind::Sentinel, port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE])?;
+fn master_of(workdir: &Workdir, port: u16) -> Result<u16, String> {
+    let said = redis::ask(
+        workdir,
+        Kind::Sentinel,
+        port,
+        &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE],
+    )?;
     let number = said.lines().nth(1).and_then(|line| line.trim().parse().ok());
     number
         .ok_or_else(|| format!("the sentinel at port {port} names no master but: {}", said.trim()))
@@ -96,13 +112,13 @@ fn told(master: &Server, replica: &Server, sentinels: &[Server]) -> Result<Varia
     let (first, others) = addresses.split_first().ok_or("no sentinel was started")?;
     let others: String = others.iter().map(|address| format!("&node={address}")).collect();
     let url = format!("redis-sentinel://{first}/0?sentinelServiceName={SERVICE}{others}");
-    variables.tell(&Kind::Sentinel.url_variable(), url);
-    variables.tell("SENTINEL_NODES", addresses.join(","));
-    variables.tell("SENTINEL_SERVICE", SERVICE);
-    master.tell(&mut variables, "SENTINEL_MASTER");
-    replica.tell(&mut variables, "SENTINEL_REPLICA");
+    variables.add(&Kind::Sentinel.url_variable(), url);
+    variables.add("SENTINEL_NODES", addresses.join(","));
+    variables.add("SENTINEL_SERVICE", SERVICE);
+    master.add(&mut variables, "SENTINEL_MASTER");
+    replica.add(&mut variables, "SENTINEL_REPLICA");
     for (number, sentinel) in (1..).zip(sentinels) {
-        sentinel.tell(&mut variables, &format!("SENTINEL_{number}"));
+        sentinel.add(&mut variables, &format!("SENTINEL_{number}"));
     }
     redis::tell_programs(&mut variables, master)?;
     Ok(variables)

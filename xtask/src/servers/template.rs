@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 
 use super::children::{Children, START_MAX};
 use super::packages;
-use super::process::Launch;
-use super::run_as::Account;
+use super::process::Process;
+use super::run_as::RunAs;
 
 /// The first server that needs it makes it; others wait meanwhile.
 #[derive(Debug)]
@@ -28,12 +28,12 @@ impl Template {
         &self,
         data: &Path,
         (children, home): (&Children, &Path),
-        account: &Account,
-        initialise: impl FnOnce(&Path, &str, &str) -> Result<Launch, String>,
+        account: &RunAs,
+        initialise: impl FnOnce(&Path, &str, &str) -> Result<Process, String>,
     ) -> Result<(), String> {
         let make = || {
             let (original, temporary) = (self.home.join("data"), self.home.join("tmp"));
-            Account::Current.make_directory(&self.home)?;
+            RunAs::Current.make_directory(&self.home)?;
             account.make_directory(&original)?;
             account.make_directory(&temporary)?;
             let [data, temporary] = [&original, &temporary].map(|path| path.display().to_string());
@@ -41,7 +41,7 @@ impl Template {
             children.run(&launch, START_MAX).map(|_| original)
         };
         let original = self.made.get_or_init(make).as_ref().map_err(Clone::clone)?;
-        let copy = Launch::helper("cp", &Account::Current, &packages::find("cp")?, home);
+        let copy = Process::helper("cp", &RunAs::Current, &packages::find("cp")?, home);
         // `-a` keeps the owner and the rights, which the servers insist on.
         let copy = copy.args([
             "-a".to_owned(),

@@ -11,7 +11,7 @@ pub struct Variables(Vec<(String, String)>);
 
 impl Variables {
     /// Tells one more; the name is given without the prefix.
-    pub fn tell(&mut self, name: &str, value: impl Into<String>) {
+    pub fn add(&mut self, name: &str, value: impl Into<String>) {
         self.0.push((format!("{PREFIX}{name}"), value.into()));
     }
 
@@ -64,9 +64,9 @@ mod tests {
     #[test]
     fn a_plain_value_stands_bare_and_any_other_is_quoted() {
         let mut variables = Variables::default();
-        variables.tell("A_URL", "postgres://postgres@127.0.0.1:5432/millpond");
-        variables.tell("B_URL", "redis-cluster://127.0.0.1:1?node=127.0.0.1:2&node=127.0.0.1:3");
-        variables.tell("C", "");
+        variables.add("A_URL", "postgres://postgres@127.0.0.1:5432/millpond");
+        variables.add("B_URL", "redis-cluster://127.0.0.1:1?node=127.0.0.1:2&node=127.0.0.1:3");
+        variables.add("C", "");
         let lines = "MILLPOND_TEST_A_URL=postgres://postgres@127.0.0.1:5432/millpond\n\
 MILLPOND_TEST_B_URL='redis-cluster://127.0.0.1:1?node=127.0.0.1:2&node=127.0.0.1:3'\n\
 MILLPOND_TEST_C=''\n";
@@ -84,9 +84,9 @@ MILLPOND_TEST_C=''\n";
     #[test]
     fn the_first_value_of_a_name_holds() {
         let (mut first, mut second) = (Variables::default(), Variables::default());
-        first.tell("A", "1");
-        second.tell("A", "2");
-        second.tell("B", "3");
+        first.add("A", "1");
+        second.add("A", "2");
+        second.add("B", "3");
         first.join(second);
         assert_eq!((first.get("A"), first.get("B"), first.get("C")), (Some("1"), Some("3"), None));
     }

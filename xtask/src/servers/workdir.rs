@@ -6,8 +6,8 @@ use std::time::Duration;
 use super::certificates::Certificates;
 use super::children::{Children, START_MAX};
 use super::kind::Kind;
-use super::process::Launch;
-use super::run_as::Account;
+use super::process::Process;
+use super::run_as::RunAs;
 use super::template::Template;
 use super::variables::Variables;
 use super::{packages, ports};
@@ -20,7 +20,7 @@ const COLLISIONS_MAX: usize = 5;
 
 /// Where one kind of server starts.
 #[derive(Debug)]
-pub struct Site<'a> {
+pub struct Workdir<'a> {
     pub children: &'a Children,
     /// The kind's own directory.
     pub home: PathBuf,
@@ -37,14 +37,14 @@ pub struct Site<'a> {
 /// A server that answers.
 #[derive(Debug)]
 pub struct Server {
-    pub launch: Launch,
+    pub launch: Process,
     pub port: u16,
     pub pid: u32,
 }
 
-impl Site<'_> {
+impl Workdir<'_> {
     /// A directory in the kind's own, owned by the server's user.
-    pub fn directory(&self, name: &str, account: &Account) -> Result<PathBuf, String> {
+    pub fn directory(&self, name: &str, account: &RunAs) -> Result<PathBuf, String> {
         let path = self.home.join(name);
         account.make_directory(&path).map(|()| path)
     }
@@ -52,7 +52,7 @@ impl Site<'_> {
     /// Runs a program of the package that prepares a server or speaks to it, with our own rights.
     pub fn ask(&self, program: &str, args: &[&str]) -> Result<String, String> {
         let program = packages::find(program)?;
-        let launch = Launch::helper(&file_name(&program), &Account::Current, &program, &self.home)
+        let launch = Process::helper(&file_name(&program), &RunAs::Current, &program, &self.home)
             .args(args.iter().copied());
         self.children.run(&launch, PROBE_MAX)
     }
@@ -60,7 +60,7 @@ impl Site<'_> {
     /// Starts a server and waits until it answers.
     pub fn serve(
         &self,
-        launch: Launch,
+        launch: Process,
         port: u16,
         probe: impl Fn(u32) -> Result<(), String>,
     ) -> Result<Server, String> {
@@ -101,7 +101,7 @@ impl Site<'_> {
     /// Tells who signed the server's certificate, if it has one.
     pub fn tell_authority(&self, variables: &mut Variables, kind: Kind) {
         if let Some(certificates) = self.certificates {
-            variables.tell(&format!("{}_CA", kind.stem()), certificates.authority());
+            variables.add(&format!("{}_CA", kind.stem()), certificates.authority());
         }
     }
 
@@ -113,11 +113,11 @@ impl Site<'_> {
 
 impl Server {
     /// Tells what a test needs to reach, kill and start it again.
-    pub fn tell(&self, variables: &mut Variables, stem: &str) {
-        variables.tell(&format!("{stem}_ADDRESS"), self.address());
-        variables.tell(&format!("{stem}_PID"), self.pid.to_string());
-        variables.tell(&format!("{stem}_COMMAND"), self.launch.shell_line());
-        variables.tell(&format!("{stem}_LOG"), self.launch.log().display().to_string());
+    pub fn add(&self, variables: &mut Variables, stem: &str) {
+        variables.add(&format!("{stem}_ADDRESS"), self.address());
+        variables.add(&format!("{stem}_PID"), self.pid.to_string());
+        variables.add(&format!("{stem}_COMMAND"), self.launch.shell_line());
+        variables.add(&format!("{stem}_LOG"), self.launch.log().display().to_string());
     }
 
     /// Host and port.
@@ -128,11 +128,11 @@ impl Server {
 
 /// Tells where a program is and, for a server, as whom it must be run; so a test can start one of
 /// its own.
-pub fn tell_program(variables: &mut Variables, account: &Account, program: &Path) {
+pub fn add_program(variables: &mut Variables, account: &RunAs, program: &Path) {
     let name = file_name(program).to_uppercase().replace('-', "_");
-    variables.tell(&format!("{name}_BIN"), program.display().to_string());
+    variables.add(&format!("{name}_BIN"), program.display().to_string());
     if let Some(user) = account.name() {
-        variables.tell(&format!("{name}_RUN_AS"), user);
+        variables.add(&format!("{name}_RUN_AS"), user);
     }
 }
 

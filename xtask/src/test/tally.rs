@@ -42,7 +42,7 @@ impl Tally {
     }
 
     /// Whether nothing failed.
-    pub fn is_well(&self) -> bool {
+    pub fn is_success(&self) -> bool {
         self.failed == 0
     }
 
@@ -76,6 +76,6 @@ mod tests {
             total.summary(),
             "FAILED fmt: run `cargo fmt --all`\nSKIP no PG_URL\n4 passed, 1 failed, 1 skipped"
         );
-        assert!(!total.is_well());
+        assert!(!total.is_success());
     }
 }

@@ -10,7 +10,7 @@ const NAMESPACE: &str = "nodes";
 /// A cluster whose healthy nodes answer while some slots have no owner.
 async fn cluster() -> Option<OwnServer> {
     let cluster = OwnServer::or_skip("cluster")?;
-    for node in cluster.told("CLUSTER_NODES").split(',') {
+    for node in cluster.variable("CLUSTER_NODES").split(',') {
         let pool = RedisPoolOptions::new().connect(&format!("redis://{node}")).await.unwrap();
         let set = Command::new("CONFIG").args(["SET", "cluster-require-full-coverage", "no"]);
         pool.run::<()>(set).await.unwrap();

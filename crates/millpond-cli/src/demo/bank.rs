@@ -12,7 +12,7 @@ pub const ALL_MONEY: i64 = ACCOUNTS * MONEY;
 const LINES: i64 = 10_000;
 
 /// Makes the tables.
-pub async fn found(db: &DatabaseConnection) -> sqlx::Result<()> {
+pub async fn create_tables(db: &DatabaseConnection) -> sqlx::Result<()> {
     let mut tx = db.begin().await?;
     sqlx::query(
         "CREATE TABLE accounts (id INTEGER PRIMARY KEY, money INTEGER NOT NULL CHECK (money >= 0))",

@@ -3,8 +3,8 @@
 
 use super::{LEAK_AFTER, OVERFLOW, READERS, READERS_NAME};
 use crate::interrupt::Interrupt;
-use crate::tally::Tally;
-use crate::terminal::{Screen, Tone, spell};
+use crate::observer::Tally;
+use crate::terminal::{Screen, Tone, format_duration};
 use millpond::{ConnectionId, DatabaseConnection, DatabaseLease, pool_error};
 use std::future::Future;
 use std::io;
@@ -28,8 +28,8 @@ pub struct Incidents {
     pub leak: Option<String>,
 }
 
-/// Makes the trouble.
-pub async fn provoke(
+/// Causes the incidents.
+pub async fn run_incidents(
     db: &DatabaseConnection,
     tally: &Tally,
     mut interrupt: Interrupt,
@@ -41,26 +41,26 @@ pub async fn provoke(
     db.resize(READERS, OVERFLOW)?;
     let mut held = burst(&readers).await?;
     incidents.overflow = Some(readers.status().overflow());
-    tell_burst(screen, &readers, held.len())?;
+    print_burst(screen, &readers, held.len())?;
 
-    if let Some(told) = until(&mut interrupt, time_out(&readers)).await {
-        incidents.timeout = told?;
-        tell_timeout(screen, incidents.timeout.as_deref())?;
+    if let Some(reported) = until(&mut interrupt, time_out(&readers)).await {
+        incidents.timeout = reported?;
+        print_timeout(screen, incidents.timeout.as_deref())?;
     }
     let forgotten = held.pop();
     drop(held);
     if let Some(forgotten) = forgotten {
         let id = DatabaseLease::info(&forgotten).id;
-        if let Some(told) = until(&mut interrupt, leak(tally, id)).await {
-            incidents.leak = told;
-            tell_leak(screen, incidents.leak.as_deref())?;
+        if let Some(reported) = until(&mut interrupt, leak(tally, id)).await {
+            incidents.leak = reported;
+            print_leak(screen, incidents.leak.as_deref())?;
         }
     }
     Ok(incidents)
 }
 
-/// Borrows all that can be had. From tasks of their own, as in a server: the pool notices when a
-/// task waits for itself.
+/// Borrows all connections. From tasks of their own, as in a server: the pool notices when a task
+/// waits for itself.
 async fn burst(readers: &DatabaseConnection) -> sqlx::Result<Vec<DatabaseLease>> {
     let mut held = Vec::new();
     for _ in 0..READERS + OVERFLOW {
@@ -89,7 +89,7 @@ async fn leak(tally: &Tally, id: ConnectionId) -> Option<String> {
     let deadline = Instant::now() + LEAK_AFTER + LEAK_REPORT;
     while Instant::now() < deadline {
         if let Some(leak) = tally.counts(READERS_NAME).leaks.iter().find(|leak| leak.id == id) {
-            return Some(format!("{} for {}", leak.holder, spell(leak.held)));
+            return Some(format!("{} for {}", leak.holder, format_duration(leak.held)));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -104,7 +104,7 @@ async fn until<T>(interrupt: &mut Interrupt, work: impl Future<Output = T>) -> O
     }
 }
 
-fn tell_burst(screen: &mut Screen, readers: &DatabaseConnection, held: usize) -> io::Result<()> {
+fn print_burst(screen: &mut Screen, readers: &DatabaseConnection, held: usize) -> io::Result<()> {
     let status = readers.status();
     screen.line(
         Tone::Plain,
@@ -119,14 +119,14 @@ fn tell_burst(screen: &mut Screen, readers: &DatabaseConnection, held: usize) ->
     )
 }
 
-fn tell_timeout(screen: &mut Screen, told: Option<&str>) -> io::Result<()> {
-    let limit = spell(PATIENCE);
-    match told {
-        Some(told) => screen.line(
+fn print_timeout(screen: &mut Screen, reported: Option<&str>) -> io::Result<()> {
+    let limit = format_duration(PATIENCE);
+    match reported {
+        Some(reported) => screen.line(
             Tone::Plain,
             &format!(
                 "\ntimeout: one caller gave up by itself; the next timed out after \
-                 {limit}:\n  {told}"
+                 {limit}:\n  {reported}"
             ),
         ),
         None => screen.line(
@@ -136,8 +136,8 @@ fn tell_timeout(screen: &mut Screen, told: Option<&str>) -> io::Result<()> {
     }
 }
 
-fn tell_leak(screen: &mut Screen, leak: Option<&str>) -> io::Result<()> {
-    let after = spell(LEAK_AFTER);
+fn print_leak(screen: &mut Screen, leak: Option<&str>) -> io::Result<()> {
+    let after = format_duration(LEAK_AFTER);
     match leak {
         Some(leak) => screen.line(
             Tone::Plain,

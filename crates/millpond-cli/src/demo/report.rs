@@ -3,9 +3,9 @@
 
 use super::incidents::Incidents;
 use super::workload::Work;
-use crate::books::{Account, Check};
+use crate::balance::{Account, Check};
 use crate::table::Table;
-use crate::terminal::{Screen, Tone, spell};
+use crate::terminal::{Screen, Tone, format_duration};
 use millpond::CloseReport;
 use millpond::settings::{Explanation, Row};
 use serde_json::json;
@@ -161,9 +161,9 @@ impl Report {
         row("  timed out", &|account| account.status.totals.timed_out.to_string());
         row("  cancelled", &|account| account.status.totals.cancelled.to_string());
         row("  failed", &|account| account.status.totals.failed.to_string());
-        row("wait p50", &|account| spell(account.counts.waits.quantile(500)));
-        row("wait p99", &|account| spell(account.counts.waits.quantile(990)));
-        row("wait max", &|account| spell(account.counts.waits.max()));
+        row("wait p50", &|account| format_duration(account.counts.waits.quantile(500)));
+        row("wait p99", &|account| format_duration(account.counts.waits.quantile(990)));
+        row("wait max", &|account| format_duration(account.counts.waits.max()));
         row("most waiting at once", &|account| account.counts.waiting_peak.to_string());
         row("opened", &|account| account.status.totals.created.to_string());
         row("closed", &|account| account.status.totals.closed.to_string());
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn the_settings_told_are_the_usual_ones_and_what_somebody_has_set() {
+    fn the_report_shows_common_and_changed_settings() {
         let mut report = report();
         assert_eq!(report.settings_table().to_string().lines().count(), 1 + 5);
         report.settings = Settings::loader()

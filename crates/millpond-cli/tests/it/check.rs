@@ -64,7 +64,7 @@ fn all_problems_are_reported_at_once_a_misspelt_variable_among_them() {
     );
     ended.assert_code(1);
     assert!(ended.stderr.contains("4 problems with the settings"), "{ended:?}");
-    for told in [
+    for reported in [
         "db.pool_size = 500",
         "1-50",
         "pool_tiemout",
@@ -72,7 +72,7 @@ fn all_problems_are_reported_at_once_a_misspelt_variable_among_them() {
         "PSN_DB_POOL_SIZE",
         "soon",
     ] {
-        assert!(ended.stderr.contains(told), "{told}: {ended:?}");
+        assert!(ended.stderr.contains(reported), "{reported}: {ended:?}");
     }
     assert_eq!(ended.stdout, "");
 }
@@ -279,9 +279,9 @@ fn a_reader_who_leaves_early_is_no_error() {
         .spawn()
         .unwrap();
     drop(child.stdout.take());
-    let mut told = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut told).unwrap();
-    assert_eq!((child.wait().unwrap().code(), told.as_str()), (Some(0), ""));
+    let mut reported = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut reported).unwrap();
+    assert_eq!((child.wait().unwrap().code(), reported.as_str()), (Some(0), ""));
 }
 
 #[test]

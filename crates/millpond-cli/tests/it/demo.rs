@@ -183,7 +183,7 @@ fn settings_that_cannot_be_used_are_reported_in_full() {
 }
 
 #[test]
-fn an_unwritable_place_is_an_error_and_not_a_panic() {
+fn an_unwritable_path_is_an_error_and_not_a_panic() {
     let ended = Sandbox::new().run(&["demo", "--seconds", "1", "--file", "no/such/place.db"]);
     ended.assert_code(1);
     assert!(

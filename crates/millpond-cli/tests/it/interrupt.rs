@@ -29,8 +29,8 @@ fn running(
 }
 
 fn signal(child: &Child, name: &str) {
-    let told = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
-    assert!(told.success());
+    let reported = Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(reported.success());
 }
 
 fn ended(mut child: Child, mut out: impl Read) -> Ended {
@@ -56,7 +56,7 @@ fn ctrl_c_ends_it_early_with_its_books_in_order() {
 }
 
 #[test]
-fn ctrl_c_amid_the_trouble_leaves_nothing_behind_either() {
+fn ctrl_c_during_the_incidents_leaves_nothing_behind_either() {
     let sandbox = Sandbox::new();
     let (child, out) = running(&sandbox, &["1"], "burst:");
     signal(&child, "-INT");

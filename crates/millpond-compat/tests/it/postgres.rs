@@ -96,11 +96,11 @@ impl Fixture for OfDeadpool {
         kill(conn).await
     }
 
-    async fn soil(&self, conn: &mut ClientWrapper) -> Result<(), BoxError> {
+    async fn make_dirty(&self, conn: &mut ClientWrapper) -> Result<(), BoxError> {
         Ok(conn.batch_execute("LISTEN left_behind; SET work_mem = '7MB'").await?)
     }
 
-    async fn is_soiled(&self, conn: &mut ClientWrapper) -> Result<bool, BoxError> {
+    async fn is_dirty(&self, conn: &mut ClientWrapper) -> Result<bool, BoxError> {
         let sql = "SELECT EXISTS (SELECT * FROM pg_listening_channels())
             OR current_setting('work_mem') = '7MB'";
         Ok(conn.query_one(sql, &[]).await?.get(0))

@@ -165,7 +165,7 @@ fn limits_off_in_any_layer_lifts_the_ranges_of_all() {
 }
 
 #[test]
-fn even_without_limits_a_redis_pool_needs_a_place() {
+fn even_without_limits_a_redis_pool_needs_a_slot() {
     let error =
         env([("PSN_DB_LIMITS", "off"), ("PSN_CACHE_MAX_CONNECTIONS", "0")]).load().unwrap_err();
     assert!(error.to_string().contains("cache.max_connections = 0"), "{error}");

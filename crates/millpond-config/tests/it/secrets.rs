@@ -73,7 +73,7 @@ fn of_a_url_one_line_end_of_any_kind_is_left_out_wherever_it_stands() {
 }
 
 #[test]
-fn a_url_with_blanks_around_it_or_unseen_characters_in_it_is_refused_with_the_way_out() {
+fn a_url_with_blanks_around_it_or_unseen_characters_in_it_is_refused_with_help() {
     for content in [
         " x",
         "x ",

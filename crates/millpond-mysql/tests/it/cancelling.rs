@@ -62,7 +62,7 @@ async fn a_transaction_of_which_a_query_was_cut_off_gives_its_locks_back_at_once
 }
 
 #[tokio::test]
-async fn a_stream_without_end_that_was_dropped_early_holds_its_place_for_a_moment_only() {
+async fn a_stream_without_end_that_was_dropped_early_holds_its_slot_for_a_moment_only() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
     let sql = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 99) \

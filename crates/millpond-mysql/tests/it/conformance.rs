@@ -8,7 +8,7 @@ use millpond_core::BoxError;
 use millpond_mysql::{
     Credentials, MySql, MySqlConnectOptions, MySqlManager, MySqlPoolOptions, Tracked,
 };
-use millpond_testkit::{Fixture, Line, Mark, OwnServer, Plan, Refusals, Served, mysql_error};
+use millpond_testkit::{Fixture, Mark, OwnServer, Plan, Refusals, Served, ServerStep, mysql_error};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, Row, raw_sql};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -90,11 +90,11 @@ impl Fixture for Maria {
         Ok(())
     }
 
-    async fn soil(&self, conn: &mut Tracked<MySql>) -> Result<(), BoxError> {
+    async fn make_dirty(&self, conn: &mut Tracked<MySql>) -> Result<(), BoxError> {
         self.begin(conn).await
     }
 
-    async fn is_soiled(&self, conn: &mut Tracked<MySql>) -> Result<bool, BoxError> {
+    async fn is_dirty(&self, conn: &mut Tracked<MySql>) -> Result<bool, BoxError> {
         self.is_in_transaction(conn).await
     }
 
@@ -137,8 +137,8 @@ impl Fixture for Maria {
 
     fn refusals(&self) -> Refusals {
         Refusals {
-            not_yet: vec![Line::Say(mysql_error(1040, "#08004Too many connections"))],
-            never: vec![Line::Say(mysql_error(1045, "#28000Access denied"))],
+            not_yet: vec![ServerStep::Send(mysql_error(1040, "#08004Too many connections"))],
+            never: vec![ServerStep::Send(mysql_error(1045, "#28000Access denied"))],
         }
     }
 

@@ -26,7 +26,7 @@ async fn a_changed_table_is_read_as_it_is_now() {
 }
 
 #[tokio::test]
-async fn statements_that_the_server_does_not_know_any_more_are_prepared_anew() {
+async fn statements_that_the_server_does_not_know_any_more_are_prepared_again() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_forgotten").await;
     for number in [1243, 1461, 1615] {

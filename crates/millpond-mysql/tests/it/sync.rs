@@ -107,7 +107,7 @@ async fn a_pool_without_a_database_forgets_the_statements_of_the_one_that_was_us
 }
 
 #[tokio::test]
-async fn strings_in_another_character_set_do_not_confuse_the_proof() {
+async fn strings_in_another_character_set_do_not_confuse_the_verification() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
     for sql in [

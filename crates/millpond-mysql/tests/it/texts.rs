@@ -76,7 +76,7 @@ async fn a_function_that_chains_transactions_takes_no_row_of_the_next_borrowers(
 }
 
 #[tokio::test]
-async fn commit_and_rollback_tell_the_truth_whatever_text_was_executed_in_the_transaction() {
+async fn commit_and_rollback_report_the_truth_whatever_text_was_executed_in_the_transaction() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_transaction_texts").await;
     no_text_deceives_a_transaction(&pool).await;

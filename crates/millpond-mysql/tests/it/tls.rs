@@ -52,12 +52,12 @@ async fn a_server_with_tls_is_talked_to_as_the_mode_says() {
 async fn a_server_that_demands_a_certificate_of_its_clients_accepts_the_right_one_and_no_other() {
     let Some(mut server) = OwnServer::or_skip(&tls_kind()) else { return };
     server.stop("KILL").await.unwrap();
-    server.start_again(&format!("--ssl-ca={}", server.told("TLS_CA"))).unwrap();
+    server.start_again(&format!("--ssl-ca={}", server.variable("TLS_CA"))).unwrap();
     let root = one().connect(&format!("{}?sslmode=required", server.url())).await.unwrap();
     raw_sql("CREATE USER miller@'127.0.0.1' REQUIRE X509").execute(&root).await.unwrap();
-    let url = format!("mysql://miller@{}?sslmode=required", server.own("ADDRESS"));
+    let url = format!("mysql://miller@{}?sslmode=required", server.own_variable("ADDRESS"));
     let with = |cert: &str, key: &str| {
-        let (cert, key) = (server.told(cert), server.told(key));
+        let (cert, key) = (server.variable(cert), server.variable(key));
         format!("{url}&ssl_cert={cert}&ssl_key={key}")
     };
     let pool = one().connect(&with("TLS_CLIENT_CERT", "TLS_CLIENT_KEY")).await.unwrap();

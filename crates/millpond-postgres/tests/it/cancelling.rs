@@ -48,7 +48,7 @@ async fn stopped(server: &Server, pid: i32) {
 }
 
 #[tokio::test]
-async fn a_query_that_was_cut_off_holds_its_place_for_a_moment_only() {
+async fn a_query_that_was_cut_off_holds_its_slot_for_a_moment_only() {
     let Some(server) = server() else { return };
     let trace = Trace::new();
     let options = one().max_overflow(1).observer(trace.clone());
@@ -99,7 +99,7 @@ async fn a_stream_that_was_dropped_early_is_stopped_as_well() {
 }
 
 #[tokio::test]
-async fn what_is_closed_is_ended_in_its_own_place() {
+async fn what_is_closed_is_ended_in_its_own_slot() {
     let Some(server) = server() else { return };
     let full = one();
     for options in

@@ -7,7 +7,9 @@ use millpond_core::BoxError;
 use millpond_postgres::{
     Credentials, PgConnectOptions, PgManager, PgPoolOptions, Postgres, Tracked,
 };
-use millpond_testkit::{Fixture, Line, Mark, OwnServer, Plan, Refusals, Served, postgres_error};
+use millpond_testkit::{
+    Fixture, Mark, OwnServer, Plan, Refusals, Served, ServerStep, postgres_error,
+};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, raw_sql};
 use std::fs;
 use std::str::FromStr;
@@ -113,11 +115,11 @@ impl Fixture for Pg {
         Ok(())
     }
 
-    async fn soil(&self, conn: &mut Tracked<Postgres>) -> Result<(), BoxError> {
+    async fn make_dirty(&self, conn: &mut Tracked<Postgres>) -> Result<(), BoxError> {
         self.begin(conn).await
     }
 
-    async fn is_soiled(&self, conn: &mut Tracked<Postgres>) -> Result<bool, BoxError> {
+    async fn is_dirty(&self, conn: &mut Tracked<Postgres>) -> Result<bool, BoxError> {
         self.is_in_transaction(conn).await
     }
 
@@ -176,7 +178,9 @@ impl Fixture for Pg {
     }
 
     fn refusals(&self) -> Refusals {
-        let says = |code, message| vec![Line::Hear, Line::Say(postgres_error(code, message))];
+        let says = |code, message| {
+            vec![ServerStep::Receive, ServerStep::Send(postgres_error(code, message))]
+        };
         Refusals {
             not_yet: says("57P03", "the database system is starting up"),
             never: says("28P01", "password authentication failed"),

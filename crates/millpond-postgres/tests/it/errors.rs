@@ -2,7 +2,7 @@
 
 use crate::refusals::refused_at_once;
 use crate::support::server;
-use millpond_testkit::{FakeServer, Line, mysql_greeting};
+use millpond_testkit::{FakeServer, ServerStep, mysql_greeting};
 
 #[tokio::test]
 async fn an_unknown_database_fails_at_once_with_the_servers_own_code() {
@@ -24,9 +24,12 @@ async fn a_wrong_setting_in_the_options_fails_at_once() {
 async fn what_does_not_speak_the_protocol_fails_at_once_with_a_hint() {
     for mode in ["disable", "require"] {
         // As MySQL greets.
-        let fake = FakeServer::start([vec![Line::Say(mysql_greeting()), Line::FallSilent]], None)
-            .await
-            .unwrap();
+        let fake = FakeServer::start(
+            [vec![ServerStep::Send(mysql_greeting()), ServerStep::FallSilent]],
+            None,
+        )
+        .await
+        .unwrap();
         let error = refused_at_once(&format!("postgres://u@{}/d?sslmode={mode}", fake.address()))
             .await
             .to_string();

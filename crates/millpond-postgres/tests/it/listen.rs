@@ -6,7 +6,7 @@ use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n, until};
 use sqlx::Row;
 
 #[tokio::test]
-async fn what_is_notified_over_the_pool_arrives_and_a_lost_connection_is_opened_anew() {
+async fn what_is_notified_over_the_pool_arrives_and_a_lost_connection_is_opened_again() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
     let options = PgPoolOptions::new();

@@ -343,7 +343,7 @@ async fn a_commit_that_the_server_refuses_is_an_error_and_what_a_transaction_can
 }
 
 #[tokio::test]
-async fn a_pool_that_takes_a_pooler_for_its_server_is_refused_and_told_what_to_write() {
+async fn a_pool_that_takes_a_pooler_for_its_server_is_refused_with_help() {
     let Some(url) = bouncer() else { return };
     // As if the pooler ignored the parameter, which most are configured to do.
     let trace = Trace::new();

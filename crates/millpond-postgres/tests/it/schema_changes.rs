@@ -183,7 +183,7 @@ async fn write(pool: &PgPool, text: &'static str) -> Result<(), sqlx::Error> {
 }
 
 #[tokio::test]
-async fn a_type_that_was_made_anew_costs_one_error_whatever_the_text() {
+async fn a_type_that_was_created_again_costs_one_error_whatever_the_text() {
     let Some(server) = server() else { return };
     for (n, text) in ["INSERT INTO t VALUES ($1, $2, $3)", "INSERT INTO t  VALUES ($1, $2, $3)"]
         .into_iter()

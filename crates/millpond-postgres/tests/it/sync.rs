@@ -35,7 +35,7 @@ async fn a_procedure_leaves_no_transaction_open_whether_it_ends_or_is_cut_off() 
 }
 
 #[tokio::test]
-async fn a_copy_out_that_was_dropped_half_way_leaves_nothing_for_the_next_borrower() {
+async fn a_copy_out_that_was_dropped_midway_leaves_nothing_for_the_next_borrower() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
     for _ in 0..3 {
@@ -92,7 +92,7 @@ async fn the_same_borrower_can_go_on_after_a_query_was_cut_off() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_out_of_step_after_a_dropped_copy_is_found_out_and_closed() {
+async fn a_connection_that_is_out_of_sync_after_a_dropped_copy_is_found_out_and_closed() {
     let Some(server) = server() else { return };
     let trace = Trace::new();
     let pool =
@@ -127,7 +127,7 @@ async fn a_transaction_that_was_committed_leaves_no_doubt() {
 }
 
 #[tokio::test]
-async fn after_a_copy_that_was_dropped_half_way_its_borrower_gets_right_answers_or_errors() {
+async fn after_a_copy_that_was_dropped_midway_its_borrower_gets_right_answers_or_errors() {
     let Some(server) = server() else { return };
     let pool = one().connect(&server.schema("millpond_half_copied").await).await.unwrap();
     raw_sql("CREATE TABLE t (i INT)").execute(&pool).await.unwrap();

@@ -24,7 +24,7 @@ async fn after_a_text_that_counts_as_clean_no_transaction_is_open() {
 }
 
 #[tokio::test]
-async fn commit_and_rollback_tell_the_truth_whatever_text_was_executed_in_the_transaction() {
+async fn commit_and_rollback_report_the_truth_whatever_text_was_executed_in_the_transaction() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_transaction_texts").await;
     no_text_deceives_a_transaction(&pool).await;

@@ -57,9 +57,9 @@ async fn a_server_that_demands_a_certificate_of_its_clients_accepts_the_right_on
         "hostssl all all 127.0.0.1/32 trust clientcert=verify-ca\n",
     )
     .unwrap();
-    server.start_again(&format!("-c ssl_ca_file={}", server.told("TLS_CA"))).unwrap();
+    server.start_again(&format!("-c ssl_ca_file={}", server.variable("TLS_CA"))).unwrap();
     let with = |cert: &str, key: &str| {
-        let (cert, key) = (server.told(cert), server.told(key));
+        let (cert, key) = (server.variable(cert), server.variable(key));
         format!("{}?sslmode=require&sslcert={cert}&sslkey={key}", server.url())
     };
     let pool = one().connect(&with("TLS_CLIENT_CERT", "TLS_CLIENT_KEY")).await.unwrap();

@@ -90,7 +90,7 @@ async fn when_there_are_too_many_keys_one_limit_does_not_use_up_another() {
 async fn fail_over(servers: &OwnServer) {
     let mut changed = 0;
     for n in 1..=6 {
-        let url = format!("redis://{}", servers.told(&format!("CLUSTER_{n}_ADDRESS")));
+        let url = format!("redis://{}", servers.variable(&format!("CLUSTER_{n}_ADDRESS")));
         let node = RedisPoolOptions::new().connect_lazy(&url).unwrap();
         let was_replica = !role(&node).await.contains("master\"");
         // A replica agrees and gives up after 5 s if it is not level with its master yet: it is
@@ -176,7 +176,7 @@ fn subjects() -> (String, String) {
 #[tokio::test]
 async fn a_master_that_is_lost_concerns_only_its_own_subjects() {
     let Some(servers) = OwnServer::or_skip("cluster") else { return };
-    for node in servers.told("CLUSTER_NODES").split(',') {
+    for node in servers.variable("CLUSTER_NODES").split(',') {
         let pool = RedisPoolOptions::new().connect(&format!("redis://{node}")).await.unwrap();
         let set = Command::new("CONFIG").args(["SET", "cluster-require-full-coverage", "no"]);
         pool.run::<()>(set).await.unwrap();

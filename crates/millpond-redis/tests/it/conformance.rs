@@ -93,13 +93,13 @@ impl Fixture for Servers {
     }
 
     /// Another database, or in a cluster, which has none, a name.
-    async fn soil(&self, conn: &mut RedisConnection) -> Result<(), BoxError> {
+    async fn make_dirty(&self, conn: &mut RedisConnection) -> Result<(), BoxError> {
         let is_cluster = self.nodes()?.len() > 1;
         let client = Command::new("CLIENT").args(["SETNAME", "soiled"]);
         Ok(conn.run(if is_cluster { client } else { Command::new("SELECT").arg(5) }).await?)
     }
 
-    async fn is_soiled(&self, conn: &mut RedisConnection) -> Result<bool, BoxError> {
+    async fn is_dirty(&self, conn: &mut RedisConnection) -> Result<bool, BoxError> {
         let info: String = conn.run(Command::new("CLIENT").arg("INFO")).await?;
         Ok(!info.contains(" name= ") || !info.contains(" db=0 "))
     }

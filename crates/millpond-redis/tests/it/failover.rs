@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(4);
 /// A cluster whose healthy nodes answer while some slots have no owner.
 async fn cluster() -> Option<OwnServer> {
     let cluster = OwnServer::or_skip("cluster")?;
-    for node in cluster.told("CLUSTER_NODES").split(',') {
+    for node in cluster.variable("CLUSTER_NODES").split(',') {
         let pool = few(1).connect(&format!("redis://{node}")).await.unwrap();
         let set = Command::new("CONFIG").args(["SET", "cluster-require-full-coverage", "no"]);
         pool.run::<()>(set).await.unwrap();

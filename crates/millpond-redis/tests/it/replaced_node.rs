@@ -43,11 +43,11 @@ impl First {
     }
 
     fn address(&self) -> &str {
-        self.cluster.told("CLUSTER_1_ADDRESS")
+        self.cluster.variable("CLUSTER_1_ADDRESS")
     }
 
     fn directory(&self) -> &Path {
-        let (_, rest) = self.cluster.told("CLUSTER_1_COMMAND").split_once(" --dir ").unwrap();
+        let (_, rest) = self.cluster.variable("CLUSTER_1_COMMAND").split_once(" --dir ").unwrap();
         Path::new(rest.split(' ').next().unwrap().trim_matches('\''))
     }
 
@@ -55,7 +55,7 @@ impl First {
     /// Nobody has asked for anything meanwhile.
     async fn replace(&mut self, prepare: impl FnOnce(&Path), command: impl Fn(&str) -> String) {
         self.cluster.signal("CLUSTER_1", "KILL").unwrap();
-        let second = self.cluster.told("CLUSTER_2_ADDRESS");
+        let second = self.cluster.variable("CLUSTER_2_ADDRESS");
         let second = few(1).connect(&format!("redis://{second}")).await.unwrap();
         let has_taken_over = |line: &str| line.contains("0-5460") && !line.contains(self.address());
         until("the replica has taken over", async || {
@@ -64,8 +64,8 @@ impl First {
         })
         .await;
         prepare(self.directory());
-        let line = command(self.cluster.told("CLUSTER_1_COMMAND"));
-        let log = self.cluster.told("CLUSTER_1_LOG");
+        let line = command(self.cluster.variable("CLUSTER_1_COMMAND"));
+        let log = self.cluster.variable("CLUSTER_1_LOG");
         let mut shell = std::process::Command::new("sh");
         let shell = shell.args(["-c", &format!("exec {line} >>{log} 2>&1")]).stdin(Stdio::null());
         self.replacement = Some(shell.spawn().unwrap());

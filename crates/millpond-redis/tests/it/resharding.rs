@@ -15,7 +15,7 @@ impl Masters {
     async fn of(cluster: &OwnServer) -> Self {
         let mut masters = Vec::new();
         for n in 1..=3 {
-            let address = cluster.told(&format!("CLUSTER_{n}_ADDRESS")).to_owned();
+            let address = cluster.variable(&format!("CLUSTER_{n}_ADDRESS")).to_owned();
             masters.push((few(1).connect(&format!("redis://{address}")).await.unwrap(), address));
         }
         Self(masters)
@@ -100,7 +100,7 @@ async fn a_slot_that_moves_under_load_causes_no_error_and_no_answer_goes_astray(
 async fn a_slot_moves_between_nodes_that_announce_themselves_by_name() {
     let Some(cluster) = OwnServer::or_skip("cluster") else { return };
     for n in 1..=6 {
-        let address = cluster.told(&format!("CLUSTER_{n}_ADDRESS")).to_owned();
+        let address = cluster.variable(&format!("CLUSTER_{n}_ADDRESS")).to_owned();
         let node = few(1).connect(&format!("redis://{address}")).await.unwrap();
         for (name, value) in [
             ("cluster-announce-hostname", "localhost"),

@@ -154,12 +154,12 @@ async fn when_the_sentinels_swap_master_and_replica_nobody_keeps_writing_to_the_
     is_back_soon(async |servers| {
         let at = async |stem: &str| {
             few(1)
-                .connect(&format!("redis://{}", servers.told(&format!("{stem}_ADDRESS"))))
+                .connect(&format!("redis://{}", servers.variable(&format!("{stem}_ADDRESS"))))
                 .await
                 .unwrap()
         };
         let (sentinel, former) = (at("SENTINEL_1").await, at("SENTINEL_MASTER").await);
-        let service = servers.told("SENTINEL_SERVICE");
+        let service = servers.variable("SENTINEL_SERVICE");
         sentinel.run::<()>(Command::new("SENTINEL").arg("FAILOVER").arg(service)).await.unwrap();
         let mut named = Vec::new();
         until("another master is named", async || {
@@ -167,7 +167,7 @@ async fn when_the_sentinels_swap_master_and_replica_nobody_keeps_writing_to_the_
                 .run(Command::new("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(service))
                 .await
                 .unwrap();
-            named.join(":") != servers.told("SENTINEL_MASTER_ADDRESS")
+            named.join(":") != servers.variable("SENTINEL_MASTER_ADDRESS")
         })
         .await;
         // The sentinels tell the former master some ten seconds later; until then both take writes.

@@ -75,11 +75,11 @@ impl Fixture for File {
         Ok(())
     }
 
-    async fn soil(&self, conn: &mut Tracked<Sqlite>) -> Result<(), BoxError> {
+    async fn make_dirty(&self, conn: &mut Tracked<Sqlite>) -> Result<(), BoxError> {
         self.begin(conn).await
     }
 
-    async fn is_soiled(&self, conn: &mut Tracked<Sqlite>) -> Result<bool, BoxError> {
+    async fn is_dirty(&self, conn: &mut Tracked<Sqlite>) -> Result<bool, BoxError> {
         self.is_in_transaction(conn).await
     }
 

@@ -192,7 +192,7 @@ async fn one_writer_and_many_readers_of_a_file_that_may_only_be_read_need_it_in_
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_ends_an_attach_and_not_the_loan() {
+async fn a_file_that_is_no_database_ends_an_attach_and_not_the_lease() {
     let dir = Dir::new();
     let pool = dir.one().await;
     std::fs::write(dir.path().join("garbage.db"), [b'x'; 5000]).unwrap();

@@ -44,7 +44,7 @@ async fn all_five_are_called_in_order() {
 }
 
 #[tokio::test]
-async fn the_limit_of_one_loan_does_not_end_the_hooks_of_the_next() {
+async fn the_limit_of_one_lease_does_not_end_the_hooks_of_the_next() {
     let dir = Dir::new();
     let log = Log::default();
     let pool = logging(one().max_lease(Duration::from_secs(60)), &log)

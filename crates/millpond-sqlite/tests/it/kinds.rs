@@ -140,7 +140,7 @@ async fn close_within_says_who_still_holds_a_connection() {
 }
 
 #[tokio::test]
-async fn a_connection_can_be_taken_out_for_good_or_given_up() {
+async fn a_connection_can_be_removed_permanently_or_given_up() {
     let dir = Dir::new();
     let trace = Trace::new();
     let pool = one().observer(trace.clone()).connect(&dir.url("x.db")).await.unwrap();

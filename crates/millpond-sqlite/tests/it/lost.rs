@@ -136,7 +136,8 @@ async fn an_ordinary_error_leaves_the_transaction_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_transaction_in_sql_on_a_lease_is_lost_in_the_same_way_until_it_is_ended_or_begun_anew() {
+async fn a_transaction_in_sql_on_a_lease_is_lost_in_the_same_way_until_it_is_ended_or_begun_again()
+{
     let dir = Dir::new();
     let pool = table(&dir).await;
     for begin in ["BEGIN", "SAVEPOINT a", "BEGIN; SELECT 1", "/* x */ BEGIN IMMEDIATE"] {
@@ -227,7 +228,7 @@ async fn the_question_whether_a_transaction_is_open_changes_nothing_when_it_is_c
 }
 
 #[tokio::test]
-async fn several_statements_that_commit_and_begin_anew_lose_the_transaction() {
+async fn several_statements_that_commit_and_begin_again_lose_the_transaction() {
     let dir = Dir::new();
     let pool = table(&dir).await;
     for sql in [

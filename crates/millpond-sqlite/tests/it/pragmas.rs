@@ -116,7 +116,7 @@ async fn what_a_borrower_changes_is_put_back_before_the_next_one_comes() {
 }
 
 #[tokio::test]
-async fn no_orphan_is_written_after_a_migration_that_failed_half_way() {
+async fn no_orphan_is_written_after_a_migration_that_failed_midway() {
     let dir = Dir::new();
     let pool = strict().pool(PoolKind::ReadWrite).connect(&dir.url("x.db")).await.unwrap();
     raw_sql("CREATE TABLE p (id INTEGER PRIMARY KEY); CREATE TABLE c (p REFERENCES p)")
@@ -157,7 +157,7 @@ async fn mode(pool: &SqlitePool) -> String {
 }
 
 #[tokio::test]
-async fn an_exclusive_lock_that_a_borrower_keeps_ends_with_the_loan() {
+async fn an_exclusive_lock_that_a_borrower_keeps_ends_with_the_lease() {
     let dir = Dir::new();
     let pool = strict().pool(PoolKind::Queue).pool_size(2).connect(&dir.url("x.db")).await.unwrap();
     let mut other = pool.acquire().await.unwrap();

@@ -293,7 +293,7 @@ async fn rows_that_were_written_stay_written_when_those_who_returned_them_are_dr
 }
 
 #[tokio::test]
-async fn a_progress_handler_that_a_borrower_sets_ends_with_the_loan() {
+async fn a_progress_handler_that_a_borrower_sets_ends_with_the_lease() {
     let dir = Dir::new();
     for pool in [dir.one().await, one().connect("sqlite::memory:").await.unwrap()] {
         let mut lease = pool.acquire().await.unwrap();

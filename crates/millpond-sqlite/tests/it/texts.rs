@@ -54,7 +54,7 @@ async fn a_placeholder_with_the_number_0_is_refused_and_the_connection_goes_on()
 }
 
 #[tokio::test]
-async fn commit_and_rollback_tell_the_truth_whatever_text_was_executed_in_the_transaction() {
+async fn commit_and_rollback_report_the_truth_whatever_text_was_executed_in_the_transaction() {
     let dir = Dir::new();
     let pool = dir.one().await;
     pool.execute("CREATE TABLE t (i INTEGER)").await.unwrap();

@@ -134,7 +134,7 @@ async fn the_timeout_is_how_long_a_lock_is_waited_for() {
 fn a_timeout_that_the_driver_cannot_take_is_refused() {
     for timeout in ["2147484", "1e300", "-1", "nan", "inf", "", "5s"] {
         let text = refusal(&format!("sqlite:///x.db?timeout={timeout}"));
-        assert!(text.contains("\"timeout\" has to be a number of seconds, at most"), "{text}");
+        assert!(text.contains("\"timeout\" must be a number of seconds, at most"), "{text}");
     }
     SqlitePoolOptions::new().connect_lazy("sqlite:///x.db?timeout=2147483").unwrap();
 }

@@ -39,7 +39,7 @@ async fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
 #[tokio::test]
 async fn a_certificate_for_another_host_or_out_of_date_is_refused_by_the_modes_that_look_at_that() {
     let Some(mut server) = OwnServer::or_skip(&tls_kind()) else { return };
-    let (url, ca) = (server.url().to_owned(), server.own("CA").to_owned());
+    let (url, ca) = (server.url().to_owned(), server.own_variable("CA").to_owned());
     let require = format!("{url}?sslmode=require");
     let verify_ca = format!("{url}?sslmode=verify-ca&ssl_ca={ca}");
     let verify_full = format!("{url}?sslmode=verify-full&ssl_ca={ca}");

@@ -53,7 +53,7 @@ async fn after_a_rollback_in_sql_a_commit_says_that_nothing_was_kept() {
 }
 
 #[tokio::test]
-async fn several_statements_that_commit_and_begin_anew_lose_the_transaction() {
+async fn several_statements_that_commit_and_begin_again_lose_the_transaction() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_commit_begin").await;
     for sql in [

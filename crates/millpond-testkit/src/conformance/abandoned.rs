@@ -4,7 +4,7 @@
 use crate::conformance::fixture::Fixture;
 use crate::conformance::network::through;
 use crate::conformance::service::Service;
-use crate::conformance::stage::{Stage, Trial, joined, ms};
+use crate::conformance::stage::{Stage, Trial, join, ms};
 use crate::proxy::ChaosProxy;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,7 +14,9 @@ use tokio::runtime::Builder;
 /// The cancels come at about the time at which the questions end by themselves, some before and
 /// some after: where all places are taken, and where one is free for them. The sockets are the
 /// kernel's to count, all the while.
-pub async fn b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_the_cap<T: Trial>(
+pub async fn b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_the_limit<
+    T: Trial,
+>(
     stage: Stage<T>,
 ) {
     for cap in [2, 6] {
@@ -28,7 +30,7 @@ pub async fn b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_t
             (0..4).map(|user| runtime.spawn(abandon(service.clone(), user))).collect();
         let mut cut = 0;
         for user in users {
-            cut += joined(user).await;
+            cut += join(user).await;
         }
         done.store(true, Ordering::Relaxed);
         let (together, told) =

@@ -1,14 +1,16 @@
 //! The books balance, nothing is kept in memory, and errors tell their causes.
 
 use crate::act::{Act, Call};
-use crate::conformance::stage::{SOON, Stage, Trial, assert_books, joined, refused, secs, timed};
+use crate::conformance::stage::{SOON, Stage, Trial, assert_books, join, refused, secs, timed};
 use crate::poll::poll_n;
 use millpond_core::{CloseReason, Lease, Pool, PoolError, PoolExt, Totals};
 use std::error::Error;
 use std::sync::Arc;
 
 /// After any mix of deeds and disasters everything is back, and the books balance.
-pub async fn c90_after_any_mix_of_deeds_and_disasters_the_books_balance<T: Trial>(stage: Stage<T>) {
+pub async fn c90_after_any_mix_of_operations_and_faults_the_books_balance<T: Trial>(
+    stage: Stage<T>,
+) {
     let world = stage.tuned(3, 2, |builder, manager| {
         builder
             .hooks(manager.hooks())
@@ -42,7 +44,7 @@ pub async fn c90_after_any_mix_of_deeds_and_disasters_the_books_balance<T: Trial
             })
             .collect();
         for user in users {
-            joined(user).await;
+            join(user).await;
             assert_books(&world.pool.status());
         }
     }
@@ -115,7 +117,7 @@ pub async fn c92_nothing_is_kept_in_memory_by_a_pool_that_is_gone<T: Trial>(stag
 }
 
 /// A timeout tells why no connection could be opened.
-pub async fn c93_a_timeout_tells_the_last_failure_to_connect<T: Trial>(stage: Stage<T>) {
+pub async fn c93_a_timeout_names_the_last_connect_error<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     world.manager.always(Call::Connect, Act::transient("no route to the mill"));
     let error = refused(world.pool.acquire_within(SOON).await);

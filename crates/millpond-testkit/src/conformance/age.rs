@@ -123,6 +123,6 @@ pub async fn c68_prewarm_with_a_server_that_comes_and_goes_ends<T: Trial>(stage:
     world.manager.next(Call::Connect, flaps);
     let (result, took) = timed(world.queue().prewarm(5)).await;
     assert!(result.is_ok() && took <= secs(30) + ms(2), "{result:?} after {took:?}");
-    assert!(!T::keeps() || world.manager.alive() == 5);
+    assert!(!T::reuses() || world.manager.alive() == 5);
     world.assert_sound().await;
 }

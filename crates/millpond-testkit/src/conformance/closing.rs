@@ -3,7 +3,7 @@
 use crate::act::{Act, Call};
 use crate::conformance::fixture::Fixture;
 use crate::conformance::pools::PoolUnderTest;
-use crate::conformance::stage::{SOON, Stage, Trial, joined, ms, refused, secs, timed};
+use crate::conformance::stage::{SOON, Stage, Trial, join, ms, refused, secs, timed};
 use crate::gate::Gate;
 use millpond_core::{CloseReason, Lease, Pool, PoolExt};
 
@@ -19,17 +19,17 @@ pub async fn c80_after_close_every_acquire_is_refused<T: Trial>(stage: Stage<T>)
 }
 
 /// Close tells all who wait.
-pub async fn c80_close_tells_all_waiters_at_once<T: Trial>(stage: Stage<T>) {
+pub async fn c80_close_fails_all_waiters_at_once<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let lease = world.lease().await;
     let waiters = [world.waiter().await, world.waiter().await];
     let pool = world.pool.clone();
     let closing = tokio::spawn(async move { pool.close().await });
     for waiter in waiters {
-        assert!(refused(joined(waiter).await).is_closed());
+        assert!(refused(join(waiter).await).is_closed());
     }
     drop(lease);
-    assert!(joined(closing).await.is_clean());
+    assert!(join(closing).await.is_clean());
 }
 
 /// A connect under way at close leaves nothing behind, and nobody gets it.
@@ -41,7 +41,7 @@ pub async fn c81_a_connect_under_way_at_close_leaves_nothing_behind<T: Trial>(st
     world.until("it is being opened", || gate.waiting() == 1).await;
     let report = world.pool.close_within(secs(20)).await;
     gate.open();
-    assert!(refused(joined(caller).await).is_closed());
+    assert!(refused(join(caller).await).is_closed());
     assert!(report.is_clean(), "{report}");
     world.until("nothing is open", || world.manager.sockets() == 0).await;
 }
@@ -55,7 +55,7 @@ pub async fn c82_close_waits_for_borrowers<T: Trial>(stage: Stage<T>) {
     world.until_status("it is closing", |status| status.closed).await;
     assert!(!closing.is_finished());
     drop(lease);
-    assert!(joined(closing).await.is_clean());
+    assert!(join(closing).await.is_clean());
     assert_eq!(world.manager.sockets(), 0);
 }
 
@@ -158,7 +158,7 @@ pub async fn c86_several_may_close_at_once<T: Trial>(stage: Stage<T>) {
     world.until_status("it is closing", |status| status.closed).await;
     drop(lease);
     for closing in closings {
-        assert!(joined(closing).await);
+        assert!(join(closing).await);
     }
 }
 
@@ -170,7 +170,7 @@ pub async fn c87_close_ends_while_connects_fail<T: Trial>(stage: Stage<T>) {
     world.until("it has been tried", || world.manager.calls(Call::Connect) >= 2).await;
     let (report, took) = timed(world.pool.close_within(secs(20))).await;
     assert!(report.is_clean() && took <= secs(15), "{report} {took:?}");
-    assert!(refused(joined(caller).await).is_closed());
+    assert!(refused(join(caller).await).is_closed());
     let tried = world.manager.calls(Call::Connect);
     tokio::time::sleep(ms(300)).await;
     assert_eq!(world.manager.calls(Call::Connect), tried, "it goes on connecting");

@@ -3,7 +3,7 @@
 
 use crate::conformance::fixture::Fixture;
 use crate::conformance::service::Service;
-use crate::conformance::stage::{Stage, Trial, joined, refused};
+use crate::conformance::stage::{Stage, Trial, join, refused};
 use millpond_core::{PoolError, PoolExt};
 use std::error::Error;
 use std::path::PathBuf;
@@ -50,7 +50,7 @@ pub async fn b12_a_password_that_changes_in_its_file_retires_old_connections_and
         .await;
     done.store(true, Ordering::Relaxed);
     for user in users {
-        assert!(joined(user).await > 0);
+        assert!(join(user).await > 0);
     }
     assert_eq!(service.pool.status().generation, 1, "retired once");
 }

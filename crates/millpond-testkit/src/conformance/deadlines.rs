@@ -1,7 +1,7 @@
 //! Everything ends in time, whatever hangs.
 
 use crate::act::{Act, Call};
-use crate::conformance::stage::{SOON, Stage, Trial, joined, ms, refused, secs, timed};
+use crate::conformance::stage::{SOON, Stage, Trial, join, ms, refused, secs, timed};
 use crate::poll::ByHand;
 use millpond_core::{Phase, Pool, PoolError, PoolExt};
 use std::task::Poll;
@@ -120,7 +120,7 @@ pub async fn c46_a_limit_of_zero_takes_what_is_there_or_fails_at_once<T: Trial>(
     assert!(refused(result).is_timeout(), "nothing is there yet");
     world.assert_took(took, Duration::ZERO);
     world.until_calm().await;
-    if T::keeps() {
+    if T::reuses() {
         drop(world.lease().await);
         world.until_calm().await;
         drop(
@@ -159,7 +159,7 @@ pub async fn c48_callers_whose_time_is_short_churn_no_connections<T: Trial>(stag
             })
             .collect();
         for caller in crowd {
-            joined(caller).await;
+            join(caller).await;
         }
     }
     world.until_calm().await;

@@ -96,7 +96,7 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// It is not cancelled.
-    fn soil(
+    fn make_dirty(
         &self,
         conn: &mut Connection<Self>,
     ) -> impl Future<Output = Result<(), BoxError>> + Send {
@@ -104,7 +104,7 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Dirty", "soil")) }
     }
 
-    /// Stands for [`Capability::Dirty`]: whether what [`soil`](Self::soil) did is there, if
+    /// Stands for [`Capability::Dirty`]: whether what [`make_dirty`](Self::make_dirty) did is there, if
     /// possible as the server says it.
     ///
     /// # Errors
@@ -114,7 +114,7 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     /// # Cancel safety
     ///
     /// It is not cancelled.
-    fn is_soiled(
+    fn is_dirty(
         &self,
         conn: &mut Connection<Self>,
     ) -> impl Future<Output = Result<bool, BoxError>> + Send {
@@ -498,8 +498,8 @@ pub enum Capability {
     Answers,
     /// Of managers: the server can end a connection. See [`Fixture::kill`].
     Dies,
-    /// Of managers: a borrower can leave something on a connection. See [`Fixture::soil`] and
-    /// [`Fixture::is_soiled`].
+    /// Of managers: a borrower can leave something on a connection. See [`Fixture::make_dirty`] and
+    /// [`Fixture::is_dirty`].
     Dirty,
     /// Of managers: the server says how many connections are open. See [`Fixture::open_at_server`].
     Counted,

@@ -71,17 +71,17 @@ pub async fn c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next<T
     stage: Stage<T>,
 ) {
     let world = stage.world(1, 0);
-    let soiled = async |lease: &mut Loan<T>| match stage.fixture.is_soiled(lease.real()).await {
-        Ok(soiled) => soiled,
+    let is_dirty = async |lease: &mut Loan<T>| match stage.fixture.is_dirty(lease.real()).await {
+        Ok(is_dirty) => is_dirty,
         Err(error) => panic!("a connection in trouble was lent: {error}"),
     };
     for round in 0..5 {
         let mut lease = world.lease().await;
-        assert!(!soiled(&mut lease).await, "round {round}: what the last borrower left is there");
-        if let Err(error) = stage.fixture.soil(lease.real()).await {
+        assert!(!is_dirty(&mut lease).await, "round {round}: what the last borrower left is there");
+        if let Err(error) = stage.fixture.make_dirty(lease.real()).await {
             panic!("nothing could be left on the connection: {error}");
         }
-        assert!(soiled(&mut lease).await, "`soil` leaves nothing that `is_soiled` finds");
+        assert!(is_dirty(&mut lease).await, "`make_dirty` leaves nothing that `is_dirty` finds");
         drop(lease);
     }
     world.assert_sound().await;

@@ -11,7 +11,7 @@ pub async fn c70_a_connection_meets_its_hooks_in_the_order_of_its_life<T: Trial>
     let world = stage.tuned(1, 0, |builder, manager| builder.hooks(manager.hooks()));
     drop(world.lease().await);
     world.until_calm().await;
-    if T::keeps() {
+    if T::reuses() {
         drop(world.lease().await);
         world.until_calm().await;
     }
@@ -22,7 +22,7 @@ pub async fn c70_a_connection_meets_its_hooks_in_the_order_of_its_life<T: Trial>
     let opening = ["connect", "on_first_connect", "on_connect"];
     let loan = ["on_checkout", "on_checkin"];
     let end = ["on_close", "close"];
-    let expected: Vec<&str> = if T::keeps() {
+    let expected: Vec<&str> = if T::reuses() {
         [&opening[..], &loan, &loan, &end].concat()
     } else {
         // What is not kept does not come in again.
@@ -70,7 +70,7 @@ pub async fn c72_a_request_refused_at_checkout_costs_no_connection<T: Trial>(sta
         assert_eq!(error.to_string(), "the tenant is suspended");
     }
     refuses.store(false, Ordering::SeqCst);
-    if T::keeps() {
+    if T::reuses() {
         assert_eq!(world.lease().await.id(), 1);
     }
     world.assert_sound().await;

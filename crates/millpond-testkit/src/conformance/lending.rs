@@ -1,7 +1,7 @@
 //! Lending and getting back: what is opened, what is lent again, and where a lease may be dropped.
 
 use crate::act::Call;
-use crate::conformance::stage::{Stage, Trial, assert_books, joined};
+use crate::conformance::stage::{Stage, Trial, assert_books, join};
 use millpond_core::{CloseReason, Lease, Pool, PoolExt};
 
 /// A pool opens nothing ahead of demand unless `min_idle` says so.
@@ -28,13 +28,13 @@ pub async fn c02_what_is_not_kept_is_closed<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 0);
     drop(world.leases(2).await);
     world.until_calm().await;
-    let kept = T::keeps();
+    let kept = T::reuses();
     world.until("kept or closed", || world.manager.sockets() == if kept { 2 } else { 0 }).await;
     assert_eq!(world.trace.count("closed not_pooled"), if kept { 0 } else { 2 });
 }
 
 /// The sums of a status hold at every step.
-pub async fn c03_the_status_tells_every_step<T: Trial>(stage: Stage<T>) {
+pub async fn c03_the_status_shows_every_step<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 1);
     let mut loans = Vec::new();
     for lent in 1..=3_u32 {
@@ -70,7 +70,7 @@ pub async fn c04_a_crowd_is_served_by_few_connections<T: Trial>(stage: Stage<T>)
         })
     });
     for user in users.collect::<Vec<_>>() {
-        joined(user).await;
+        join(user).await;
     }
     assert_eq!(world.pool.status().totals.succeeded, 300);
     assert!(world.manager.peak() <= 3, "{} sockets", world.manager.peak());
@@ -132,7 +132,7 @@ pub async fn c09_a_lease_may_be_dropped_while_a_runtime_shuts_down<T: Trial>(sta
 }
 
 /// A detached connection is the borrower's for good, and its place is free at once.
-pub async fn c10_a_detached_connection_is_the_borrowers_and_its_place_is_free<T: Trial>(
+pub async fn c10_a_detached_connection_is_the_borrowers_and_its_slot_is_free<T: Trial>(
     stage: Stage<T>,
 ) {
     let world = stage.world(1, 0);
@@ -171,5 +171,5 @@ pub async fn c12_a_borrower_who_panics_costs_one_connection_at_most<T: Trial>(st
     });
     assert!(task.await.is_err_and(|error| error.is_panic()));
     world.assert_sound().await;
-    assert!(world.manager.calls(Call::Connect) <= 3 || !T::keeps());
+    assert!(world.manager.calls(Call::Connect) <= 3 || !T::reuses());
 }

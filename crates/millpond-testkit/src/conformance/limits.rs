@@ -1,13 +1,13 @@
 //! The cap: never more connections than places, whatever happens to the size.
 
 use crate::act::{Act, Call};
-use crate::conformance::stage::{Stage, Trial, joined, refused};
+use crate::conformance::stage::{Stage, Trial, join, refused};
 use crate::gate::Gate;
 use millpond_core::{CloseReason, Lease, Pool, PoolError, PoolExt};
 use std::time::Duration;
 
 /// Counted by the manager, not by the pool: those being opened and closed count as well.
-pub async fn c20_nothing_beyond_the_cap_is_open_at_any_instant<T: Trial>(stage: Stage<T>) {
+pub async fn c20_nothing_beyond_the_limit_is_open_at_any_instant<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 2);
     let users = (0..40_u32).map(|user| {
         let pool = world.pool.clone();
@@ -23,14 +23,14 @@ pub async fn c20_nothing_beyond_the_cap_is_open_at_any_instant<T: Trial>(stage: 
         })
     });
     for user in users.collect::<Vec<_>>() {
-        joined(user).await;
+        join(user).await;
     }
     assert!(world.manager.peak() <= 4, "{} sockets, and a cap of 4", world.manager.peak());
     world.assert_sound().await;
 }
 
 /// Idle connections that are too many go; none beyond the new cap is lent.
-pub async fn c21_after_shrinking_nothing_beyond_the_new_cap_is_lent<T: Trial>(stage: Stage<T>) {
+pub async fn c21_after_shrinking_nothing_beyond_the_new_limit_is_lent<T: Trial>(stage: Stage<T>) {
     let world = stage.world(6, 0);
     drop(world.leases(6).await);
     resize(&world, 2, 0);
@@ -54,7 +54,7 @@ pub async fn c22_shrinking_below_what_is_lent_waits_for_its_return<T: Trial>(sta
         assert!(!waiter.is_finished(), "lent while {} are out", loans.len());
     }
     drop(loans.pop());
-    drop(joined(waiter).await);
+    drop(join(waiter).await);
 }
 
 /// Room that comes by growing is used at once, in turn.
@@ -64,7 +64,7 @@ pub async fn c23_growing_serves_waiters_at_once<T: Trial>(stage: Stage<T>) {
     let waiters = [world.waiter().await, world.waiter().await];
     resize(&world, 2, 1);
     for waiter in waiters {
-        drop(joined(waiter).await.unwrap_or_else(|error| panic!("{error}")));
+        drop(join(waiter).await.unwrap_or_else(|error| panic!("{error}")));
     }
     drop(held);
     world.until_calm().await;
@@ -72,7 +72,7 @@ pub async fn c23_growing_serves_waiters_at_once<T: Trial>(stage: Stage<T>) {
 
 /// However the size changes, what is open and being opened never exceeds the largest cap, and the
 /// last one holds.
-pub async fn c24_however_the_size_changes_under_load_the_cap_holds<T: Trial>(stage: Stage<T>) {
+pub async fn c24_however_the_size_changes_under_load_the_limit_holds<T: Trial>(stage: Stage<T>) {
     let world = stage.world(3, 0);
     let users = (0..12).map(|_| {
         let pool = world.pool.clone();
@@ -90,7 +90,7 @@ pub async fn c24_however_the_size_changes_under_load_the_cap_holds<T: Trial>(sta
         tokio::time::sleep(Duration::from_micros(200)).await;
     }
     for user in users {
-        joined(user).await;
+        join(user).await;
     }
     assert!(world.manager.peak() <= 8, "{} sockets", world.manager.peak());
     resize(&world, 2, 0);
@@ -112,7 +112,7 @@ pub async fn c25_a_burst_opens_no_more_than_callers_wait_for<T: Trial>(stage: St
     world.until("all are being opened", || gate.waiting() == 3).await;
     gate.open();
     for caller in callers {
-        drop(joined(caller).await);
+        drop(join(caller).await);
     }
     assert_eq!(world.manager.calls(Call::Connect), 3);
 }
@@ -125,7 +125,7 @@ pub async fn c26_a_connection_beyond_pool_size_is_closed_when_nobody_waits<T: Tr
     let mut loans = world.leases(3).await;
     let waiter = world.waiter().await;
     drop(loans.pop());
-    drop(joined(waiter).await.unwrap_or_else(|error| panic!("{error}")));
+    drop(join(waiter).await.unwrap_or_else(|error| panic!("{error}")));
     drop(loans);
     world.until("one is kept", || world.manager.sockets() == 1).await;
     assert_eq!(world.trace.count("closed overflow"), 2);
@@ -141,7 +141,7 @@ pub async fn c27_one_caller_more_than_max_waiters_is_turned_away_at_once<T: Tria
     let error = refused(world.pool.acquire().await);
     assert!(matches!(error, PoolError::TooManyWaiters { limit: 1 }), "{error:?}");
     drop(lease);
-    drop(joined(waiter).await);
+    drop(join(waiter).await);
 }
 
 fn resize<T: Trial>(

@@ -2,8 +2,8 @@
 
 use crate::conformance::fixture::Fixture;
 use crate::conformance::service::Service;
-use crate::conformance::stage::{Stage, Trial, joined, ms, refused, secs};
-use crate::fake::{FakeServer, Line};
+use crate::conformance::stage::{Stage, Trial, join, ms, refused, secs};
+use crate::fake::{FakeServer, ServerStep};
 use crate::flow::{Direction, Flow};
 use crate::poll::poll_n;
 use crate::proxy::ChaosProxy;
@@ -28,12 +28,15 @@ pub async fn b09_a_server_that_falls_silent_or_hangs_up_costs_an_attempt_and_no_
     stage: Stage<T>,
 ) {
     let not_yet = stage.fixture.refusals().not_yet;
-    let half: Vec<Line> = not_yet.iter().map(halved).collect();
-    let ends = [vec![Line::FallSilent], vec![], vec![Line::Reset]];
-    let mut scripts =
-        vec![vec![Line::FallSilent], vec![Line::Reset], vec![Line::Hear, Line::FallSilent]];
+    let half: Vec<ServerStep> = not_yet.iter().map(halved).collect();
+    let ends = [vec![ServerStep::FallSilent], vec![], vec![ServerStep::Reset]];
+    let mut scripts = vec![
+        vec![ServerStep::FallSilent],
+        vec![ServerStep::Reset],
+        vec![ServerStep::Receive, ServerStep::FallSilent],
+    ];
     scripts.extend(ends.map(|end| [half.clone(), end].concat()));
-    scripts.push([not_yet, vec![Line::FallSilent]].concat());
+    scripts.push([not_yet, vec![ServerStep::FallSilent]].concat());
     let attempts = scripts.len();
     let (service, server) = behind(&stage, scripts, ms(500)).await;
     assert!(matches!(service.ask(9).await, Ok(9)));
@@ -44,7 +47,7 @@ pub async fn b09_a_server_that_falls_silent_or_hangs_up_costs_an_attempt_and_no_
 }
 
 /// Waiting would not help.
-pub async fn b09_a_server_that_refuses_for_good_fails_the_acquire_at_once<T: Trial>(
+pub async fn b09_a_server_that_refuses_permanently_fails_the_acquire_at_once<T: Trial>(
     stage: Stage<T>,
 ) {
     let (service, server) = behind(&stage, vec![stage.fixture.refusals().never], PATIENCE).await;
@@ -68,14 +71,14 @@ pub async fn b09_half_open_connections_are_found_out_within_the_limit_of_one_pin
         tokio::spawn(async move { (service.ask(number).await.ok(), number) })
     });
     for user in users.collect::<Vec<_>>() {
-        let (answer, number) = joined(user).await;
+        let (answer, number) = join(user).await;
         assert_eq!(answer, Some(number));
     }
     assert!(begun.elapsed() < limit + secs(5), "{:?}", begun.elapsed());
 }
 
 /// What the network has swallowed is the borrower's to give up, and nobody else's loss.
-pub async fn b09_a_question_that_was_swallowed_costs_no_place<T: Trial>(stage: Stage<T>) {
+pub async fn b09_a_question_that_was_swallowed_costs_no_slot<T: Trial>(stage: Stage<T>) {
     let (service, proxy) = through(&stage, 1, secs(2)).await;
     let mut lease = service.lease().await;
     proxy.half_open();
@@ -108,7 +111,7 @@ pub async fn b09_answers_in_pieces_are_the_right_ones_however_often_they_are_cut
 /// which the server falls silent costs the limit of a connect.
 async fn behind<T: Trial>(
     stage: &Stage<T>,
-    scripts: Vec<Vec<Line>>,
+    scripts: Vec<Vec<ServerStep>>,
     connect: Duration,
 ) -> (Service<T::Fixture>, FakeServer) {
     let url = stage.fixture.url();
@@ -145,9 +148,9 @@ fn address(url: &str) -> &str {
     target.split('/').next().unwrap_or_default()
 }
 
-fn halved(line: &Line) -> Line {
-    match line {
-        Line::Say(words) => Line::Say(words[..words.len() / 2].to_vec()),
+fn halved(step: &ServerStep) -> ServerStep {
+    match step {
+        ServerStep::Send(words) => ServerStep::Send(words[..words.len() / 2].to_vec()),
         other => other.clone(),
     }
 }

@@ -1,6 +1,6 @@
 //! What the suite tells a fixture about a pool, and a fixture tells the suite about its backend.
 
-use crate::fake::Line;
+use crate::fake::ServerStep;
 use crate::trace::Trace;
 use millpond_core::{PoolConfig, ResetLevel};
 use std::fmt;
@@ -60,7 +60,7 @@ pub struct Mark {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusals {
     /// That it has no room yet, or is starting up.
-    pub not_yet: Vec<Line>,
+    pub not_yet: Vec<ServerStep>,
     /// That it never will: a wrong password.
-    pub never: Vec<Line>,
+    pub never: Vec<ServerStep>,
 }

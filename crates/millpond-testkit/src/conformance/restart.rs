@@ -2,7 +2,7 @@
 
 use crate::conformance::fixture::{Connection, Fixture};
 use crate::conformance::service::Service;
-use crate::conformance::stage::{Stage, Trial, joined, ms, quiet, secs};
+use crate::conformance::stage::{Stage, Trial, join, ms, quiet, secs};
 use crate::own_server::OwnServer;
 use crate::still_clock::StillClock;
 use millpond_core::{Lease, PoolExt};
@@ -37,7 +37,7 @@ struct Count {
 
 /// Nobody gets another one's answer, every place can be taken again, and the first answer comes at
 /// once.
-pub async fn b08_a_server_killed_under_load_costs_no_place_and_no_wrong_answer<T: Trial>(
+pub async fn b08_a_server_killed_under_load_costs_no_slot_and_no_wrong_answer<T: Trial>(
     stage: Stage<T>,
 ) {
     let (mut server, url) = match stage.fixture.own_server().await {
@@ -63,7 +63,7 @@ pub async fn b08_a_server_killed_under_load_costs_no_place_and_no_wrong_answer<T
     until_right(&count, before + 2_000).await;
     count.over.store(true, Ordering::Relaxed);
     for user in users {
-        joined(user).await;
+        join(user).await;
     }
     assert_eq!(count.wrong.load(Ordering::Relaxed), 0);
     let leases = service.leases(10).await;
@@ -96,10 +96,10 @@ pub async fn b08_a_pool_whose_callers_gave_up_in_an_outage_is_back_when_the_serv
     done(server.stop("KILL").await);
     let requests: Vec<_> =
         leases.into_iter().map(|(service, first)| wait_for_a_second(service, first)).collect();
-    pass(&clock, &services, AWAY).await;
-    hurry("a request", || !requests.iter().all(JoinHandle::is_finished)).await;
+    advance(&clock, &services, AWAY).await;
+    wait_frozen("a request", || !requests.iter().all(JoinHandle::is_finished)).await;
     for request in requests {
-        joined(request).await;
+        join(request).await;
     }
     assert!(
         services.iter().all(|service| service.pool.status().open == 0),
@@ -115,11 +115,13 @@ pub async fn b08_a_pool_whose_callers_gave_up_in_an_outage_is_back_when_the_serv
             )
         };
         let asking: Vec<_> = services.iter().map(ask).collect();
-        pass(&clock, &services, secs(1)).await;
+        advance(&clock, &services, secs(1)).await;
         for ((service, asking), served) in services.iter().zip(asking).zip(&mut served) {
-            hurry("an answer", || !asking.is_finished() && service.pool.status().waiting == 0)
-                .await;
-            *served += i64::from(asking.is_finished() && joined(asking).await);
+            wait_frozen("an answer", || {
+                !asking.is_finished() && service.pool.status().waiting == 0
+            })
+            .await;
+            *served += i64::from(asking.is_finished() && join(asking).await);
         }
     }
     let all_back = served.iter().all(|served| *served >= ASKED - REFUSED_MAX);
@@ -144,18 +146,20 @@ fn wait_for_a_second<F: Fixture>(
 }
 
 /// Lets time pass in small steps, each attempt to connect within its own.
-async fn pass<F: Fixture>(clock: &StillClock, services: &[Service<F>], time: Duration) {
+async fn advance<F: Fixture>(clock: &StillClock, services: &[Service<F>], time: Duration) {
     const STEP: Duration = ms(50);
     for _ in 0..time.as_millis() / STEP.as_millis() {
         clock.pass(STEP).await;
         quiet().await;
-        hurry("a connect", || services.iter().any(|service| service.pool.status().connecting > 0))
-            .await;
+        wait_frozen("a connect", || {
+            services.iter().any(|service| service.pool.status().connecting > 0)
+        })
+        .await;
     }
 }
 
 /// Waits for something that a real server does, while the clock stands still.
-async fn hurry(what: &str, mut is_awaited: impl FnMut() -> bool) {
+async fn wait_frozen(what: &str, mut is_awaited: impl FnMut() -> bool) {
     let began = std::time::Instant::now();
     while is_awaited() {
         assert!(began.elapsed() < secs(60), "{what} hangs");

@@ -209,5 +209,5 @@ async fn finds<T: Trial>(stage: &Stage<T>, lease: &mut Loan<T>, sql: &'static st
 
 /// Nothing was cut off, so no connection had to be closed.
 fn assert_worth_keeping<T: Trial>(world: &World<T>) {
-    assert!(!T::keeps() || world.trace.count("closed") == 0, "{:?}", world.trace.lines());
+    assert!(!T::reuses() || world.trace.count("closed") == 0, "{:?}", world.trace.lines());
 }

@@ -23,16 +23,18 @@ pub trait Trial: 'static {
     type Pool: PoolUnderTest<Manager = Manager<Self>>;
 
     /// Whether what comes back is lent again.
-    fn keeps() -> bool {
+    fn reuses() -> bool {
         Self::Pool::CAN.contains(&Capability::Keeps)
     }
 }
 
 /// This fixture with that pool.
 #[derive(Debug)]
-pub struct Of<F, P>(PhantomData<fn() -> (F, P)>);
+pub struct FixtureAndPool<F, P>(PhantomData<fn() -> (F, P)>);
 
-impl<F: Fixture, P: PoolUnderTest<Manager = ScriptedManager<F::Manager>>> Trial for Of<F, P> {
+impl<F: Fixture, P: PoolUnderTest<Manager = ScriptedManager<F::Manager>>> Trial
+    for FixtureAndPool<F, P>
+{
     type Fixture = F;
     type Pool = P;
 }
@@ -45,7 +47,7 @@ pub(crate) type Conn<T> =
 /// What is lent.
 pub(crate) type Loan<T> = Lease<Conn<T>>;
 /// What builds the pool.
-pub(crate) type Tuning<T> = Builder<<<T as Trial>::Pool as PoolUnderTest>::Base>;
+pub(crate) type PoolBuilder<T> = Builder<<<T as Trial>::Pool as PoolUnderTest>::Base>;
 
 /// Milliseconds.
 pub(crate) const fn ms(n: u64) -> Duration {
@@ -91,7 +93,7 @@ impl<T: Trial> Stage<T> {
         &self,
         pool_size: u32,
         max_overflow: u32,
-        tune: impl FnOnce(Tuning<T>, &Manager<T>) -> Tuning<T>,
+        tune: impl FnOnce(PoolBuilder<T>, &Manager<T>) -> PoolBuilder<T>,
     ) -> World<T> {
         self.needs(pool_size.saturating_add(max_overflow));
         let trace = Trace::new();
@@ -270,7 +272,7 @@ pub(crate) fn refused<C: Send + 'static>(result: Result<Lease<C>, PoolError>) ->
 }
 
 /// What a task came to that must not have panicked.
-pub(crate) async fn joined<O>(task: tokio::task::JoinHandle<O>) -> O {
+pub(crate) async fn join<O>(task: tokio::task::JoinHandle<O>) -> O {
     match task.await {
         Ok(output) => output,
         Err(error) => panic!("a user failed: {error}"),

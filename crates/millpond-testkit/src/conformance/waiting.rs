@@ -1,7 +1,7 @@
 //! The queue: in turn, and no wake-up is lost.
 
 use crate::act::{Act, Call};
-use crate::conformance::stage::{Stage, Trial, joined, quiet, refused};
+use crate::conformance::stage::{Stage, Trial, join, quiet, refused};
 use crate::poll::ByHand;
 use millpond_core::{CloseReason, Lease, PoolExt};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -26,7 +26,7 @@ pub async fn c30_waiters_are_served_in_order_of_arrival<T: Trial>(stage: Stage<T
     }
     drop(lease);
     for waiter in waiters {
-        joined(waiter).await;
+        join(waiter).await;
     }
     assert_eq!(*served.lock().unwrap_or_else(PoisonError::into_inner), [0, 1, 2, 3, 4, 5, 6, 7]);
 }
@@ -58,7 +58,7 @@ pub async fn c32_a_cancelled_waiter_is_passed_over<T: Trial>(stage: Stage<T>) {
     first.abort();
     world.until_status("one is left", |status| status.waiting == 1).await;
     drop(lease);
-    drop(joined(second).await.unwrap_or_else(|error| panic!("{error}")));
+    drop(join(second).await.unwrap_or_else(|error| panic!("{error}")));
     world.assert_sound().await;
 }
 
@@ -72,7 +72,7 @@ pub async fn c33_who_goes_away_after_the_hand_over_passes_it_on<T: Trial>(stage:
     drop(lease);
     world.until("the first is woken", || first.wakes() > 0).await;
     drop(first);
-    drop(joined(second).await.unwrap_or_else(|error| panic!("the wake-up was lost: {error}")));
+    drop(join(second).await.unwrap_or_else(|error| panic!("the wake-up was lost: {error}")));
     world.assert_sound().await;
 }
 
@@ -89,7 +89,7 @@ pub async fn c34_two_thousand_waiters_are_all_served<T: Trial>(stage: Stage<T>) 
     world.until_status("all wait", |status| status.waiting == 2_000).await;
     drop(hold);
     for waiter in waiters {
-        assert!(joined(waiter).await, "a waiter was not served");
+        assert!(join(waiter).await, "a waiter was not served");
     }
     world.assert_sound().await;
 }
@@ -114,7 +114,7 @@ pub async fn c35_nobody_waits_for_what_is_there<T: Trial>(stage: Stage<T>) {
         })
     });
     for user in users.collect::<Vec<_>>() {
-        joined(user).await;
+        join(user).await;
     }
     world.assert_sound().await;
 }
@@ -130,7 +130,7 @@ pub async fn c36_what_does_not_come_back_makes_room_for_a_waiter<T: Trial>(stage
         let lease = world.lease().await;
         let waiter = world.waiter().await;
         end(lease);
-        drop(joined(waiter).await.unwrap_or_else(|error| panic!("{error}")));
+        drop(join(waiter).await.unwrap_or_else(|error| panic!("{error}")));
     }
     world.assert_sound().await;
 }
@@ -142,7 +142,7 @@ pub async fn c37_a_failed_connect_does_not_strand_the_next_waiter<T: Trial>(stag
     let waiters = [world.acquiring(), world.acquiring(), world.acquiring()];
     quiet().await;
     for waiter in waiters {
-        drop(joined(waiter).await.unwrap_or_else(|error| panic!("{error}")));
+        drop(join(waiter).await.unwrap_or_else(|error| panic!("{error}")));
     }
     world.assert_sound().await;
 }
@@ -158,7 +158,7 @@ pub async fn c38_the_connect_of_a_cancelled_caller_lands_in_the_pool<T: Trial>(s
     let second = world.acquiring();
     quiet().await;
     gate.open();
-    drop(joined(second).await.unwrap_or_else(|error| panic!("{error}")));
+    drop(join(second).await.unwrap_or_else(|error| panic!("{error}")));
     assert!(world.manager.peak() <= 1);
     world.assert_sound().await;
 }

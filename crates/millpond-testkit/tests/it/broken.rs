@@ -5,7 +5,7 @@ use millpond_core::{
     CloseReport, ConnectInfo, Invalidate, Lease, Manager, Pool, PoolError, QueuePool, Request,
     Status, async_trait,
 };
-use millpond_testkit::conformance::{self as suite, Of, Stage};
+use millpond_testkit::conformance::{self as suite, FixtureAndPool, Stage};
 use millpond_testkit::{Capability, Fixture, Nowhere, PoolUnderTest, ScriptedManager};
 use std::any::Any;
 use std::convert::Infallible;
@@ -126,7 +126,7 @@ impl<const FLAW: u8> PoolUnderTest for Flawed<FLAW> {
 pub fn passes<F, P, Played>(
     fixture: F,
     claims: &[Capability],
-    case: impl FnOnce(Stage<Of<F, P>>) -> Played,
+    case: impl FnOnce(Stage<FixtureAndPool<F, P>>) -> Played,
 ) -> bool
 where
     F: Fixture,
@@ -161,19 +161,19 @@ falls! {
     a_pool_without_a_queue_is_seen: BARGING falls at c30_waiters_are_served_in_order_of_arrival;
     a_pool_in_which_newcomers_pass_is_seen: BARGING
         falls at c31_a_newcomer_does_not_pass_a_waiter_who_has_not_run_yet;
-    a_pool_that_loses_places_is_seen: LOSING falls at c04_a_crowd_is_served_by_few_connections;
+    a_pool_that_loses_slots_is_seen: LOSING falls at c04_a_crowd_is_served_by_few_connections;
     a_pool_that_lends_what_is_out_of_date_is_seen: STALE
         falls at c56_after_an_invalidation_nothing_older_is_lent;
     a_pool_that_says_closed_and_is_not_is_seen: NEVER_CLOSING
         falls at c84_everything_that_was_opened_is_closed;
     a_pool_that_closes_and_keeps_waiters_is_seen: NEVER_CLOSING
-        falls at c80_close_tells_all_waiters_at_once;
-    a_pool_without_a_cap_is_seen: WITHOUT_CAP
-        falls at c20_nothing_beyond_the_cap_is_open_at_any_instant;
-    a_pool_that_miscounts_is_seen: MISCOUNTING falls at c03_the_status_tells_every_step;
+        falls at c80_close_fails_all_waiters_at_once;
+    a_pool_without_a_limit_is_seen: WITHOUT_CAP
+        falls at c20_nothing_beyond_the_limit_is_open_at_any_instant;
+    a_pool_that_miscounts_is_seen: MISCOUNTING falls at c03_the_status_shows_every_step;
     a_pool_that_swallows_the_cause_is_seen: SWALLOWING
-        falls at c93_a_timeout_tells_the_last_failure_to_connect;
-    a_pool_that_hoards_is_seen: HOARDING falls at c20_nothing_beyond_the_cap_is_open_at_any_instant;
+        falls at c93_a_timeout_names_the_last_connect_error;
+    a_pool_that_hoards_is_seen: HOARDING falls at c20_nothing_beyond_the_limit_is_open_at_any_instant;
     a_pool_that_lends_after_close_is_seen: LENDING_AFTER_CLOSE
         falls at c80_after_close_every_acquire_is_refused;
 }
@@ -253,7 +253,7 @@ fn device(make: fn() -> Device, case: &str) -> bool {
 }
 
 #[test]
-fn a_manager_that_keeps_what_is_out_of_step_is_seen() {
+fn a_manager_that_keeps_what_is_out_of_sync_is_seen() {
     assert!(device(|| Device { tracked: true, honest_ping: true }, "c57"));
     assert!(!device(|| Device { tracked: false, honest_ping: true }, "c57"));
 }

@@ -120,12 +120,12 @@ impl Fixture for Bench {
         Ok(())
     }
 
-    async fn soil(&self, session: &mut Session) -> Result<(), BoxError> {
+    async fn make_dirty(&self, session: &mut Session) -> Result<(), BoxError> {
         session.dirty = true;
         Ok(())
     }
 
-    async fn is_soiled(&self, session: &mut Session) -> Result<bool, BoxError> {
+    async fn is_dirty(&self, session: &mut Session) -> Result<bool, BoxError> {
         Ok(session.dirty)
     }
 

@@ -1,6 +1,6 @@
 //! The chaos proxy applies the set flow to connections, and nothing else.
 
-use millpond_testkit::{ChaosProxy, Direction, Flow, Trouble};
+use millpond_testkit::{ChaosProxy, Direction, Fault, Flow};
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -92,7 +92,7 @@ async fn a_stalled_direction_holds_its_bytes_until_it_is_free_again() {
 
 #[tokio::test]
 async fn a_connection_is_cut_or_reset_after_exactly_so_many_bytes() {
-    for trouble in [Trouble::Cut, Trouble::Reset] {
+    for trouble in [Fault::Cut, Fault::Reset] {
         let world = World::new().await;
         world.proxy.plan(move |_, direction| match direction {
             Direction::ToServer => Flow::free(),
@@ -104,7 +104,7 @@ async fn a_connection_is_cut_or_reset_after_exactly_so_many_bytes() {
         link.until_closed().await;
         assert_eq!(link.passed(Direction::ToClient), 4);
         match trouble {
-            Trouble::Cut => {
+            Fault::Cut => {
                 assert_eq!(read(&mut client, 4).await, b"answ");
                 assert_eq!(next(&mut client).await, Ok(0));
             }
@@ -198,7 +198,7 @@ async fn everything_ends_with_the_proxy() {
 }
 
 #[tokio::test]
-async fn the_sockets_told_are_those_that_the_clients_still_hold() {
+async fn the_reported_sockets_are_those_that_the_clients_still_hold() {
     let world = World::new().await;
     let (client, served) = world.connection().await;
     let (other, _served) = world.connection().await;

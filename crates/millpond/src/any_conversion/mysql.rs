@@ -9,17 +9,17 @@
 
 mod times;
 
-use super::{Bridge, add, blob, text};
-use crate::backend::Backend;
-use crate::statement::{Effect, Outline};
+use super::{AnyConversion, add, blob, text};
+use crate::dialect::Dialect;
+use crate::statement::{Outline, RowEffect};
 use sqlx::any::{AnyQueryResult, AnyTypeInfoKind};
 use sqlx::error::BoxDynError;
 use sqlx::mysql::{MySqlArguments, MySqlQueryResult, MySqlTypeInfo, MySqlValueRef};
 use sqlx::{Decode, MySql, Type, TypeInfo, ValueRef};
 use sqlx_core::any::AnyValueKind;
 
-impl Bridge for MySql {
-    const BACKEND: Backend = Backend::MySql;
+impl AnyConversion for MySql {
+    const DIALECT: Dialect = Dialect::MySql;
 
     fn kind(declared: &MySqlTypeInfo) -> AnyTypeInfoKind {
         // The binary flag, by which the names tell texts from bytes, is set for texts that are
@@ -87,12 +87,12 @@ impl Bridge for MySql {
 
     fn outcome(result: MySqlQueryResult, statement: Outline) -> AnyQueryResult {
         let mut outcome = AnyQueryResult::default();
-        if statement.effect != Effect::Other {
+        if statement.effect != RowEffect::Other {
             outcome.rows_affected = result.rows_affected();
         }
         // 0 is no key: the table makes none.
         let key = i64::try_from(result.last_insert_id()).ok().filter(|key| *key != 0);
-        if statement.effect == Effect::Insert && outcome.rows_affected > 0 {
+        if statement.effect == RowEffect::Insert && outcome.rows_affected > 0 {
             outcome.last_insert_id = key;
         }
         outcome

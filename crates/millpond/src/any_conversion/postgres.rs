@@ -12,9 +12,9 @@ mod network;
 mod numbers;
 mod times;
 
-use super::{Bridge, add, blob, text};
-use crate::backend::Backend;
-use crate::statement::{Effect, Outline};
+use super::{AnyConversion, add, blob, text};
+use crate::dialect::Dialect;
+use crate::statement::{Outline, RowEffect};
 use sqlx::any::{AnyQueryResult, AnyTypeInfoKind};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
@@ -64,8 +64,8 @@ mod oid {
     pub const JSONPATH: u32 = 4072;
 }
 
-impl Bridge for Postgres {
-    const BACKEND: Backend = Backend::Postgres;
+impl AnyConversion for Postgres {
+    const DIALECT: Dialect = Dialect::Postgres;
 
     fn kind(declared: &PgTypeInfo) -> AnyTypeInfoKind {
         match number(declared) {
@@ -105,7 +105,7 @@ impl Bridge for Postgres {
     fn outcome(result: PgQueryResult, statement: Outline) -> AnyQueryResult {
         let mut outcome = AnyQueryResult::default();
         // The server counts the rows that a SELECT returns too; here it is rows changed.
-        if statement.effect != Effect::Other {
+        if statement.effect != RowEffect::Other {
             outcome.rows_affected = result.rows_affected();
         }
         outcome
@@ -149,13 +149,13 @@ fn written(declared: &PgTypeInfo, bytes: &[u8]) -> Result<String, BoxDynError> {
         oid::INET => network::address(bytes),
         oid::CIDR => network::network(bytes),
         oid::MACADDR | oid::MACADDR8 => Ok(network::hardware(bytes)),
-        _ if is_written_as_it_is(declared) => utf8(bytes),
-        _ => Err(untold(declared)),
+        _ if is_text_form(declared) => utf8(bytes),
+        _ => Err(unsupported_type(declared)),
     }
 }
 
 /// An enum, or `citext` of the extension of this name.
-fn is_written_as_it_is(declared: &PgTypeInfo) -> bool {
+fn is_text_form(declared: &PgTypeInfo) -> bool {
     // The driver calls a type `?` that it has not looked up, and panics if asked for its kind.
     match declared.name() {
         "?" => false,
@@ -171,7 +171,7 @@ fn utf8(bytes: &[u8]) -> Result<String, BoxDynError> {
     Ok(str::from_utf8(bytes)?.to_owned())
 }
 
-fn untold(declared: &PgTypeInfo) -> BoxDynError {
+fn unsupported_type(declared: &PgTypeInfo) -> BoxDynError {
     let name = declared.name();
     format!(
         "PostgreSQL's {name} has no counterpart here: write `column::text` in the statement, or \

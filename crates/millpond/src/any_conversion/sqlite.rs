@@ -5,17 +5,17 @@
 //! stores no booleans: 0 and 1 in a column that was declared BOOLEAN are `Bool`. Dates and times
 //! are the text, or the number, that was stored.
 
-use super::{Bridge, add, blob, text};
-use crate::backend::Backend;
-use crate::statement::{Effect, Outline};
+use super::{AnyConversion, add, blob, text};
+use crate::dialect::Dialect;
+use crate::statement::{Outline, RowEffect};
 use sqlx::any::{AnyQueryResult, AnyTypeInfoKind};
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteQueryResult, SqliteTypeInfo, SqliteValueRef};
 use sqlx::{Decode, Sqlite, TypeInfo, ValueRef};
 use sqlx_core::any::AnyValueKind;
 
-impl Bridge for Sqlite {
-    const BACKEND: Backend = Backend::Sqlite;
+impl AnyConversion for Sqlite {
+    const DIALECT: Dialect = Dialect::Sqlite;
 
     fn kind(declared: &SqliteTypeInfo) -> AnyTypeInfoKind {
         match declared.name() {
@@ -55,10 +55,10 @@ impl Bridge for Sqlite {
         let mut outcome = AnyQueryResult::default();
         // The driver repeats the numbers of an earlier statement, perhaps another borrower's, after
         // one that changes no row; and the key of an earlier row after one that added none.
-        if statement.effect != Effect::Other {
+        if statement.effect != RowEffect::Other {
             outcome.rows_affected = result.rows_affected();
         }
-        if statement.effect == Effect::Insert && outcome.rows_affected > 0 {
+        if statement.effect == RowEffect::Insert && outcome.rows_affected > 0 {
             outcome.last_insert_id = Some(result.last_insert_rowid());
         }
         outcome

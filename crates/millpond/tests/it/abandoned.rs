@@ -2,7 +2,7 @@
 //! server.
 
 use crate::world;
-use millpond::{Backend, DatabaseConnection};
+use millpond::{DatabaseConnection, Dialect};
 use std::time::{Duration, Instant};
 
 /// How long a query takes that nobody stops.
@@ -10,8 +10,8 @@ const LONG: u64 = 20;
 
 /// How many queries with this mark the server executes.
 async fn running(db: &DatabaseConnection, mark: &str) -> i64 {
-    let sql = match db.backend() {
-        Backend::MySql => {
+    let sql = match db.dialect() {
+        Dialect::MySql => {
             "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE $1 AND id <> \
              CONNECTION_ID()"
         }
@@ -25,7 +25,7 @@ async fn running(db: &DatabaseConnection, mark: &str) -> i64 {
 
 /// Drops a long query as soon as the server executes it.
 async fn abandon(db: &DatabaseConnection, mark: &str, onlooker: &DatabaseConnection) {
-    let sleep = if db.backend() == Backend::MySql { "SLEEP" } else { "pg_sleep" };
+    let sleep = if db.dialect() == Dialect::MySql { "SLEEP" } else { "pg_sleep" };
     let sql = sqlx::AssertSqlSafe(format!("SELECT {sleep}({LONG}) /* {mark} */"));
     tokio::select! {
         done = sqlx::raw_sql(sql).execute(db) => panic!("it was to be long: {done:?}"),
@@ -47,7 +47,7 @@ async fn what_was_abandoned_is_stopped_at_the_server_unless_that_is_switched_off
                 assert!(
                     begun.elapsed() < Duration::from_secs(LONG / 2),
                     "{} {cancel}",
-                    db.backend()
+                    db.dialect()
                 )
             };
             if cancel {
@@ -60,7 +60,7 @@ async fn what_was_abandoned_is_stopped_at_the_server_unless_that_is_switched_off
                     running(&onlooker, &mark).await;
                     in_time();
                 }
-                assert_eq!(running(&onlooker, &mark).await, 1, "{}", db.backend());
+                assert_eq!(running(&onlooker, &mark).await, 1, "{}", db.dialect());
             }
         }
     }

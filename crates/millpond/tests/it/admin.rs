@@ -44,10 +44,10 @@ async fn a_suspended_pool_lends_nothing_until_it_is_resumed() {
     for db in everywhere().await {
         db.suspend();
         let error = db.acquire_within(Duration::from_millis(20)).await.unwrap_err();
-        assert!(pool_error(&error).is_some() && db.status().suspended, "{}: {error}", db.backend());
+        assert!(pool_error(&error).is_some() && db.status().suspended, "{}: {error}", db.dialect());
         db.resume();
         db.ping().await.unwrap();
-        assert!(!db.status().suspended, "{}", db.backend());
+        assert!(!db.status().suspended, "{}", db.dialect());
     }
 }
 
@@ -64,21 +64,21 @@ async fn a_ping_says_whether_the_database_answers() {
     for db in everywhere().await {
         db.ping().await.unwrap();
         assert!(db.close().await.is_clean());
-        assert!(matches!(db.ping().await, Err(sqlx::Error::PoolClosed)), "{}", db.backend());
+        assert!(matches!(db.ping().await, Err(sqlx::Error::PoolClosed)), "{}", db.dialect());
     }
 }
 
 #[tokio::test]
 async fn a_detached_connection_works_on_and_is_the_pools_no_more() {
     for db in everywhere().await {
-        if db.backend() == millpond::Backend::Sqlite {
+        if db.dialect() == millpond::Dialect::Sqlite {
             // The one connection of a database in memory is the database.
             continue;
         }
         let mut conn = DatabaseLease::detach(db.acquire().await.unwrap());
         assert_eq!((db.status().open, db.status().totals.detached), (0, 1));
         let one: i64 = sqlx::query_scalar("SELECT 1").fetch_one(&mut *conn).await.unwrap();
-        assert_eq!((one, conn.dialect()), (1, db.backend()));
+        assert_eq!((one, conn.dialect()), (1, db.dialect()));
     }
     let files = Directory::new();
     let db = DatabaseConnection::builder(&files.url("a.db"))

@@ -2,7 +2,7 @@
 
 use crate::world::{Directory, everywhere, memory, users_in_memory};
 use futures_util::TryStreamExt;
-use millpond::{Backend, DatabaseConnection, DatabaseLease, Invalidate, PoolKind, pool_error};
+use millpond::{DatabaseConnection, DatabaseLease, Dialect, Invalidate, PoolKind, pool_error};
 
 #[tokio::test]
 async fn the_three_numbers_follow_what_is_lent() {
@@ -85,12 +85,12 @@ async fn a_query_on_the_pool_is_named_by_its_first_words_and_no_value() {
         let mut rows = sqlx::query("SELECT 1 AS n UNION ALL SELECT 4711").fetch(&db);
         rows.try_next().await.unwrap();
         let labels: Vec<_> = db.holders().iter().filter_map(|holder| holder.label).collect();
-        assert_eq!(labels, ["SELECT"], "{}", db.backend());
+        assert_eq!(labels, ["SELECT"], "{}", db.dialect());
         drop(rows);
         let sql = "WITH a AS (SELECT 1 AS n UNION ALL SELECT 2) SELECT n FROM a";
         let mut rows = sqlx::query(sql).fetch(&db);
         rows.try_next().await.unwrap();
-        assert_eq!(db.holders()[0].label, Some("WITH a AS"), "{}", db.backend());
+        assert_eq!(db.holders()[0].label, Some("WITH a AS"), "{}", db.dialect());
     }
 }
 
@@ -105,7 +105,7 @@ async fn try_acquire_lends_what_is_ready_and_nothing_else() {
 #[tokio::test]
 async fn the_typed_pool_and_the_typed_connection_are_within_reach() {
     let db = users_in_memory(&["Ada"]).await;
-    assert_eq!(db.backend(), Backend::Sqlite);
+    assert_eq!(db.dialect(), Dialect::Sqlite);
     let typed = db.as_sqlite().unwrap();
     let name: String = sqlx::query_scalar("SELECT name FROM users").fetch_one(typed).await.unwrap();
     assert_eq!(name, "Ada");

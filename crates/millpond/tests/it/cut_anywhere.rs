@@ -4,7 +4,7 @@
 
 use crate::world::{self, Directory};
 use futures_util::TryStreamExt;
-use millpond::{Backend, DatabaseBuilder, DatabaseConnection, DatabaseTransaction, Invalidate};
+use millpond::{DatabaseBuilder, DatabaseConnection, DatabaseTransaction, Dialect, Invalidate};
 use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n, until};
 use sqlx::migrate::{Migration, MigrationType, Migrator};
 use sqlx::{AssertSqlSafe, Executor, SqlStr};
@@ -94,8 +94,8 @@ impl World {
     async fn over(straight: DatabaseConnection, directory: Directory) -> Self {
         let url =
             straight.settings().storage.connection_string.clone().unwrap().expose().to_owned();
-        let (url, proxy) = match straight.backend() {
-            Backend::Sqlite => (url, None),
+        let (url, proxy) = match straight.dialect() {
+            Dialect::Sqlite => (url, None),
             _ => {
                 let place = url.split_once("://").unwrap().1.split('/').next().unwrap();
                 let proxy = ChaosProxy::start(place.rsplit('@').next().unwrap()).await.unwrap();
@@ -194,15 +194,15 @@ impl World {
                 let first = async || sqlx::query_scalar(two).fetch(db).try_next().await;
                 poll_n(first(), polls).await.map(|first| first.map(Vec::from_iter))
             }
-            Deed::Prepare => return told(poll_n(db.prepare(sql()), polls).await),
+            Deed::Prepare => return is_done(poll_n(db.prepare(sql()), polls).await),
             Deed::PrepareOnLease => {
                 let mut lease = db.acquire().await.unwrap();
-                return told(poll_n((&mut *lease).prepare(sql()), polls).await);
+                return is_done(poll_n((&mut *lease).prepare(sql()), polls).await);
             }
-            Deed::Describe => return told(poll_n(db.describe(sql()), polls).await),
+            Deed::Describe => return is_done(poll_n(db.describe(sql()), polls).await),
             _ => {
                 let mut tx = db.begin().await.unwrap();
-                return told(poll_n((&mut *tx).describe(sql()), polls).await);
+                return is_done(poll_n((&mut *tx).describe(sql()), polls).await);
             }
         };
         let right = match deed {
@@ -251,7 +251,7 @@ impl World {
             }
             // It commits what a migration does by itself; sqlx says which one was cut off.
             Err(error) => {
-                assert!(self.db.backend() == Backend::MySql && done.is_none(), "{error}");
+                assert!(self.db.dialect() == Dialect::MySql && done.is_none(), "{error}");
                 assert!(error.to_string().contains("partially applied"), "{error}");
             }
         }
@@ -265,7 +265,7 @@ impl World {
     /// its slot.
     async fn next_is_served(&self, deed: Deed) {
         let (db, n) = (&self.db, nonce());
-        let backend = db.backend();
+        let backend = db.dialect();
         let sql = AssertSqlSafe(format!("SELECT {n} + $1"));
         let sum: i64 = sqlx::query_scalar(sql).bind(1_i64).fetch_one(db).await.unwrap();
         assert_eq!(sum, n + 1, "{backend}, after {deed:?}");
@@ -292,7 +292,7 @@ impl World {
 }
 
 /// What became of a statement that was not executed.
-fn told<T>(outcome: Option<Result<T, sqlx::Error>>) -> bool {
+fn is_done<T>(outcome: Option<Result<T, sqlx::Error>>) -> bool {
     outcome.inspect(|outcome| assert!(outcome.is_ok())).is_some()
 }
 
@@ -310,7 +310,7 @@ async fn whatever_is_cut_off_wherever_it_is_the_next_borrower_is_served_and_sees
             cuts += polls;
             world.next_is_served(deed).await;
         }
-        assert!(cuts > DEEDS.len(), "{}: {cuts} cuts", world.db.backend());
+        assert!(cuts > DEEDS.len(), "{}: {cuts} cuts", world.db.dialect());
         let open =
             || world.proxy.iter().flat_map(ChaosProxy::links).filter(|link| link.is_open()).count();
         let left = usize::from(world.proxy.is_some());

@@ -2,7 +2,7 @@
 
 use crate::world::Directory;
 use millpond::{
-    Backend, CloseReason, DatabaseConnection, Event, EventContext, PoolError, PoolKind, PragmaHook,
+    CloseReason, DatabaseConnection, Dialect, Event, EventContext, PoolError, PoolKind, PragmaHook,
     RequestRefusal, pool_error,
 };
 use std::sync::{Arc, Mutex};
@@ -81,7 +81,7 @@ async fn hooks_without_a_database_in_their_name_run_at_all_five_moments_on_every
         let heard = Arc::new(Mutex::new(Vec::new()));
         let note = |point: &'static str| {
             let heard = Arc::clone(&heard);
-            move |dialect: Backend| heard.lock().unwrap().push((point, dialect))
+            move |dialect: Dialect| heard.lock().unwrap().push((point, dialect))
         };
         let [first, connect, checkout, checkin, close] =
             ["first", "connect", "checkout", "checkin", "close"].map(|point| Arc::new(note(point)));
@@ -121,9 +121,9 @@ async fn hooks_without_a_database_in_their_name_run_at_all_five_moments_on_every
             points,
             ["first", "connect", "checkout", "checkin", "close"],
             "{}",
-            db.backend()
+            db.dialect()
         );
-        assert!(heard.iter().all(|(_, dialect)| *dialect == db.backend()), "{heard:?}");
+        assert!(heard.iter().all(|(_, dialect)| *dialect == db.dialect()), "{heard:?}");
     }
 }
 
@@ -142,7 +142,7 @@ async fn the_hook_of_the_guide_sets_a_pragma_where_the_dialect_is_sqlite() {
             .connect()
             .await
             .unwrap();
-        if db.backend() == Backend::Sqlite {
+        if db.dialect() == Dialect::Sqlite {
             let keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&db).await.unwrap();
             assert_eq!(keys, 1);
         }
@@ -160,13 +160,13 @@ async fn a_transaction_that_such_a_hook_leaves_open_reaches_nobody() {
                 })
             });
         let db = db.connect().await.unwrap();
-        let tx = db.begin().await.unwrap_or_else(|error| panic!("{}: {error}", db.backend()));
+        let tx = db.begin().await.unwrap_or_else(|error| panic!("{}: {error}", db.dialect()));
         tx.rollback().await.unwrap();
     }
 }
 
 #[tokio::test]
-async fn behind_a_pooler_hooks_are_refused_with_the_way_out() {
+async fn behind_a_pooler_hooks_are_refused_with_help() {
     let builder =
         DatabaseConnection::builder("postgresql://u:hunter2@h/d").set("db.behind", "pgbouncer");
     let error = builder.on_connect(|_, _| Box::pin(async { Ok(()) })).connect_lazy().unwrap_err();
@@ -205,7 +205,7 @@ async fn a_hook_that_refuses_is_the_reason_that_is_reported() {
 }
 
 #[tokio::test]
-async fn a_hook_that_refuses_for_good_ends_it_at_once() {
+async fn a_hook_that_refuses_permanently_ends_it_at_once() {
     // Without that it would be tried again for 30 s, the default `pool_timeout`.
     let began = std::time::Instant::now();
     let error = DatabaseConnection::builder("sqlite::memory:")

@@ -6,7 +6,7 @@ use millpond::{DatabaseConnection, PoolKind, PoolMetrics};
 use std::collections::BTreeMap;
 
 /// The gauges and counters, by name, pool and other label.
-fn told(metrics: &PoolMetrics) -> BTreeMap<String, f64> {
+fn numbers_of(metrics: &PoolMetrics) -> BTreeMap<String, f64> {
     let recorder = DebuggingRecorder::new();
     metrics::with_local_recorder(&recorder, || metrics.report());
     let numbers = recorder.snapshotter().snapshot().into_vec().into_iter().filter_map(
@@ -31,7 +31,7 @@ async fn the_numbers_of_a_connection_are_reported_under_its_name() {
         DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::Queue).pool_size(4);
     let db = builder.name("orders").metrics(&metrics).connect().await.unwrap();
     let lease = db.acquire().await.unwrap();
-    let numbers = told(&metrics);
+    let numbers = numbers_of(&metrics);
     assert_eq!((numbers["pool_size orders"], numbers["pool_in_use orders"]), (4.0, 1.0));
     assert_eq!(numbers["pool_available orders"], 3.0);
     assert_eq!(numbers["db.client.connection.count orders used"], 1.0);
@@ -41,7 +41,11 @@ async fn the_numbers_of_a_connection_are_reported_under_its_name() {
     }
     drop(lease);
     drop(db);
-    assert_eq!(told(&metrics)["pool_size orders"], 0.0, "the metrics do not keep the pool alive");
+    assert_eq!(
+        numbers_of(&metrics)["pool_size orders"],
+        0.0,
+        "the metrics do not keep the pool alive"
+    );
 }
 
 #[tokio::test]
@@ -52,7 +56,7 @@ async fn of_one_writer_and_many_readers_both_are_reported() {
         DatabaseConnection::builder(&files.url("a.db")).pool(PoolKind::ReadWrite).pool_size(3);
     let db = builder.name("orders").metrics(&metrics).connect().await.unwrap();
     sqlx::query("SELECT 1").execute(&db).await.unwrap();
-    let numbers = told(&metrics);
+    let numbers = numbers_of(&metrics);
     assert_eq!(
         (numbers["pool_size orders-writer"], numbers["pool_size orders-reader"]),
         (1.0, 3.0)
@@ -68,14 +72,14 @@ async fn the_pools_of_cache_and_rate_limiter_are_reported_like_all_others() {
     let storage = millpond::ratelimit::StorageOptions::new().connect_lazy("redis://h").unwrap();
     metrics.follow_shared_pool(cache.pool().as_core());
     metrics.follow_shared_pool(storage.pool().as_core());
-    let numbers = told(&metrics);
+    let numbers = numbers_of(&metrics);
     assert_eq!(
         (numbers["pool_size cache"], numbers["pool_size ratelimit"]),
         (5.0, 2.0),
         "a tenth, since many share one"
     );
     drop((cache, storage));
-    let numbers = told(&metrics);
+    let numbers = numbers_of(&metrics);
     assert_eq!((numbers["pool_size cache"], numbers["pool_size ratelimit"]), (0.0, 0.0));
 }
 
@@ -83,5 +87,5 @@ async fn the_pools_of_cache_and_rate_limiter_are_reported_like_all_others() {
 async fn without_metrics_nothing_is_reported() {
     let metrics = PoolMetrics::manual();
     drop(memory().await);
-    assert!(told(&metrics).is_empty());
+    assert!(numbers_of(&metrics).is_empty());
 }

@@ -196,7 +196,7 @@ async fn null_is_none_and_never_a_value() {
 #[tokio::test]
 async fn every_argument_is_stored_as_what_it_is() {
     for db in databases().await {
-        macro_rules! told {
+        macro_rules! described {
             ($value:expr) => {{
                 let ask = sqlx::query_scalar::<_, Option<String>>("SELECT CAST($1 AS CHAR)");
                 ask.bind($value).fetch_one(&db).await.unwrap().unwrap_or_else(|| "NULL".to_owned())
@@ -204,26 +204,26 @@ async fn every_argument_is_stored_as_what_it_is() {
         }
         for _ in 0..2 {
             assert_eq!(
-                (told!(true), told!(-3_i16), told!(70_000_i32)),
+                (described!(true), described!(-3_i16), described!(70_000_i32)),
                 ("1".into(), "-3".into(), "70000".into())
             );
             assert_eq!(
-                (told!(i64::MIN), told!(0.5_f32)),
+                (described!(i64::MIN), described!(0.5_f32)),
                 ("-9223372036854775808".into(), "0.5".into())
             );
             assert_eq!(
-                (told!(0.1_f64), told!("it's"), told!(String::new())),
+                (described!(0.1_f64), described!("it's"), described!(String::new())),
                 ("0.1".into(), "it's".into(), String::new())
             );
             assert_eq!(
-                (told!(None::<i64>), told!(None::<f64>), told!(None::<f32>)),
+                (described!(None::<i64>), described!(None::<f64>), described!(None::<f32>)),
                 ("NULL".into(), "NULL".into(), "NULL".into())
             );
             assert_eq!(
-                (told!(None::<bool>), told!(None::<String>)),
+                (described!(None::<bool>), described!(None::<String>)),
                 ("NULL".into(), "NULL".into())
             );
-            assert_eq!(told!(None::<Vec<u8>>), "NULL");
+            assert_eq!(described!(None::<Vec<u8>>), "NULL");
         }
         let bytes: Vec<u8> = sqlx::query_scalar("SELECT CAST($1 AS BINARY)")
             .bind(vec![0_u8, 255])
@@ -251,14 +251,14 @@ async fn the_key_of_an_added_row_is_reported_and_no_other() {
             .execute(&db)
             .await
             .unwrap();
-        let told = async |sql: &'static str| {
+        let outcome = async |sql: &'static str| {
             let result = sqlx::query(sql).execute(&db).await.unwrap();
             (result.rows_affected(), result.last_insert_id())
         };
-        assert_eq!(told("INSERT INTO t (n) VALUES (1)").await, (1, Some(1)));
-        assert_eq!(told("INSERT INTO t (n) VALUES (2), (3)").await, (2, Some(2)));
-        assert_eq!(told("UPDATE t SET n = 5").await, (3, None));
-        assert_eq!(told("SELECT * FROM t").await, (0, None));
-        assert_eq!(told("DELETE FROM t").await, (3, None));
+        assert_eq!(outcome("INSERT INTO t (n) VALUES (1)").await, (1, Some(1)));
+        assert_eq!(outcome("INSERT INTO t (n) VALUES (2), (3)").await, (2, Some(2)));
+        assert_eq!(outcome("UPDATE t SET n = 5").await, (3, None));
+        assert_eq!(outcome("SELECT * FROM t").await, (0, None));
+        assert_eq!(outcome("DELETE FROM t").await, (3, None));
     }
 }

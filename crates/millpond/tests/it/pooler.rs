@@ -6,7 +6,7 @@ use millpond::{DatabaseConnection, Pooler, ResetLevel, Settings, postgres};
 const CLIENTS: i64 = 16;
 
 /// What is said of these variables, one problem a line; nothing if they are good.
-fn told(url: &str, environment: &[(&str, &str)]) -> String {
+fn message(url: &str, environment: &[(&str, &str)]) -> String {
     let url = ("PSN_STORAGE_CONNECTION_STRING", url);
     let loader = Settings::loader().no_file().environment(environment.iter().copied().chain([url]));
     DatabaseConnection::load(loader)
@@ -59,10 +59,10 @@ async fn behind_pgbouncer_every_caller_gets_its_own_answer() {
 async fn every_problem_of_a_pooler_is_in_the_one_report() {
     let bouncer = ("PSN_DB_BEHIND", "pgbouncer");
     let source = "(environment variable `PSN_DB_BEHIND`)";
-    assert_eq!(told("postgresql://u:hunter2@h/d", &[bouncer]), "");
+    assert_eq!(message("postgresql://u:hunter2@h/d", &[bouncer]), "");
     #[cfg(feature = "mysql")]
     assert_eq!(
-        told("mysql://u:hunter2@h/d", &[bouncer]),
+        message("mysql://u:hunter2@h/d", &[bouncer]),
         format!(
             "db.behind = pgbouncer {source} is not supported by MySQL; write `server`, or \
              leave it out"
@@ -70,7 +70,7 @@ async fn every_problem_of_a_pooler_is_in_the_one_report() {
     );
     #[cfg(feature = "sqlite")]
     {
-        let text = told(
+        let text = message(
             "sqlite::memory:",
             &[bouncer, ("PSN_DB_CANCEL_ABANDONED", "no"), ("PSN_DB_POOL_SIZE", "0")],
         );
@@ -84,14 +84,14 @@ async fn every_problem_of_a_pooler_is_in_the_one_report() {
         );
         assert_eq!(text.lines().count(), 3, "{text}");
     }
-    let text = told("postgresql://u:hunter2@h/d?ssl=1", &[bouncer, ("PSN_DB_RESET", "session")]);
+    let text = message("postgresql://u:hunter2@h/d?ssl=1", &[bouncer, ("PSN_DB_RESET", "session")]);
     assert!(
         text.contains("db.reset = session (environment variable `PSN_DB_RESET`) needs a session"),
         "{text}"
     );
     assert!(text.contains("storage.connection_string") && text.lines().count() == 2, "{text}");
     assert!(!text.contains("hunter2"), "{text}");
-    let text = told("postgresql://u@h/d", &[("PSN_DB_BEHIND", "pgbounce")]);
+    let text = message("postgresql://u@h/d", &[("PSN_DB_BEHIND", "pgbounce")]);
     assert!(
         text.starts_with(&format!(
             "db.behind = pgbounce {source} is not understood: expected one of"
@@ -111,7 +111,7 @@ async fn the_report_refuses_the_resets_that_the_backend_refuses_and_no_other() {
         ("replace", ResetLevel::Replace),
     ] {
         let backend = postgres::PgPoolOptions::new().behind(Pooler::PgBouncer).reset(level);
-        let text = told(url, &[("PSN_DB_BEHIND", "pgbouncer"), ("PSN_DB_RESET", word)]);
+        let text = message(url, &[("PSN_DB_BEHIND", "pgbouncer"), ("PSN_DB_RESET", word)]);
         assert_eq!(text.contains("db.reset"), backend.connect_lazy(url).is_err(), "{word}: {text}");
     }
 }

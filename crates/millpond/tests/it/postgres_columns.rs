@@ -182,7 +182,7 @@ async fn what_crosses_as_text_is_what_the_server_writes() {
 }
 
 #[tokio::test]
-async fn what_does_not_cross_is_an_error_that_names_the_column_and_the_way_out() {
+async fn what_does_not_cross_is_an_error_that_names_the_column_and_help() {
     let Some(db) = types().await else { return };
     for (kind, values) in REFUSED {
         let error = sqlx::query(asks(kind, values[0]))
@@ -296,7 +296,7 @@ async fn what_does_not_fit_the_type_that_is_asked_for_is_an_error_that_names_the
 #[tokio::test]
 async fn every_argument_has_the_type_it_was_bound_with() {
     let Some(db) = schema().await else { return };
-    macro_rules! told {
+    macro_rules! described {
         ($value:expr) => {{
             let ask = sqlx::query_as::<_, (String, Option<String>)>(
                 "SELECT pg_typeof($1)::text, $1::text",
@@ -305,24 +305,24 @@ async fn every_argument_has_the_type_it_was_bound_with() {
             format!("{kind} {}", text.unwrap_or_else(|| "NULL".to_owned()))
         }};
     }
-    assert_eq!(told!(true), "boolean true");
-    assert_eq!(told!(-3_i16), "smallint -3");
-    assert_eq!(told!(70_000_i32), "integer 70000");
-    assert_eq!(told!(i64::MIN), "bigint -9223372036854775808");
-    assert_eq!(told!(0.5_f32), "real 0.5");
-    assert_eq!(told!(0.1_f64), "double precision 0.1");
-    assert_eq!(told!("it's"), "text it's");
-    assert_eq!(told!(String::new()), "text ");
-    assert_eq!(told!(vec![0_u8, 255]), "bytea \\x00ff");
-    assert_eq!(told!(Some(5_i64)), "bigint 5");
-    assert_eq!(told!(None::<bool>), "boolean NULL");
-    assert_eq!(told!(None::<i16>), "smallint NULL");
-    assert_eq!(told!(None::<i32>), "integer NULL");
-    assert_eq!(told!(None::<i64>), "bigint NULL");
-    assert_eq!(told!(None::<f32>), "real NULL");
-    assert_eq!(told!(None::<f64>), "double precision NULL");
-    assert_eq!(told!(None::<String>), "text NULL");
-    assert_eq!(told!(None::<Vec<u8>>), "bytea NULL");
+    assert_eq!(described!(true), "boolean true");
+    assert_eq!(described!(-3_i16), "smallint -3");
+    assert_eq!(described!(70_000_i32), "integer 70000");
+    assert_eq!(described!(i64::MIN), "bigint -9223372036854775808");
+    assert_eq!(described!(0.5_f32), "real 0.5");
+    assert_eq!(described!(0.1_f64), "double precision 0.1");
+    assert_eq!(described!("it's"), "text it's");
+    assert_eq!(described!(String::new()), "text ");
+    assert_eq!(described!(vec![0_u8, 255]), "bytea \\x00ff");
+    assert_eq!(described!(Some(5_i64)), "bigint 5");
+    assert_eq!(described!(None::<bool>), "boolean NULL");
+    assert_eq!(described!(None::<i16>), "smallint NULL");
+    assert_eq!(described!(None::<i32>), "integer NULL");
+    assert_eq!(described!(None::<i64>), "bigint NULL");
+    assert_eq!(described!(None::<f32>), "real NULL");
+    assert_eq!(described!(None::<f64>), "double precision NULL");
+    assert_eq!(described!(None::<String>), "text NULL");
+    assert_eq!(described!(None::<Vec<u8>>), "bytea NULL");
 }
 
 #[tokio::test]

@@ -45,7 +45,7 @@ async fn a_derived_from_row_works_and_finds_columns_by_name() {
 }
 
 #[tokio::test]
-async fn a_stream_dropped_half_way_gives_its_connection_back() {
+async fn a_stream_dropped_midway_gives_its_connection_back() {
     for db in users(&["Ada", "Grace", "Edsger"]).await {
         let mut stream =
             sqlx::query_as::<_, User>("SELECT id, name FROM users ORDER BY id").fetch(&db);
@@ -126,28 +126,29 @@ async fn a_stream_can_be_spawned_and_kept() {
 #[tokio::test]
 async fn the_key_of_an_added_row_is_reported_and_no_other() {
     let db = users_in_memory(&["Ada"]).await;
-    let told = async |sql: &'static str| {
+    let outcome = async |sql: &'static str| {
         let result = sqlx::query(sql).execute(&db).await.unwrap();
         (result.rows_affected(), result.last_insert_id())
     };
-    assert_eq!(told("INSERT INTO users (name) VALUES ('Grace')").await, (1, Some(2)));
+    assert_eq!(outcome("INSERT INTO users (name) VALUES ('Grace')").await, (1, Some(2)));
     assert_eq!(
-        told("INSERT INTO users VALUES (40, 'Edsger'), (41, 'Barbara');").await,
+        outcome("INSERT INTO users VALUES (40, 'Edsger'), (41, 'Barbara');").await,
         (2, Some(41))
     );
     assert_eq!(
-        told("WITH n(name) AS (VALUES ('Niklaus')) INSERT INTO users (name) SELECT name FROM n")
+        outcome("WITH n(name) AS (VALUES ('Niklaus')) INSERT INTO users (name) SELECT name FROM n")
             .await,
         (1, Some(42))
     );
-    assert_eq!(told("INSERT OR IGNORE INTO users (name) VALUES ('Ada')").await, (0, None));
+    assert_eq!(outcome("INSERT OR IGNORE INTO users (name) VALUES ('Ada')").await, (0, None));
     // The driver would repeat 42 for each of these.
-    assert_eq!(told("UPDATE users SET name = 'Ada L.' WHERE id = 1").await, (1, None));
+    assert_eq!(outcome("UPDATE users SET name = 'Ada L.' WHERE id = 1").await, (1, None));
     assert_eq!(
-        told("INSERT INTO users VALUES (1, 'x') ON CONFLICT DO UPDATE SET name = 'Ada K.'").await,
+        outcome("INSERT INTO users VALUES (1, 'x') ON CONFLICT DO UPDATE SET name = 'Ada K.'")
+            .await,
         (1, None)
     );
-    assert_eq!(told("DELETE FROM users WHERE id > 40").await, (2, None));
+    assert_eq!(outcome("DELETE FROM users WHERE id > 40").await, (2, None));
 }
 
 #[tokio::test]

@@ -38,13 +38,13 @@ fn the_table_names_every_setting_of_a_pool_and_no_other() {
     let settings = loader().load().unwrap();
     let known: Vec<_> =
         settings.explain().rows.iter().filter_map(|row| row.setting.strip_prefix("db.")).collect();
-    let mut told: Vec<_> = table().into_keys().collect();
-    told.sort_by_key(|name| known.iter().position(|known| known == name));
-    assert_eq!(told, known);
+    let mut listed: Vec<_> = table().into_keys().collect();
+    listed.sort_by_key(|name| known.iter().position(|known| known == name));
+    assert_eq!(listed, known);
 }
 
 #[test]
-fn the_table_tells_the_defaults() {
+fn the_table_shows_the_defaults() {
     let settings = loader().load().unwrap();
     for (setting, (default, _)) in table() {
         assert_eq!(
@@ -56,7 +56,7 @@ fn the_table_tells_the_defaults() {
 }
 
 #[test]
-fn the_table_tells_the_ranges() {
+fn the_table_shows_the_ranges() {
     for (setting, (_, range)) in table() {
         for part in range.split(", ").filter(|part| !part.is_empty()) {
             // `read-write` is a word and `1-50` is not.
@@ -104,10 +104,10 @@ fn the_crates_of_the_workspace_are_those_of_the_table() {
         .skip_while(|line| *line != "## Crates")
         .skip(1)
         .take_while(|line| !line.starts_with("##"));
-    let mut told: Vec<_> =
+    let mut listed: Vec<_> =
         table.filter_map(named).filter(|name| name.starts_with("millpond")).collect();
-    told.sort();
-    assert_eq!(told, there);
+    listed.sort();
+    assert_eq!(listed, there);
 }
 
 #[test]

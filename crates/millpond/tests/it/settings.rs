@@ -77,11 +77,11 @@ async fn every_problem_of_the_settings_is_reported_at_once() {
 
 #[tokio::test]
 async fn a_bad_url_is_reported_with_all_else_that_is_wrong_and_with_its_source() {
-    for (url, told) in [
+    for (url, message) in [
         ("sqllite:///hunter2.db", "did you mean `sqlite://`?"),
         ("hunter2", "is not a URL"),
         ("oracle://u:hunter2@h/d", "`oracle://`"),
-        ("oracle+cx://u:hunter2@h/d", "no backend knows such URLs"),
+        ("oracle+cx://u:hunter2@h/d", "which no backend supports"),
         ("sqlite://u:hunter2@h/d", "no user and no host"),
         ("redis://:hunter2@h/0", "Redis"),
     ] {
@@ -89,7 +89,7 @@ async fn a_bad_url_is_reported_with_all_else_that_is_wrong_and_with_its_source()
         let loader = Settings::loader().no_file().environment(environment);
         let error = DatabaseConnection::load(loader).connect_lazy().unwrap_err();
         let text = format!("{error}");
-        assert!(text.contains("pool_size = 0") && text.contains(told), "{text}");
+        assert!(text.contains("pool_size = 0") && text.contains(message), "{text}");
         assert!(
             text.contains(
                 "storage.connection_string (environment variable `PSN_STORAGE_CONNECTION_STRING`)"
@@ -134,7 +134,7 @@ async fn a_mysql_url_is_read_in_sqlalchemys_way_and_what_is_wrong_is_reported_wi
         "mariadb+aiomysql://u:hunter2@localhost/d",
     ] {
         let db = DatabaseConnection::builder(url).connect_lazy().unwrap();
-        assert_eq!(db.backend(), millpond::Backend::MySql);
+        assert_eq!(db.dialect(), millpond::Dialect::MySql);
         assert!(!format!("{db:?} {}", db.explain()).contains("hunter2"));
     }
     let url = "mysql://u:hunter2@localhost/d?ssl=require";
@@ -174,7 +174,7 @@ async fn a_postgresql_url_is_read_in_sqlalchemys_way_and_what_is_wrong_is_report
         "postgres://u:hunter2@localhost",
     ] {
         let db = DatabaseConnection::builder(url).connect_lazy().unwrap();
-        assert_eq!(db.backend(), millpond::Backend::Postgres);
+        assert_eq!(db.dialect(), millpond::Dialect::Postgres);
         assert!(!format!("{db:?} {}", db.explain()).contains("hunter2"));
     }
     let url = "postgresql://u:hunter2@localhost/d?ssl=require";

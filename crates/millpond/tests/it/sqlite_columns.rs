@@ -197,7 +197,7 @@ async fn nothing_of_a_type_and_then_something_of_it_fit_the_same_statement() {
 }
 
 #[tokio::test]
-async fn a_column_knows_its_name_place_and_kind() {
+async fn a_column_has_its_name_position_and_kind() {
     let row = table("INSERT INTO t DEFAULT VALUES").await;
     let kind = |name: &str| row.column(name).type_info().name().to_owned();
     assert_eq!(

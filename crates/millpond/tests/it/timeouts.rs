@@ -1,10 +1,10 @@
 //! A deadline that passed reads back as the pool's own error, with what the pool looked like.
 
 use crate::world::{Directory, everywhere, memory};
-use millpond::{Backend, DatabaseConnection, Phase, PoolError, PoolKind, pool_error};
+use millpond::{DatabaseConnection, Dialect, Phase, PoolError, PoolKind, pool_error};
 use std::time::Duration;
 
-fn told(error: &sqlx::Error) -> &PoolError {
+fn pool_error_of(error: &sqlx::Error) -> &PoolError {
     pool_error(error).unwrap_or_else(|| panic!("not the pool's: {error}"))
 }
 
@@ -21,7 +21,7 @@ async fn a_timeout_names_the_sizes_and_the_holder() {
     let held = (db.acquire().await.unwrap(), db.acquire().await.unwrap());
     let error = db.acquire_within(Duration::from_millis(20)).await.unwrap_err();
     assert!(
-        matches!(told(&error), PoolError::TimedOut(timed_out) if timed_out.phase == Phase::Wait)
+        matches!(pool_error_of(&error), PoolError::TimedOut(timed_out) if timed_out.phase == Phase::Wait)
     );
     let text = error.to_string();
     assert!(
@@ -46,10 +46,10 @@ async fn a_query_ends_by_pool_timeout() {
     tokio::time::pause();
     let started = tokio::time::Instant::now();
     let error = sqlx::query("SELECT 1").execute(&db).await.unwrap_err();
-    assert!(told(&error).is_timeout());
+    assert!(pool_error_of(&error).is_timeout());
     assert_eq!(started.elapsed().as_secs(), 3);
     let error = db.begin().await.unwrap_err();
-    assert!(told(&error).is_timeout());
+    assert!(pool_error_of(&error).is_timeout());
     drop(held);
 }
 
@@ -66,18 +66,18 @@ async fn a_stream_that_gets_no_connection_says_why() {
     let db = memory().await;
     assert!(db.close().await.is_clean());
     let error = sqlx::query("SELECT 1").fetch(&db).try_next().await.err().unwrap();
-    assert!(told(&error).is_closed());
+    assert!(pool_error_of(&error).is_closed());
 }
 
 #[tokio::test]
 async fn a_statement_that_takes_too_long_ends_by_the_setting_or_by_the_limit_of_a_handle() {
     for db in everywhere().await {
-        let slow = match db.backend() {
-            Backend::Sqlite => {
+        let slow = match db.dialect() {
+            Dialect::Sqlite => {
                 "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 20000000) \
                  SELECT COUNT(*) FROM n"
             }
-            Backend::MySql => "SELECT SLEEP(20)",
+            Dialect::MySql => "SELECT SLEEP(20)",
             _ => "SELECT pg_sleep(20)",
         };
         let url = db.settings().storage.connection_string.clone().unwrap();
@@ -85,9 +85,9 @@ async fn a_statement_that_takes_too_long_ends_by_the_setting_or_by_the_limit_of_
         let limited = db.statement_timeout(Duration::from_millis(50));
         for db in [limited, set.connect().await.unwrap()] {
             let error = sqlx::raw_sql(slow).execute(&db).await.unwrap_err().to_string();
-            let told = error.contains("did not end within statement_timeout (50ms)");
+            let is_limit = error.contains("did not end within statement_timeout (50ms)");
             let named = error.contains("`SELECT") || error.contains("`WITH");
-            assert!(told && named, "{error}");
+            assert!(is_limit && named, "{error}");
             // Without a limit, since a busy machine may need long for an easy question.
             let patient = db.statement_timeout(None);
             let n: i64 =

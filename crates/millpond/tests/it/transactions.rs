@@ -92,11 +92,11 @@ async fn a_raw_begin_is_not_lent_on() {
 #[tokio::test]
 async fn a_transaction_that_the_server_has_ended_or_refuses_is_not_committed() {
     for db in users(&[]).await {
-        let ends = match db.backend() {
-            millpond::Backend::Sqlite => {
+        let ends = match db.dialect() {
+            millpond::Dialect::Sqlite => {
                 "INSERT OR ROLLBACK INTO users (id, name) VALUES (7, 'x'), (7, 'y')"
             }
-            millpond::Backend::Postgres => "SELECT 1 / 0",
+            millpond::Dialect::Postgres => "SELECT 1 / 0",
             _ => "ROLLBACK",
         };
         let mut tx = db.begin().await.unwrap();

@@ -13,7 +13,7 @@ use std::{env, io};
 use nix::unistd::Uid;
 
 use super::packages::{self, Install};
-use super::run_as::Account;
+use super::run_as::RunAs;
 
 /// The directory of the server, within ours in the cache.
 const NAME: &str = "mysql";
@@ -78,7 +78,7 @@ pub fn provide(install: Install) -> Result<(), String> {
     let cache = cache()?;
     let failed = |e: io::Error| format!("could not keep MySQL in {}: {e}", cache.display());
     fs::create_dir_all(cache.parent().unwrap_or(&cache)).map_err(failed)?;
-    Account::Current.make_directory(&cache)?;
+    RunAs::Current.make_directory(&cache)?;
     let lock = File::create(cache.join("lock")).map_err(failed)?;
     lock.lock().map_err(failed)?;
     if mysqld().is_ok() {
@@ -88,7 +88,7 @@ pub fn provide(install: Install) -> Result<(), String> {
     eprintln!("xtask: downloading MySQL from Debian unstable into {}", cache.display());
     let work = cache.join("download");
     let _ = fs::remove_dir_all(&work);
-    Account::Current.make_directory(&work)?;
+    RunAs::Current.make_directory(&work)?;
     let mut shell = Command::new("timeout");
     shell.args([DOWNLOAD_MAX, "sh", "-c", DOWNLOAD]).current_dir(&work);
     let outcome = packages::run(&mut shell, "could not download MySQL from Debian unstable")

@@ -13,18 +13,20 @@ use super::directory::Directory;
 use super::foreground::Foreground;
 use super::kind::Kind;
 use super::packages::Install;
-use super::run_as::Account;
+use super::run_as::RunAs;
 use super::template::Template;
 use super::variables::Variables;
-use super::workdir::Site;
-use super::{cluster, mysql, packages, pgbouncer, postgres, redis, sentinel, signals, unstable};
+use super::workdir::Workdir;
+use super::{
+    cluster, mysql, mysql_download, packages, pgbouncer, postgres, redis, sentinel, signals,
+};
 
 /// How often we look whether a server has ended by itself.
 const WATCH_EVERY: Duration = Duration::from_millis(20);
 
 /// Servers that run until this is dropped.
-pub struct Fleet {
-    crew: Arc<Crew>,
+pub struct Servers {
+    shutdown: Arc<Shutdown>,
     /// What the servers that could be started are called by.
     pub variables: Variables,
     /// Why others could not.
@@ -33,7 +35,7 @@ pub struct Fleet {
 
 /// What must be ended, shared with the thread that waits for signals.
 #[derive(Debug)]
-struct Crew {
+struct Shutdown {
     children: Children,
     foreground: Foreground,
     is_interrupted: AtomicBool,
@@ -42,40 +44,41 @@ struct Crew {
     directory: Mutex<Option<Directory>>,
 }
 
-impl Fleet {
+impl Servers {
     /// Starts these kinds, after installing what they need if that is allowed. Those that cannot be
     /// started do not hinder the others. What is known already is not told anew.
     pub fn start(kinds: &[Kind], known: Variables, install: Install) -> Result<Self, String> {
-        let (able, failures) = equip(kinds, install);
+        let (able, failures) = install_missing(kinds, install);
         // First of all, so that from here on nothing can be left behind.
-        let crew = Arc::new(Crew {
+        let shutdown = Arc::new(Shutdown {
             children: Children::new()?,
             foreground: Foreground::default(),
             is_interrupted: AtomicBool::default(),
             directory: Mutex::default(),
         });
-        let mut fleet = Self { crew: Arc::clone(&crew), variables: known, failures };
-        signals::before_end(move || crew.interrupt())?;
+        let mut servers = Self { shutdown: Arc::clone(&shutdown), variables: known, failures };
+        signals::before_end(move || shutdown.interrupt())?;
         if able.is_empty() {
-            return Ok(fleet);
+            return Ok(servers);
         }
         let directory = Directory::create()?;
         let home = directory.path().to_owned();
-        *fleet.crew.directory.lock().unwrap_or_else(PoisonError::into_inner) = Some(directory);
-        fleet.start_in(&home, &able);
-        fleet.crew.watch()?;
-        fleet.crew.stay_if_interrupted();
-        Ok(fleet)
+        *servers.shutdown.directory.lock().unwrap_or_else(PoisonError::into_inner) =
+            Some(directory);
+        servers.start_in(&home, &able);
+        servers.shutdown.watch()?;
+        servers.shutdown.wait_if_interrupted();
+        Ok(servers)
     }
 
     /// The command that uses the servers.
     pub fn foreground(&self) -> &Foreground {
-        &self.crew.foreground
+        &self.shutdown.foreground
     }
 
     /// Starts what can be, in the directory.
     fn start_in(&mut self, home: &Path, kinds: &[Kind]) {
-        let children = &self.crew.children;
+        let children = &self.shutdown.children;
         let needs_certificates = kinds.iter().any(|kind| kind.is_tls());
         let certificates =
             needs_certificates.then(|| Certificates::make(&home.join("tls"))).transpose();
@@ -84,7 +87,7 @@ impl Fleet {
         let start = |kind: Kind, behind: &Variables| {
             let certificates = certificates.as_ref().map_err(Clone::clone);
             let certificates = if kind.is_tls() { certificates?.as_ref() } else { None };
-            let site = Site {
+            let workdir = Workdir {
                 children,
                 home: home.join(kind.name()),
                 certificates,
@@ -92,9 +95,9 @@ impl Fleet {
                 mariadb: &mariadb,
                 mysql: &mysql,
             };
-            let started = start_one(&site, kind, behind);
+            let started = start_one(&workdir, kind, behind);
             if started.is_err() {
-                children.end_within(&site.home);
+                children.end_within(&workdir.home);
             }
             started
         };
@@ -116,7 +119,7 @@ impl Fleet {
         }
 
         if let Ok(Some(certificates)) = &certificates {
-            certificates.tell(&mut self.variables);
+            certificates.add(&mut self.variables);
         }
         for (kind, outcome) in
             started.into_iter().filter(|(kind, _)| *kind != Kind::Postgres || has_postgres)
@@ -129,22 +132,22 @@ impl Fleet {
     }
 }
 
-impl Drop for Fleet {
+impl Drop for Servers {
     fn drop(&mut self) {
-        self.crew.end();
-        self.crew.stay_if_interrupted();
+        self.shutdown.end();
+        self.shutdown.wait_if_interrupted();
     }
 }
 
-impl Crew {
+impl Shutdown {
     /// Says which server has ended by itself. It may have been a test's doing, so the others go on.
     /// Asking how it ended is also what makes its id free: a PostgreSQL does not start while its
     /// predecessor's is taken.
     fn watch(self: &Arc<Self>) -> Result<(), String> {
-        let crew = Arc::clone(self);
+        let shutdown = Arc::clone(self);
         let look = move || {
-            while !crew.children.is_stopping() {
-                for how in crew.children.take_ended() {
+            while !shutdown.children.is_stopping() {
+                for how in shutdown.children.take_ended() {
                     eprintln!("xtask: {how}");
                 }
                 thread::sleep(WATCH_EVERY);
@@ -163,7 +166,7 @@ impl Crew {
 
     /// After a signal nothing new begins: the thread that heard it ends the process as soon as
     /// everything is gone.
-    fn stay_if_interrupted(&self) {
+    fn wait_if_interrupted(&self) {
         while self.is_interrupted.load(Ordering::SeqCst) {
             thread::park();
         }
@@ -179,7 +182,7 @@ impl Crew {
 
 /// Installs what is missing, if that is allowed; returns what can be started, and why the others
 /// cannot.
-fn equip(kinds: &[Kind], install: Install) -> (Vec<Kind>, BTreeMap<Kind, String>) {
+fn install_missing(kinds: &[Kind], install: Install) -> (Vec<Kind>, BTreeMap<Kind, String>) {
     let programs: Vec<&str> = kinds.iter().flat_map(|kind| kind.programs()).copied().collect();
     let missing = packages::missing(&programs);
     let lacks = |kind: &&Kind| !packages::missing(kind.programs()).is_empty();
@@ -196,7 +199,7 @@ fn equip(kinds: &[Kind], install: Install) -> (Vec<Kind>, BTreeMap<Kind, String>
             let why = installed.as_ref().err().cloned().unwrap_or_else(hidden);
             failures.insert(*kind, why);
         } else if kind.is_mysql()
-            && let Err(why) = mysql.get_or_insert_with(|| unstable::provide(install))
+            && let Err(why) = mysql.get_or_insert_with(|| mysql_download::provide(install))
         {
             failures.insert(*kind, why.clone());
         }
@@ -221,14 +224,16 @@ fn at_once<T: Send>(
     })
 }
 
-fn start_one(site: &Site, kind: Kind, behind: &Variables) -> Result<Variables, String> {
-    Account::Current.make_directory(&site.home)?;
+fn start_one(workdir: &Workdir, kind: Kind, behind: &Variables) -> Result<Variables, String> {
+    RunAs::Current.make_directory(&workdir.home)?;
     match kind {
-        Kind::Postgres | Kind::PostgresTls => postgres::start(site, kind),
-        Kind::Pgbouncer => pgbouncer::start(site, behind),
-        Kind::Mariadb | Kind::MariadbTls | Kind::Mysql | Kind::MysqlTls => mysql::start(site, kind),
-        Kind::Redis | Kind::RedisPassword | Kind::RedisTls => redis::start(site, kind),
-        Kind::Sentinel => sentinel::start(site),
-        Kind::Cluster => cluster::start(site),
+        Kind::Postgres | Kind::PostgresTls => postgres::start(workdir, kind),
+        Kind::Pgbouncer => pgbouncer::start(workdir, behind),
+        Kind::Mariadb | Kind::MariadbTls | Kind::Mysql | Kind::MysqlTls => {
+            mysql::start(workdir, kind)
+        }
+        Kind::Redis | Kind::RedisPassword | Kind::RedisTls => redis::start(workdir, kind),
+        Kind::Sentinel => sentinel::start(workdir),
+        Kind::Cluster => cluster::start(workdir),
     }
 }

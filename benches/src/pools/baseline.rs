@@ -2,13 +2,13 @@
 //! hook, no books; the lease borrows.
 
 use crate::books::{Books, Opener, Wire};
-use crate::rival::{Rival, Spec};
+use crate::competitor::{Competitor, Spec};
 use crossbeam_queue::ArrayQueue;
 use std::sync::Arc;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 /// A semaphore and a queue.
-pub(crate) struct Floor {
+pub(crate) struct Baseline {
     permits: Semaphore,
     idle: ArrayQueue<Box<Wire>>,
     opener: Opener,
@@ -23,14 +23,18 @@ pub(crate) struct FloorLease<'a> {
     _permit: SemaphorePermit<'a>,
 }
 
-impl Rival for Arc<Floor> {
+impl Competitor for Arc<Baseline> {
     const NAME: &'static str = "floor";
     type Lease<'a> = FloorLease<'a>;
 
     async fn open(books: &Arc<Books>, spec: Spec) -> Self {
         let places = spec.cap as usize;
         let opener = Opener(Arc::clone(books));
-        Self::new(Floor { permits: Semaphore::new(places), idle: ArrayQueue::new(places), opener })
+        Self::new(Baseline {
+            permits: Semaphore::new(places),
+            idle: ArrayQueue::new(places),
+            opener,
+        })
     }
 
     async fn acquire(&self) -> Self::Lease<'_> {

@@ -19,16 +19,16 @@ pub struct Attempt {
 
 /// State that all clones of a manager, its connections and its hooks share.
 #[derive(Default)]
-pub(crate) struct Books {
-    pages: Mutex<Pages>,
+pub(crate) struct Recorder {
+    records: Mutex<Records>,
     probe: Mutex<Option<Arc<Probe>>>,
 }
 
 type Probe = dyn Fn(Call) + Send + Sync;
 
-/// Guarded by the lock of [`Books`], under which no foreign code is called.
+/// Guarded by the lock of [`Recorder`], under which no foreign code is called.
 #[derive(Default)]
-pub(crate) struct Pages {
+pub(crate) struct Records {
     pub(crate) scripts: HashMap<Call, Script>,
     /// Connections that exist or are being opened, and the most there ever were.
     pub(crate) sockets: usize,
@@ -51,9 +51,9 @@ pub(crate) struct Script {
     pub(crate) running_peak: usize,
 }
 
-impl Books {
-    pub(crate) fn open(&self) -> MutexGuard<'_, Pages> {
-        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+impl Recorder {
+    pub(crate) fn open(&self) -> MutexGuard<'_, Records> {
+        self.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn set_probe(&self, probe: Arc<Probe>) {
@@ -63,15 +63,15 @@ impl Books {
     /// Records one call, and returns its act. It counts as running until the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>, call: Call, id: u64) -> (Act, Running) {
         let act = {
-            let mut pages = self.open();
-            pages.story.push((id, call));
-            let script = pages.scripts.entry(call).or_default();
+            let mut records = self.open();
+            records.story.push((id, call));
+            let script = records.scripts.entry(call).or_default();
             script.calls += 1;
             script.running += 1;
             script.running_peak = script.running_peak.max(script.running);
             script.next.pop_front().unwrap_or_else(|| script.always.clone())
         };
-        let running = Running { books: Arc::clone(self), call };
+        let running = Running { recorder: Arc::clone(self), call };
         let probe = self.probe.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(probe) = probe {
             probe(call);
@@ -80,25 +80,25 @@ impl Books {
     }
 }
 
-impl fmt::Debug for Books {
+impl fmt::Debug for Recorder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pages = self.open();
+        let records = self.open();
         f.debug_struct("Books")
-            .field("alive", &pages.alive)
-            .field("peak", &pages.peak)
+            .field("alive", &records.alive)
+            .field("peak", &records.peak)
             .finish_non_exhaustive()
     }
 }
 
 /// A call that has begun and not ended.
 pub(crate) struct Running {
-    books: Arc<Books>,
+    recorder: Arc<Recorder>,
     call: Call,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if let Some(script) = self.books.open().scripts.get_mut(&self.call) {
+        if let Some(script) = self.recorder.open().scripts.get_mut(&self.call) {
             script.running -= 1;
         }
     }
@@ -107,24 +107,24 @@ impl Drop for Running {
 /// One socket as the operating system would count it: from the first byte of connecting until it is
 /// dropped.
 pub(crate) struct Socket {
-    books: Arc<Books>,
+    recorder: Arc<Recorder>,
 }
 
 impl Socket {
-    pub(crate) fn new(books: &Arc<Books>) -> Self {
-        let mut pages = books.open();
-        pages.sockets += 1;
-        pages.peak = pages.peak.max(pages.sockets);
-        Self { books: Arc::clone(books) }
+    pub(crate) fn new(recorder: &Arc<Recorder>) -> Self {
+        let mut records = recorder.open();
+        records.sockets += 1;
+        records.peak = records.peak.max(records.sockets);
+        Self { recorder: Arc::clone(recorder) }
     }
 
-    pub(crate) fn books(&self) -> &Arc<Books> {
-        &self.books
+    pub(crate) fn recorder(&self) -> &Arc<Recorder> {
+        &self.recorder
     }
 }
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.books.open().sockets -= 1;
+        self.recorder.open().sockets -= 1;
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// A pool in the race. A value is a handle: clones are the same pool.
-pub trait Rival: Clone + Send + Sync + 'static {
+pub trait Competitor: Clone + Send + Sync + 'static {
     /// Its name in the results.
     const NAME: &'static str;
     /// What is appended to the names of its rows, if it is a pool with other settings than its name
@@ -95,18 +95,18 @@ pub trait Work {
 
     /// Does it once with a new pool. Nothing is found if the pool cannot do this work in a fair
     /// way.
-    fn run<P: Rival>(&self, effort: &Effort) -> Vec<Figure>;
+    fn run<P: Competitor>(&self, effort: &Effort) -> Vec<Figure>;
 }
 
 /// A new pool that has opened all its connections and has them all back.
-pub async fn filled<P: Rival>(cap: u32) -> P {
+pub async fn filled<P: Competitor>(cap: u32) -> P {
     let pool = P::open(&Books::new(), Spec::of(cap)).await;
     fill(&pool, cap).await;
     pool
 }
 
 /// Has the pool open so many connections, and waits until they are back.
-pub async fn fill<P: Rival>(pool: &P, connections: u32) {
+pub async fn fill<P: Competitor>(pool: &P, connections: u32) {
     let mut leases = Vec::new();
     for _ in 0..connections {
         leases.push(pool.acquire().await);

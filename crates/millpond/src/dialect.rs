@@ -1,4 +1,4 @@
-//! Which database a URL means, and the refusal of one that this build cannot use.
+//! The database that a URL names, and errors for URLs that this build cannot use.
 
 use millpond_config::{Refusal, nearest};
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 /// A kind of SQL database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Backend {
+pub enum Dialect {
     /// `postgres:`, `postgresql:`, with the feature `postgres`.
     Postgres,
     /// `mysql:`, `mariadb:`, with the feature `mysql`.
@@ -18,15 +18,15 @@ pub enum Backend {
 /// The setting that holds the URL.
 pub(crate) const CONNECTION_STRING: &str = "storage.connection_string";
 
-/// The schemes that somebody may have meant who has written another.
+/// Schemes offered as suggestions for a misspelt one.
 const SCHEMES: [&str; 5] = ["sqlite", "postgresql", "postgres", "mysql", "mariadb"];
 
 /// What a URL may look like.
 const EXAMPLE: &str =
     "write a URL such as `sqlite:///./app.db` or `postgresql://user:password@host/database`";
 
-impl Backend {
-    /// The name as its makers write it.
+impl Dialect {
+    /// Returns the name of the database.
     pub fn name(self) -> &'static str {
         match self {
             Self::Postgres => "PostgreSQL",
@@ -67,7 +67,7 @@ impl Backend {
             _ => {
                 let scheme: String =
                     scheme.chars().take(SCHEME_MAX).flat_map(char::escape_debug).collect();
-                let message = format!("begins with `{scheme}://`, and no backend knows such URLs");
+                let message = format!("begins with `{scheme}://`, which no backend supports");
                 let near = near();
                 let may_ask_for_tls = family.contains("tls")
                     || family.contains("ssl")
@@ -85,7 +85,7 @@ impl Backend {
 
     /// The refusal of a database that this build does not have.
     #[cfg(any(test, not(all(feature = "mysql", feature = "postgres", feature = "sqlite"))))]
-    pub(crate) fn absent(self) -> Refusal {
+    pub(crate) fn feature_disabled(self) -> Refusal {
         let feature = match self {
             Self::Postgres => "postgres",
             Self::MySql => "mysql",
@@ -125,7 +125,7 @@ fn of_redis() -> Refusal {
     )
 }
 
-impl fmt::Display for Backend {
+impl fmt::Display for Dialect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
@@ -136,33 +136,33 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn told(url: &str) -> String {
-        let refusal = Backend::of(url).map_or_else(|refusal| refusal, Backend::absent);
+    fn message(url: &str) -> String {
+        let refusal = Dialect::of(url).map_or_else(|refusal| refusal, Dialect::feature_disabled);
         format!("{}; {}", refusal.message, refusal.help)
     }
 
     #[test]
     fn a_url_means_its_database_whatever_driver_it_names() {
-        for (url, backend) in [
-            ("sqlite:///./x.db", Backend::Sqlite),
-            ("sqlite::memory:", Backend::Sqlite),
-            ("SQLite+aiosqlite:///x.db", Backend::Sqlite),
-            ("postgres://h/d", Backend::Postgres),
-            ("postgresql+asyncpg://h/d", Backend::Postgres),
-            ("mysql+aiomysql://h/d", Backend::MySql),
-            ("mariadb://h/d", Backend::MySql),
+        for (url, dialect) in [
+            ("sqlite:///./x.db", Dialect::Sqlite),
+            ("sqlite::memory:", Dialect::Sqlite),
+            ("SQLite+aiosqlite:///x.db", Dialect::Sqlite),
+            ("postgres://h/d", Dialect::Postgres),
+            ("postgresql+asyncpg://h/d", Dialect::Postgres),
+            ("mysql+aiomysql://h/d", Dialect::MySql),
+            ("mariadb://h/d", Dialect::MySql),
         ] {
-            assert_eq!(Backend::of(url), Ok(backend), "{url}");
+            assert_eq!(Dialect::of(url), Ok(dialect), "{url}");
         }
     }
 
     #[test]
     fn a_backend_that_is_off_is_named_with_its_feature() {
-        assert!(told("sqlite:///./x.db").contains("enable the feature `sqlite`"));
+        assert!(message("sqlite:///./x.db").contains("enable the feature `sqlite`"));
         for (url, feature) in
             [("postgresql://u:hunter2@h/d", "postgres"), ("mariadb://u:hunter2@h/d", "mysql")]
         {
-            let text = told(url);
+            let text = message(url);
             assert!(
                 text.contains(&format!("enable the feature `{feature}`"))
                     && !text.contains("hunter2"),
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_redis_url_is_refused_with_the_way_to_use_redis() {
-        let text = told("rediss://:hunter2@localhost/0");
+        let text = message("rediss://:hunter2@localhost/0");
         assert!(text.contains("`millpond-redis`") && !text.contains("hunter2"), "{text}");
     }
 
@@ -189,7 +189,7 @@ mod tests {
             ("mysql2://u:hunter2@h/d", "did you mean `mysql://`?"),
             ("oracle://h/d", EXAMPLE),
         ] {
-            assert!(told(url).ends_with(help), "{url}: {}", told(url));
+            assert!(message(url).ends_with(help), "{url}: {}", message(url));
         }
     }
 
@@ -202,24 +202,28 @@ mod tests {
             "mysql-ssl://h/d",
             "pgtls://h/d",
         ] {
-            assert!(told(url).contains("sslmode=require"), "{url}: {}", told(url));
+            assert!(message(url).contains("sslmode=require"), "{url}: {}", message(url));
         }
-        assert!(!told("mysql2://h/d").contains("sslmode"));
+        assert!(!message("mysql2://h/d").contains("sslmode"));
     }
 
     #[test]
     fn quotes_that_a_shell_has_left_are_noticed() {
         for url in ["\"postgres://u:hunter2@h/d\"", "'sqlite:///x.db'"] {
-            assert!(told(url).ends_with("write it without the quotes"), "{url}: {}", told(url));
+            assert!(
+                message(url).ends_with("write it without the quotes"),
+                "{url}: {}",
+                message(url)
+            );
         }
     }
 
     #[test]
     fn what_is_no_url_is_not_repeated() {
-        assert!(told("oracle://u:hunter2@h/d").contains("`oracle://`"));
+        assert!(message("oracle://u:hunter2@h/d").contains("`oracle://`"));
         for text in ["hunter2", "hunter2:x@host/db", "", ":", "host=h password=hunter2"] {
-            assert!(told(text).contains("is not a URL"), "{text}");
-            assert!(!told(text).contains("hunter2"), "{text}");
+            assert!(message(text).contains("is not a URL"), "{text}");
+            assert!(!message(text).contains("hunter2"), "{text}");
         }
     }
 }

@@ -1,12 +1,12 @@
-//! What is done to a new connection after all its hooks: only then anything is read or written.
+//! Sets up a new connection after all its hooks: only then is anything read or written.
 //!
-//! A hook may have to come first: with the key of an encrypted file, or with a `page_size`, which a
-//! database has for good from its first byte on.
+//! A hook may have to run first: with the key of an encrypted file, or with a `page_size`, which
+//! cannot be changed once the database exists.
 
 use crate::baseline;
 use crate::file_check::is_database;
 use crate::files::Files;
-use crate::open_error::{Place, open_error};
+use crate::open_error::{DatabasePath, open_error};
 use crate::role::Role;
 use millpond_core::{BoxError, ConnectionInfo, HookPoint, HookPoints, Hooks, async_trait};
 use millpond_sqlx::Tracked;
@@ -16,39 +16,39 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 /// The last hook of every pool that [`SqlitePoolOptions`](crate::SqlitePoolOptions) makes.
-pub(crate) struct LastHook {
+pub(crate) struct SetupHook {
     pub(crate) role: Arc<Role>,
     pub(crate) files: Arc<Files>,
     pub(crate) options: SqliteConnectOptions,
-    pub(crate) place: Arc<Place>,
-    /// Whether its connections are lent again, so that their settings are put back.
-    pub(crate) keeps: bool,
+    pub(crate) path: Arc<DatabasePath>,
+    /// Whether its connections are lent again, so that their settings are restored.
+    pub(crate) reuses: bool,
     /// Whether the journal mode is one of those settings.
     pub(crate) sets_journal: bool,
     /// Whether hooks for the very first connection make the database, which are not called again.
     pub(crate) is_made_at_first: bool,
 }
 
-impl LastHook {
-    async fn look(&self, conn: &mut Tracked<Sqlite>) -> Result<(), Error> {
+impl SetupHook {
+    async fn set_up(&self, conn: &mut Tracked<Sqlite>) -> Result<(), Error> {
         match &*self.role {
-            Role::File { seen } if !seen.load(Ordering::Relaxed) => {
+            Role::File { checked } if !checked.load(Ordering::Relaxed) => {
                 is_database(conn.driver_mut()).await?;
-                seen.store(true, Ordering::Relaxed);
+                checked.store(true, Ordering::Relaxed);
             }
-            Role::Writer(ground) | Role::Reader(ground) => {
-                ground.prepare(conn.driver_mut()).await?;
+            Role::Writer(file) | Role::Reader(file) => {
+                file.prepare(conn.driver_mut()).await?;
                 if matches!(*self.role, Role::Reader(_)) {
                     conn.driver_mut().execute("PRAGMA query_only = ON").await?;
                 }
             }
             _ => {}
         }
-        if self.keeps {
+        if self.reuses {
             let settings = baseline::read(conn.driver_mut(), self.sets_journal).await?;
             match &*self.role {
-                Role::Memory(memory) => memory.note_baseline(&settings),
-                _ => self.files.anchor(conn, self.options.get_filename()),
+                Role::InMemory(memory) => memory.note_baseline(&settings),
+                _ => self.files.set_identity_check(conn, self.options.get_filename()),
             }
             conn.set_baseline(settings);
         }
@@ -57,7 +57,7 @@ impl LastHook {
 }
 
 #[async_trait]
-impl Hooks<Tracked<Sqlite>> for LastHook {
+impl Hooks<Tracked<Sqlite>> for SetupHook {
     fn points(&self) -> HookPoints {
         HookPoint::FirstConnect | HookPoint::Connect
     }
@@ -67,7 +67,7 @@ impl Hooks<Tracked<Sqlite>> for LastHook {
         _conn: &mut Tracked<Sqlite>,
         _info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
-        if let (Role::Memory(memory), true) = (&*self.role, self.is_made_at_first) {
+        if let (Role::InMemory(memory), true) = (&*self.role, self.is_made_at_first) {
             memory.set_unfinished(false);
         }
         Ok(())
@@ -78,6 +78,6 @@ impl Hooks<Tracked<Sqlite>> for LastHook {
         conn: &mut Tracked<Sqlite>,
         _info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
-        Ok(self.look(conn).await.map_err(|error| open_error(error, &self.options, &self.place))?)
+        Ok(self.set_up(conn).await.map_err(|error| open_error(error, &self.options, &self.path))?)
     }
 }

@@ -1,8 +1,8 @@
-//! One connection whose database is not named: what a lease and a transaction have in common.
+//! A connection to any database: what a lease and a transaction have in common.
 
-use crate::any_conversion::Bridge;
-use crate::backend::Backend;
-use crate::prepared_query::{self, Answer, Call};
+use crate::any_conversion::AnyConversion;
+use crate::dialect::Dialect;
+use crate::prepared_query::{self, Answer, UntypedStatement};
 use futures_core::future::BoxFuture;
 use futures_core::stream::BoxStream;
 use futures_util::{FutureExt, future};
@@ -15,35 +15,37 @@ use std::fmt;
 /// One connection of a [`DatabaseConnection`](crate::DatabaseConnection), in a lease or in a
 /// transaction.
 ///
-/// `&mut *link` is an `Executor` in sqlx's `Any` types. Take `&mut dyn AnyConnection` where a
-/// function executes several statements and shall not care whether it is in a transaction:
+/// `&mut *conn` is an `Executor` in sqlx's `Any` types. Take `&mut dyn AnyConnection` where a
+/// function executes several statements and works in and outside of a transaction:
 ///
 /// ```
 /// use millpond::AnyConnection;
 ///
-/// async fn rename(link: &mut dyn AnyConnection, from: &str, to: &str) -> sqlx::Result<u64> {
+/// async fn rename(conn: &mut dyn AnyConnection, from: &str, to: &str) -> sqlx::Result<u64> {
 ///     let update = sqlx::query("UPDATE users SET name = $1 WHERE name = $2").bind(to).bind(from);
-///     update.execute(&mut *link).await?;
-///     let row: (i64,) = sqlx::query_as("SELECT count(*) FROM users").fetch_one(&mut *link).await?;
+///     update.execute(&mut *conn).await?;
+///     let row: (i64,) = sqlx::query_as("SELECT count(*) FROM users").fetch_one(&mut *conn).await?;
 ///     Ok(row.0 as u64)
 /// }
 /// # let _ = rename;
 /// ```
 ///
-/// Only our own connections are links: what the trait asks for is hidden, and not for others to
-/// implement.
+/// The trait's required methods are hidden: only millpond's own connections implement it.
 pub trait AnyConnection: any::Any + fmt::Debug + Send {
-    /// Which database it leads to.
-    fn dialect(&self) -> Backend;
+    /// Returns the kind of database.
+    fn dialect(&self) -> Dialect;
 
     #[doc(hidden)]
     fn as_any(&mut self) -> &mut dyn any::Any;
 
     #[doc(hidden)]
-    fn run_many(&mut self, call: Call) -> BoxStream<'_, Answer>;
+    fn run_many(&mut self, statement: UntypedStatement) -> BoxStream<'_, Answer>;
 
     #[doc(hidden)]
-    fn run_optional(&mut self, call: Call) -> BoxFuture<'_, Result<Option<AnyRow>, Error>>;
+    fn run_optional(
+        &mut self,
+        statement: UntypedStatement,
+    ) -> BoxFuture<'_, Result<Option<AnyRow>, Error>>;
 
     #[doc(hidden)]
     fn run_prepare(&mut self, sql: SqlStr) -> BoxFuture<'_, Result<AnyStatement, Error>>;
@@ -52,24 +54,27 @@ pub trait AnyConnection: any::Any + fmt::Debug + Send {
     fn run_describe(&mut self, sql: SqlStr) -> BoxFuture<'_, Result<Describe<Any>, Error>>;
 }
 
-impl<DB: Bridge> AnyConnection for Tracked<DB>
+impl<DB: AnyConversion> AnyConnection for Tracked<DB>
 where
     for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,
 {
-    fn dialect(&self) -> Backend {
-        DB::BACKEND
+    fn dialect(&self) -> Dialect {
+        DB::DIALECT
     }
 
     fn as_any(&mut self) -> &mut dyn any::Any {
         self
     }
 
-    fn run_many(&mut self, call: Call) -> BoxStream<'_, Answer> {
-        prepared_query::fetch_many(self, call)
+    fn run_many(&mut self, statement: UntypedStatement) -> BoxStream<'_, Answer> {
+        prepared_query::fetch_many(self, statement)
     }
 
-    fn run_optional(&mut self, call: Call) -> BoxFuture<'_, Result<Option<AnyRow>, Error>> {
-        prepared_query::fetch_optional(self, call)
+    fn run_optional(
+        &mut self,
+        statement: UntypedStatement,
+    ) -> BoxFuture<'_, Result<Option<AnyRow>, Error>> {
+        prepared_query::fetch_optional(self, statement)
     }
 
     fn run_prepare(&mut self, sql: SqlStr) -> BoxFuture<'_, Result<AnyStatement, Error>> {
@@ -81,8 +86,8 @@ where
     }
 }
 
-/// The typed connections. They are followed like every other; with `&mut **link.as_sqlite()?` you
-/// get the driver's own, which is not, and which is verified before it is lent again.
+/// The typed connections, which are tracked. `&mut **conn.as_sqlite()?` is the driver's own
+/// connection, which is not, and which is verified before it is lent again.
 impl dyn AnyConnection + '_ {
     /// The typed connection, if it is one to MySQL or MariaDB.
     #[cfg(feature = "mysql")]
@@ -114,8 +119,8 @@ impl<'c, 'a: 'c> Executor<'c> for &'c mut (dyn AnyConnection + 'a) {
         'c: 'e,
         E: 'q + Execute<'q, Any>,
     {
-        match Call::new(query) {
-            Ok(call) => self.run_many(call),
+        match UntypedStatement::new(query) {
+            Ok(statement) => self.run_many(statement),
             Err(error) => prepared_query::failed(error),
         }
     }
@@ -125,8 +130,8 @@ impl<'c, 'a: 'c> Executor<'c> for &'c mut (dyn AnyConnection + 'a) {
         'c: 'e,
         E: 'q + Execute<'q, Any>,
     {
-        match Call::new(query) {
-            Ok(call) => self.run_optional(call),
+        match UntypedStatement::new(query) {
+            Ok(statement) => self.run_optional(statement),
             Err(error) => future::err(error).boxed(),
         }
     }
@@ -142,7 +147,7 @@ impl<'c, 'a: 'c> Executor<'c> for &'c mut (dyn AnyConnection + 'a) {
         self.run_prepare(sql)
     }
 
-    // Exists because the workspace turns on sqlx's feature `macros`.
+    // Required because the workspace enables sqlx's feature `macros`.
     fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<Describe<Any>, Error>>
     where
         'c: 'e,

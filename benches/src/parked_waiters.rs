@@ -1,6 +1,6 @@
 //! Acquires that are polled by hand: waiters that stand in the queue without a task of their own.
 
-use crate::rival::Rival;
+use crate::competitor::Competitor;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
@@ -11,7 +11,7 @@ pub async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
 }
 
 /// Puts so many waiters into the queue of a pool that has nothing to lend.
-pub async fn park<'p, P: Rival>(
+pub async fn park<'p, P: Competitor>(
     pool: &'p P,
     waiters: usize,
 ) -> Vec<Pin<Box<impl Future<Output = P::Lease<'p>> + use<'p, P>>>> {

@@ -1,6 +1,6 @@
-//! Counts what the pools of a database tell: the second book, kept apart from the pools' own.
+//! Counts the events of a database's pools, independently of the pools' own counts.
 
-use crate::histogram::Histogram;
+use crate::histogram::DurationHistogram;
 use millpond::core::AcquireFailure;
 use millpond::{ConnectionId, Event, EventContext, Observer};
 use std::collections::BTreeMap;
@@ -25,11 +25,11 @@ pub struct Leak {
     pub held: Duration,
 }
 
-/// What one pool has told so far.
+/// The events of one pool so far.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
     /// How long the acquires took that lent a connection.
-    pub waits: Histogram,
+    pub waits: DurationHistogram,
     /// Acquires whose deadline passed.
     pub timed_out: u64,
     /// Acquires that were dropped.

@@ -1,6 +1,6 @@
 //! Whether the numbers add up: in each pool's own books, and between those and the observer's.
 
-use crate::tally::Counts;
+use crate::observer::Counts;
 use millpond::Status;
 use serde_json::{Value, json};
 
@@ -38,7 +38,7 @@ impl Account {
             counts.cancelled,
             counts.failed,
         ];
-        let told = [
+        let reported = [
             totals.created,
             totals.closed,
             totals.detached,
@@ -68,13 +68,15 @@ impl Account {
                     == totals.succeeded + totals.timed_out + totals.cancelled + totals.failed,
             },
             Check {
-                text: match seen == told {
+                text: match seen == reported {
                     true => format!(
                         "{title}: an observer that counted the pool's events has the same numbers"
                     ),
-                    false => format!("{title}: an observer counted {seen:?}, the pool {told:?}"),
+                    false => {
+                        format!("{title}: an observer counted {seen:?}, the pool {reported:?}")
+                    }
                 },
-                holds: seen == told,
+                holds: seen == reported,
             },
         ]
     }
