@@ -2,7 +2,7 @@
 //! connection.
 
 use fastrand::Rng;
-use millpond_testkit::{Direction, Fault, Flow};
+use millpond_testkit::{Direction, Flow, NetworkFault};
 
 /// What a user does with a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,9 +48,9 @@ pub fn flow(seed: u64, number: u64, direction: Direction) -> Flow {
         if dice.bool() { Flow::free() } else { Flow::free().in_pieces_of(dice.usize(1..=200)) };
     let bytes = dice.u64(300..20_000);
     match dice.u8(0..200) {
-        0..=12 => flow.then(bytes, Fault::Cut),
-        13..=24 => flow.then(bytes, Fault::Reset),
-        25 => flow.then(bytes, Fault::Swallow),
+        0..=12 => flow.then(bytes, NetworkFault::Cut),
+        13..=24 => flow.then(bytes, NetworkFault::Reset),
+        25 => flow.then(bytes, NetworkFault::Swallow),
         _ => flow,
     }
 }

@@ -43,22 +43,22 @@ struct World {
 /// The ledger alone, the whole pool under a paused clock, and transactions over the PostgreSQL pool
 /// and driver on a server that makes trouble.
 const WORLDS: [World; 3] = [
-    World {
-        test: "proof::sim::whatever_happens",
-        args: &["millpond-core", "--profile", "sim", "--lib"],
-        steps: 10_000_000,
-    },
-    World {
-        test: "storm::whatever_happens",
-        args: &["millpond-core", "--profile", "sim", "--test", "it"],
-        steps: 100_000,
-    },
-    World {
-        test: "simulator::whatever_a_server_does",
-        args: &["millpond-postgres", "--test", "it"],
-        steps: 50_000,
-    },
+    world(
+        "proof::sim::whatever_happens",
+        &["millpond-core", "--profile", "sim", "--lib"],
+        10_000_000,
+    ),
+    world(
+        "storm::whatever_happens",
+        &["millpond-core", "--profile", "sim", "--test", "it"],
+        100_000,
+    ),
+    world("simulator::whatever_a_server_does", &["millpond-postgres", "--test", "it"], 50_000),
 ];
+
+const fn world(test: &'static str, args: &'static [&'static str], steps: u64) -> World {
+    World { test, args, steps }
+}
 
 /// Runs it; `Ok(false)` if an invariant was violated. The last line is the sum.
 pub fn run(options: &Options) -> Result<bool, String> {

@@ -18,7 +18,7 @@ impl Direction {
 
 /// A fault of a connection, or of one of its directions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fault {
+pub enum NetworkFault {
     /// Both ends are closed as at the end of a process: FIN, or RST if bytes were not read.
     Cut,
     /// Both ends are reset: RST.
@@ -30,7 +30,7 @@ pub enum Fault {
 }
 
 /// How bytes pass in one direction: in pieces, after a delay, and up to a fault. Plain values:
-/// `Flow::free().in_pieces_of(3).then(100, Fault::Reset)`.
+/// `Flow::free().in_pieces_of(3).then(100, NetworkFault::Reset)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flow {
     /// The most bytes that are passed on at once; 0 is any number.
@@ -38,7 +38,7 @@ pub struct Flow {
     /// The delay of each piece.
     delay: Duration,
     /// The fault, and after how many bytes it happens.
-    fault: Option<(u64, Fault)>,
+    fault: Option<(u64, NetworkFault)>,
 }
 
 impl Flow {
@@ -49,7 +49,7 @@ impl Flow {
 
     /// Everything is held back.
     pub fn stalled() -> Self {
-        Self::free().then(0, Fault::Stall)
+        Self::free().then(0, NetworkFault::Stall)
     }
 
     /// The most bytes passed on at once; the receiver runs between two pieces. 0 means any number.
@@ -66,7 +66,7 @@ impl Flow {
 
     /// Causes the fault once this many bytes have passed since the flow was set; with 0 at once.
     #[must_use]
-    pub fn then(self, bytes: u64, fault: Fault) -> Self {
+    pub fn then(self, bytes: u64, fault: NetworkFault) -> Self {
         Self { fault: Some((bytes, fault)), ..self }
     }
 
@@ -79,8 +79,8 @@ impl Flow {
         if dice.u8(0..4) > 0 {
             return flow;
         }
-        let fault = [Fault::Cut, Fault::Reset, Fault::Swallow];
-        flow.then(dice.u64(0..2_000), fault[dice.usize(0..fault.len())])
+        let faults = [NetworkFault::Cut, NetworkFault::Reset, NetworkFault::Swallow];
+        flow.then(dice.u64(0..2_000), faults[dice.usize(0..faults.len())])
     }
 
     pub(crate) fn delay(&self) -> Duration {
@@ -92,10 +92,10 @@ impl Flow {
         let piece = if self.piece == 0 { held } else { held.min(self.piece) };
         match self.fault {
             Some((after, fault)) if passed >= after => match fault {
-                Fault::Cut | Fault::Reset => Step::End(fault),
-                Fault::Swallow => Step::Swallow,
-                Fault::Stall if held > 0 => Step::Wait,
-                Fault::Stall => Step::Read,
+                NetworkFault::Cut | NetworkFault::Reset => Step::End(fault),
+                NetworkFault::Swallow => Step::Swallow,
+                NetworkFault::Stall if held > 0 => Step::Wait,
+                NetworkFault::Stall => Step::Read,
             },
             _ if held == 0 => Step::Read,
             Some((after, _)) => {
@@ -118,7 +118,7 @@ pub(crate) enum Step {
     /// Wait for another flow.
     Wait,
     /// End the connection.
-    End(Fault),
+    End(NetworkFault),
 }
 
 #[cfg(test)]
@@ -127,11 +127,11 @@ mod tests {
 
     #[test]
     fn pieces_end_where_the_fault_begins() {
-        let flow = Flow::free().in_pieces_of(4).then(10, Fault::Reset);
+        let flow = Flow::free().in_pieces_of(4).then(10, NetworkFault::Reset);
         assert_eq!(flow.step(0, 0), Step::Read);
         assert_eq!(flow.step(0, 100), Step::Pass(4));
         assert_eq!(flow.step(8, 100), Step::Pass(2));
-        assert_eq!(flow.step(10, 90), Step::End(Fault::Reset));
+        assert_eq!(flow.step(10, 90), Step::End(NetworkFault::Reset));
         assert_eq!(Flow::free().step(7, 100), Step::Pass(100));
     }
 
@@ -145,7 +145,7 @@ mod tests {
     fn a_seed_draws_the_same_flow_again_and_every_fault_in_time() {
         let drawn: Vec<Flow> = (0..200).map(Flow::drawn).collect();
         assert_eq!(drawn, (0..200).map(Flow::drawn).collect::<Vec<_>>());
-        for fault in [Fault::Cut, Fault::Reset, Fault::Swallow] {
+        for fault in [NetworkFault::Cut, NetworkFault::Reset, NetworkFault::Swallow] {
             assert!(
                 drawn.iter().any(|flow| flow.fault.is_some_and(|(_, drawn)| drawn == fault)),
                 "{fault:?}"

@@ -67,7 +67,7 @@ pub use conformance::{Capability, Fixture, Mark, Plan, PoolUnderTest, Refusals, 
 pub use connection::ScriptedConnection;
 pub use environment::variable;
 pub use fake::{FakeServer, ServerStep, mysql_error, mysql_greeting, postgres_error};
-pub use flow::{Direction, Fault, Flow};
+pub use flow::{Direction, Flow, NetworkFault};
 pub use garble::Garbler;
 pub use gate::Gate;
 pub use hooks::ScriptedHooks;

@@ -1,6 +1,6 @@
 //! One connection through a chaos proxy.
 
-use crate::flow::{Direction, Fault, Flow, Step};
+use crate::flow::{Direction, Flow, NetworkFault, Step};
 use std::fmt;
 use std::io;
 use std::ops::Range;
@@ -25,7 +25,7 @@ struct State {
     number: u64,
     to_server: OneWay,
     to_client: OneWay,
-    end: watch::Sender<Option<Fault>>,
+    end: watch::Sender<Option<NetworkFault>>,
     open: watch::Sender<bool>,
 }
 
@@ -75,12 +75,12 @@ impl Link {
 
     /// Closes both ends.
     pub fn cut(&self) {
-        self.state.end.send_replace(Some(Fault::Cut));
+        self.state.end.send_replace(Some(NetworkFault::Cut));
     }
 
     /// Resets both ends.
     pub fn reset(&self) {
-        self.state.end.send_replace(Some(Fault::Reset));
+        self.state.end.send_replace(Some(NetworkFault::Reset));
     }
 
     /// From now on everything is dropped in both directions, including the end of either side: the
@@ -88,7 +88,7 @@ impl Link {
     /// side is closed as well.
     pub fn half_open(&self) {
         for direction in Direction::BOTH {
-            self.set(direction, Flow::free().then(0, Fault::Swallow));
+            self.set(direction, Flow::free().then(0, NetworkFault::Swallow));
         }
     }
 
@@ -138,20 +138,20 @@ impl Link {
         let end = match TcpStream::connect(server).await {
             Ok(mut server) => {
                 let end = self.carry(&mut client, &mut server).await;
-                if end == Fault::Reset {
+                if end == NetworkFault::Reset {
                     reset(&server);
                 }
                 end
             }
             // As a server answers that is not there, but for the connection that was made.
-            Err(_) => Fault::Reset,
+            Err(_) => NetworkFault::Reset,
         };
-        if end == Fault::Reset {
+        if end == NetworkFault::Reset {
             reset(&client);
         }
     }
 
-    async fn carry(&self, client: &mut TcpStream, server: &mut TcpStream) -> Fault {
+    async fn carry(&self, client: &mut TcpStream, server: &mut TcpStream) -> NetworkFault {
         // What was sent in pieces is to arrive in pieces.
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
@@ -160,12 +160,12 @@ impl Link {
             let asked = carry(Direction::ToServer, &self.state.to_server, from_client, to_server);
             let answered =
                 carry(Direction::ToClient, &self.state.to_client, from_server, to_client);
-            tokio::try_join!(asked, answered).err().unwrap_or(Fault::Cut)
+            tokio::try_join!(asked, answered).err().unwrap_or(NetworkFault::Cut)
         };
         tokio::select! {
             biased;
             end = end.wait_for(Option::is_some) => {
-                end.ok().and_then(|end| *end).unwrap_or(Fault::Cut)
+                end.ok().and_then(|end| *end).unwrap_or(NetworkFault::Cut)
             }
             end = both => end,
         }
@@ -203,7 +203,7 @@ async fn carry(
     way: &OneWay,
     mut from: ReadHalf<'_>,
     mut to: WriteHalf<'_>,
-) -> Result<(), Fault> {
+) -> Result<(), NetworkFault> {
     let mut flows = way.flow.subscribe();
     let mut flow = *flows.borrow_and_update();
     // Under this flow, and in the buffer.
@@ -240,7 +240,7 @@ async fn carry(
                 tokio::task::yield_now().await;
             }
             Step::Swallow if bytes == 0 && direction == Direction::ToServer => {
-                return Err(Fault::Cut);
+                return Err(NetworkFault::Cut);
             }
             Step::Swallow if bytes == 0 => return Ok(()),
             _ if bytes == 0 => return to.shutdown().await.map_err(broken),
@@ -259,6 +259,6 @@ async fn sleep_if(delay: std::time::Duration) {
 }
 
 /// One side has ended the connection; the other side is ended in the same way.
-fn broken(_: io::Error) -> Fault {
-    Fault::Reset
+fn broken(_: io::Error) -> NetworkFault {
+    NetworkFault::Reset
 }

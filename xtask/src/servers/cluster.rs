@@ -13,37 +13,36 @@ const SETTINGS: &str =
     "--cluster-enabled yes --cluster-config-file nodes.conf --cluster-node-timeout 1500";
 
 /// Starts all six.
-pub fn start(workdir: &Workdir) -> Result<Variables, String> {
-    let nodes: Vec<Server> = workdir.on_free_ports(NODES, ports::free_with_bus, |ports| {
+pub fn start(dir: &Workdir) -> Result<Variables, String> {
+    let nodes: Vec<Server> = dir.on_free_ports(NODES, ports::free_with_bus, |ports| {
         let numbered = ports.iter().enumerate();
         numbered
-            .map(|(at, port)| redis::member(workdir, &format!("node-{}", at + 1), *port, SETTINGS))
+            .map(|(at, port)| redis::member(dir, &format!("node-{}", at + 1), *port, SETTINGS))
             .collect()
     })?;
-    join(workdir, &nodes)?;
+    join(dir, &nodes)?;
     for node in &nodes {
-        workdir
-            .children
-            .await_ready(node.pid, &node.launch, START_MAX, || is_complete(workdir, node.port))?;
+        dir.children
+            .await_ready(node.pid, &node.launch, START_MAX, || is_complete(dir, node.port))?;
     }
     told(&nodes)
 }
 
 /// Makes them one cluster: the first half are the masters.
-fn join(workdir: &Workdir, nodes: &[Server]) -> Result<(), String> {
+fn join(dir: &Workdir, nodes: &[Server]) -> Result<(), String> {
     let addresses: Vec<String> = nodes.iter().map(Server::address).collect();
     let mut words = vec!["--cluster", "create"];
     words.extend(addresses.iter().map(String::as_str));
     words.extend(["--cluster-replicas", "1", "--cluster-yes"]);
-    workdir.ask("redis-cli", &words).map(drop)
+    dir.ask("redis-cli", &words).map(drop)
 }
 
 /// Whether a node sees the whole cluster and, as a replica, has its master's data.
-fn is_complete(workdir: &Workdir, port: u16) -> Result<(), String> {
+fn is_complete(dir: &Workdir, port: u16) -> Result<(), String> {
     let known = format!("cluster_known_nodes:{NODES}");
     let words = ["cluster_state:ok", "cluster_slots_ok:16384", &known];
-    redis::says(workdir, port, &["CLUSTER", "INFO"], &words)?;
-    let role = redis::ask(workdir, Kind::Redis, port, &["INFO", "replication"])?;
+    redis::says(dir, port, &["CLUSTER", "INFO"], &words)?;
+    let role = redis::ask(dir, Kind::Redis, port, &["INFO", "replication"])?;
     let is_linked = role.contains("role:master\r\nconnected_slaves:1")
         || role.contains("master_link_status:up");
     let alone = || format!("the node at port {port} has no partner: {}", role.trim());

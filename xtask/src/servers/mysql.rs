@@ -47,7 +47,7 @@ struct Flavor<'a> {
 }
 
 impl<'a> Flavor<'a> {
-    fn of(kind: Kind, workdir: &'a Workdir) -> Result<Self, String> {
+    fn of(kind: Kind, dir: &'a Workdir) -> Result<Self, String> {
         if kind.is_mysql() {
             let server = mysql_download::mysqld()?;
             return Ok(Self {
@@ -60,7 +60,7 @@ impl<'a> Flavor<'a> {
                     "--secure-file-priv=NULL",
                 ],
                 without_tls: "--tls-version=",
-                template: workdir.mysql,
+                template: dir.mysql,
             });
         }
         Ok(Self {
@@ -74,23 +74,23 @@ impl<'a> Flavor<'a> {
             ],
             settings: &["--innodb-log-file-size=16M", "--console"],
             without_tls: "--skip-ssl",
-            template: workdir.mariadb,
+            template: dir.mariadb,
         })
     }
 }
 
 /// Starts it.
-pub fn start(workdir: &Workdir, kind: Kind) -> Result<Variables, String> {
-    let flavor = Flavor::of(kind, workdir)?;
+pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
+    let flavor = Flavor::of(kind, dir)?;
     let account = RunAs::of(USER)?;
-    let home = workdir.directory("server", &account)?;
-    let beside = (workdir.children, workdir.home.as_path());
+    let home = dir.directory("server", &account)?;
+    let beside = (dir.children, dir.home.as_path());
     flavor.template.copy_to(&home.join("data"), beside, &account, |home, data, temporary| {
         let launch = Process::helper(&file_name(&flavor.install), &account, &flavor.install, home);
         let places = [format!("--datadir={data}"), format!("--tmpdir={temporary}")];
         Ok(launch.args(["--no-defaults"]).args(flavor.initialise.iter().copied()).args(places))
     })?;
-    workdir.directory("server/tmp", &account)?;
+    dir.directory("server/tmp", &account)?;
     account.write(&home.join("init.sql"), INIT)?;
 
     let path = |name: &str| home.join(name).display().to_string();
@@ -108,7 +108,7 @@ pub fn start(workdir: &Workdir, kind: Kind) -> Result<Variables, String> {
     }
     args.extend(SETTINGS.iter().chain(flavor.settings).map(|&setting| setting.to_owned()));
     if kind.is_tls() {
-        let [certificate, key] = workdir.certificates()?.install(&account, &home)?;
+        let [certificate, key] = dir.certificates()?.install(&account, &home)?;
         args.extend([format!("--ssl-cert={certificate}"), format!("--ssl-key={key}")]);
         args.push("--require-secure-transport=ON".to_owned());
     } else {
@@ -117,9 +117,9 @@ pub fn start(workdir: &Workdir, kind: Kind) -> Result<Variables, String> {
     }
 
     let socket = format!("--socket={}", path("socket"));
-    let server = workdir.on_a_free_port(|port| {
+    let server = dir.on_a_free_port(|port| {
         let launch =
-            Process::server(&file_name(&flavor.server), &account, &flavor.server, &workdir.home)
+            Process::server(&file_name(&flavor.server), &account, &flavor.server, &dir.home)
                 .args(args.iter().cloned());
         let mut launch = launch.args([format!("--port={port}")]);
         // In order it ends in a second; at once it leaves nothing either, but files that are thrown
@@ -128,16 +128,14 @@ pub fn start(workdir: &Workdir, kind: Kind) -> Result<Variables, String> {
         // The socket lies in our directory, so it is this server that answers; and it opens the
         // socket after the port.
         let probe = |_| {
-            workdir
-                .ask("mariadb-admin", &["--no-defaults", &socket, "--user=root", "ping"])
-                .map(drop)
+            dir.ask("mariadb-admin", &["--no-defaults", &socket, "--user=root", "ping"]).map(drop)
         };
-        let server = workdir.serve(launch, port, probe)?;
-        over_tcp(workdir, kind, port).map(|()| server)
+        let server = dir.serve(launch, port, probe)?;
+        over_tcp(dir, kind, port).map(|()| server)
     })?;
     let mut variables = Variables::default();
     variables.add(&kind.url_variable(), format!("mysql://root@{}/millpond", server.address()));
-    workdir.tell_authority(&mut variables, kind);
+    dir.tell_authority(&mut variables, kind);
     server.add(&mut variables, &kind.stem());
     add_program(&mut variables, &account, &flavor.server);
     add_program(&mut variables, &account, &flavor.install);
@@ -145,12 +143,12 @@ pub fn start(workdir: &Workdir, kind: Kind) -> Result<Variables, String> {
 }
 
 /// The way the tests come.
-fn over_tcp(workdir: &Workdir, kind: Kind, port: u16) -> Result<(), String> {
+fn over_tcp(dir: &Workdir, kind: Kind, port: u16) -> Result<(), String> {
     let port = format!("--port={port}");
     let mut args =
         vec!["--no-defaults", "--protocol=tcp", "--host=127.0.0.1", &port, "--user=root"];
     let authority = if kind.is_tls() {
-        format!("--ssl-ca={}", workdir.certificates()?.authority())
+        format!("--ssl-ca={}", dir.certificates()?.authority())
     } else {
         String::new()
     };
@@ -159,5 +157,5 @@ fn over_tcp(workdir: &Workdir, kind: Kind, port: u16) -> Result<(), String> {
         false => args.push("--skip-ssl"),
     }
     args.push("ping");
-    workdir.ask("mariadb-admin", &args).map(drop)
+    dir.ask("mariadb-admin", &args).map(drop)
 }

@@ -8,24 +8,23 @@ use super::workdir::{Workdir, add_program};
 use super::{packages, postgres};
 
 /// Starts it before the server with these variables.
-pub fn start(workdir: &Workdir, behind: &Variables) -> Result<Variables, String> {
+pub fn start(dir: &Workdir, behind: &Variables) -> Result<Variables, String> {
     let address =
         behind.get("POSTGRES_ADDRESS").ok_or("there is no PostgreSQL to stand in front of")?;
     let (_, server_port) = address.rsplit_once(':').ok_or("PostgreSQL has no port")?;
     let account = RunAs::of(postgres::USER)?;
     let program = packages::find("pgbouncer")?;
-    let directory =
-        |url: &str| postgres::query(workdir, Kind::Pgbouncer, url, "SHOW data_directory");
+    let directory = |url: &str| postgres::query(dir, Kind::Pgbouncer, url, "SHOW data_directory");
     let server_url = format!("postgres://postgres@{address}/millpond");
     let expected = directory(&server_url)?;
 
-    let server = workdir.on_a_free_port(|port| {
-        let settings = workdir.home.join("pgbouncer.ini");
+    let server = dir.on_a_free_port(|port| {
+        let settings = dir.home.join("pgbouncer.ini");
         account.write(&settings, configuration(server_port, port))?;
-        let launch = Process::server("pgbouncer", &account, &program, &workdir.home)
+        let launch = Process::server("pgbouncer", &account, &program, &dir.home)
             .args([settings.display().to_string()]);
         let url = format!("postgres://postgres@127.0.0.1:{port}/millpond");
-        workdir.serve(launch, port, |_| match directory(&url)? {
+        dir.serve(launch, port, |_| match directory(&url)? {
             said if said == expected => Ok(()),
             _ => Err(format!("another server answers at port {port}")),
         })

@@ -21,55 +21,50 @@ const SETTINGS: &str = "listen_addresses=127.0.0.1 unix_socket_directories= max_
     dynamic_shared_memory_type=mmap max_worker_processes=4 max_parallel_workers=2 timezone=UTC";
 
 /// Starts it.
-pub fn start(workdir: &Workdir, kind: Kind) -> Result<Variables, String> {
+pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
     let account = RunAs::of(USER)?;
     let initdb = packages::find("initdb")?;
-    let directory = workdir.home.join("data");
-    workdir.postgres.copy_to(
-        &directory,
-        (workdir.children, &workdir.home),
-        &account,
-        |home, data, _| {
-            // Asked to end, not killed with its children: the server inside has memory in /dev/shm
-            // to give back.
-            let launch = Process::server("initdb", &account, &initdb, home);
-            let args = "-U postgres -A trust --no-sync --no-instructions --locale=C -E UTF8";
-            Ok(launch.args(["-D", data]).args(args.split(' ')))
-        },
-    )?;
+    let directory = dir.home.join("data");
+    dir.postgres.copy_to(&directory, (dir.children, &dir.home), &account, |home, data, _| {
+        // Asked to end, not killed with its children: the server inside has memory in /dev/shm
+        // to give back.
+        let launch = Process::server("initdb", &account, &initdb, home);
+        let args = "-U postgres -A trust --no-sync --no-instructions --locale=C -E UTF8";
+        Ok(launch.args(["-D", data]).args(args.split(' ')))
+    })?;
     let data = directory.display().to_string();
 
     let mut settings: Vec<String> = SETTINGS.split(' ').map(str::to_owned).collect();
     settings.push("log_line_prefix=%m [%p] %u@%d ".to_owned());
-    let rules = workdir.home.join("pg_hba.conf");
+    let rules = dir.home.join("pg_hba.conf");
     let transport = if kind.is_tls() { "hostssl" } else { "host" };
     let addresses = "127.0.0.1/32";
     let trusted = format!("{transport} all postgres {addresses} trust\n");
     account.write(&rules, format!("{trusted}{transport} all all {addresses} scram-sha-256\n"))?;
     settings.push(format!("hba_file={}", rules.display()));
     if kind.is_tls() {
-        let [certificate, key] = workdir.certificates()?.install(&account, &workdir.home)?;
+        let [certificate, key] = dir.certificates()?.install(&account, &dir.home)?;
         let files = [format!("ssl_cert_file={certificate}"), format!("ssl_key_file={key}")];
         settings.extend(["ssl=on".to_owned()].into_iter().chain(files));
     }
 
     let program = packages::find("postgres")?;
-    let server = workdir.on_a_free_port(|port| {
+    let server = dir.on_a_free_port(|port| {
         let port_text = port.to_string();
-        let mut launch = Process::server("postgres", &account, &program, &workdir.home)
+        let mut launch = Process::server("postgres", &account, &program, &dir.home)
             .args(["-D", &data, "-p", &port_text]);
         for setting in &settings {
             launch = launch.args(["-c", setting]);
         }
         // It waits for its clients to leave on `TERM`, and does not let them on `INT`.
         launch.stop = Signal::SIGINT;
-        workdir.serve(launch, port, |_| answers(workdir, kind, port, &data))
+        dir.serve(launch, port, |_| answers(dir, kind, port, &data))
     })?;
     let url = format!("postgres://postgres@{}", server.address());
-    query(workdir, kind, &format!("{url}/postgres"), "CREATE DATABASE millpond")?;
+    query(dir, kind, &format!("{url}/postgres"), "CREATE DATABASE millpond")?;
     let mut variables = Variables::default();
     variables.add(&kind.url_variable(), format!("{url}/millpond"));
-    workdir.tell_authority(&mut variables, kind);
+    dir.tell_authority(&mut variables, kind);
     server.add(&mut variables, &kind.stem());
     add_program(&mut variables, &account, &program);
     add_program(&mut variables, &account, &initdb);
@@ -77,18 +72,18 @@ pub fn start(workdir: &Workdir, kind: Kind) -> Result<Variables, String> {
 }
 
 /// Runs a statement by the server's own client.
-pub fn query(workdir: &Workdir, kind: Kind, url: &str, sql: &str) -> Result<String, String> {
+pub fn query(dir: &Workdir, kind: Kind, url: &str, sql: &str) -> Result<String, String> {
     let target = match kind.is_tls() {
-        true => format!("verify-full&sslrootcert={}", workdir.certificates()?.authority()),
+        true => format!("verify-full&sslrootcert={}", dir.certificates()?.authority()),
         false => "disable".to_owned(),
     };
     let target = format!("{url}?sslmode={target}");
-    workdir.ask("psql", &["-X", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-c", sql, &target])
+    dir.ask("psql", &["-X", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-c", sql, &target])
 }
 
 /// Whether it is this server that answers at the port, and no other that took it.
-fn answers(workdir: &Workdir, kind: Kind, port: u16, data: &str) -> Result<(), String> {
+fn answers(dir: &Workdir, kind: Kind, port: u16, data: &str) -> Result<(), String> {
     let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-    let said = query(workdir, kind, &url, "SHOW data_directory")?;
+    let said = query(dir, kind, &url, "SHOW data_directory")?;
     if said.trim() == data { Ok(()) } else { Err(format!("another server answers at port {port}")) }
 }

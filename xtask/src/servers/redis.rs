@@ -20,11 +20,11 @@ const SETTINGS: &str = "--bind 127.0.0.1 --protected-mode no --daemonize no --ap
     --repl-diskless-sync-delay 0 --shutdown-timeout 0";
 
 /// Starts a single one.
-pub fn start(workdir: &Workdir, kind: Kind) -> Result<Variables, String> {
+pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
     let account = RunAs::of(USER)?;
     let (scheme, user, port, args) = match kind {
         Kind::RedisTls => {
-            let [certificate, key] = workdir.certificates()?.install(&account, &workdir.home)?;
+            let [certificate, key] = dir.certificates()?.install(&account, &dir.home)?;
             let files =
                 ["--tls-cert-file".to_owned(), certificate, "--tls-key-file".to_owned(), key];
             let others = ["--tls-auth-clients", "no", "--port", "0"].map(str::to_owned);
@@ -36,32 +36,32 @@ pub fn start(workdir: &Workdir, kind: Kind) -> Result<Variables, String> {
         }
         _ => ("redis", "", "--port", Vec::new()),
     };
-    let server = workdir.on_a_free_port(|number| {
+    let server = dir.on_a_free_port(|number| {
         let listen = [port.to_owned(), number.to_string()];
-        let launch = launch(workdir, &account, "redis")?.args(args.iter().cloned()).args(listen);
-        workdir.serve(launch, number, |pid| answers(workdir, kind, number, pid))
+        let launch = launch(dir, &account, "redis")?.args(args.iter().cloned()).args(listen);
+        dir.serve(launch, number, |pid| answers(dir, kind, number, pid))
     })?;
     let mut variables = Variables::default();
     variables.add(&kind.url_variable(), format!("{scheme}://{user}{}/0", server.address()));
-    workdir.tell_authority(&mut variables, kind);
+    dir.tell_authority(&mut variables, kind);
     server.add(&mut variables, &kind.stem());
     tell_programs(&mut variables, &server)?;
     Ok(variables)
 }
 
 /// Starts one as part of something larger, in a directory of its own.
-pub fn member(workdir: &Workdir, name: &str, port: u16, args: &str) -> Result<Server, String> {
+pub fn member(dir: &Workdir, name: &str, port: u16, args: &str) -> Result<Server, String> {
     let account = RunAs::of(USER)?;
     let number = port.to_string();
     let launch =
-        launch(workdir, &account, name)?.args(["--port", &number]).args(args.split_whitespace());
-    workdir.serve(launch, port, |pid| answers(workdir, Kind::Redis, port, pid))
+        launch(dir, &account, name)?.args(["--port", &number]).args(args.split_whitespace());
+    dir.serve(launch, port, |pid| answers(dir, Kind::Redis, port, pid))
 }
 
 /// Asks the server at a port by Redis' own client.
-pub fn ask(workdir: &Workdir, kind: Kind, port: u16, words: &[&str]) -> Result<String, String> {
+pub fn ask(dir: &Workdir, kind: Kind, port: u16, words: &[&str]) -> Result<String, String> {
     let port = port.to_string();
-    let authority = if kind.is_tls() { workdir.certificates()?.authority() } else { String::new() };
+    let authority = if kind.is_tls() { dir.certificates()?.authority() } else { String::new() };
     let mut args = vec!["-h", "127.0.0.1", "-p", &port];
     match kind {
         Kind::RedisTls => args.extend(["--tls", "--cacert", &authority]),
@@ -69,12 +69,12 @@ pub fn ask(workdir: &Workdir, kind: Kind, port: u16, words: &[&str]) -> Result<S
         _ => {}
     }
     args.extend(words);
-    workdir.ask("redis-cli", &args)
+    dir.ask("redis-cli", &args)
 }
 
 /// Whether a kind's answer holds all of these words.
-pub fn says(workdir: &Workdir, port: u16, question: &[&str], words: &[&str]) -> Result<(), String> {
-    let said = ask(workdir, Kind::Redis, port, question)?;
+pub fn says(dir: &Workdir, port: u16, question: &[&str], words: &[&str]) -> Result<(), String> {
+    let said = ask(dir, Kind::Redis, port, question)?;
     match words.iter().find(|word| !said.contains(**word)) {
         None => Ok(()),
         Some(word) => {
@@ -95,16 +95,16 @@ pub fn account() -> Result<RunAs, String> {
     RunAs::of(USER)
 }
 
-fn launch(workdir: &Workdir, account: &RunAs, name: &str) -> Result<Process, String> {
-    let home = workdir.directory(name, account)?;
+fn launch(dir: &Workdir, account: &RunAs, name: &str) -> Result<Process, String> {
+    let home = dir.directory(name, account)?;
     let directory = home.display().to_string();
     let launch = Process::server(name, account, &packages::find("redis-server")?, &home);
     Ok(launch.args(["--dir", &directory, "--save", ""]).args(SETTINGS.split(' ')))
 }
 
 /// Whether it is this process that answers at the port, and no other that took it.
-fn answers(workdir: &Workdir, kind: Kind, port: u16, pid: u32) -> Result<(), String> {
-    let said = ask(workdir, kind, port, &["INFO", "server"])?;
+fn answers(dir: &Workdir, kind: Kind, port: u16, pid: u32) -> Result<(), String> {
+    let said = ask(dir, kind, port, &["INFO", "server"])?;
     let is_it = said.lines().any(|line| line.trim_end() == format!("process_id:{pid}"));
     if is_it { Ok(()) } else { Err(format!("port {port} is answered by another: {}", said.trim())) }
 }

@@ -87,7 +87,7 @@ impl Servers {
         let start = |kind: Kind, behind: &Variables| {
             let certificates = certificates.as_ref().map_err(Clone::clone);
             let certificates = if kind.is_tls() { certificates?.as_ref() } else { None };
-            let workdir = Workdir {
+            let dir = Workdir {
                 children,
                 home: home.join(kind.name()),
                 certificates,
@@ -95,9 +95,9 @@ impl Servers {
                 mariadb: &mariadb,
                 mysql: &mysql,
             };
-            let started = start_one(&workdir, kind, behind);
+            let started = start_one(&dir, kind, behind);
             if started.is_err() {
-                children.end_within(&workdir.home);
+                children.end_within(&dir.home);
             }
             started
         };
@@ -224,16 +224,14 @@ fn at_once<T: Send>(
     })
 }
 
-fn start_one(workdir: &Workdir, kind: Kind, behind: &Variables) -> Result<Variables, String> {
-    RunAs::Current.make_directory(&workdir.home)?;
+fn start_one(dir: &Workdir, kind: Kind, behind: &Variables) -> Result<Variables, String> {
+    RunAs::Current.make_directory(&dir.home)?;
     match kind {
-        Kind::Postgres | Kind::PostgresTls => postgres::start(workdir, kind),
-        Kind::Pgbouncer => pgbouncer::start(workdir, behind),
-        Kind::Mariadb | Kind::MariadbTls | Kind::Mysql | Kind::MysqlTls => {
-            mysql::start(workdir, kind)
-        }
-        Kind::Redis | Kind::RedisPassword | Kind::RedisTls => redis::start(workdir, kind),
-        Kind::Sentinel => sentinel::start(workdir),
-        Kind::Cluster => cluster::start(workdir),
+        Kind::Postgres | Kind::PostgresTls => postgres::start(dir, kind),
+        Kind::Pgbouncer => pgbouncer::start(dir, behind),
+        Kind::Mariadb | Kind::MariadbTls | Kind::Mysql | Kind::MysqlTls => mysql::start(dir, kind),
+        Kind::Redis | Kind::RedisPassword | Kind::RedisTls => redis::start(dir, kind),
+        Kind::Sentinel => sentinel::start(dir),
+        Kind::Cluster => cluster::start(dir),
     }
 }

@@ -50,12 +50,7 @@ const EXAMPLE: &str = "an ignored example rots; let it run, or mark it `no_run` 
 const PATTERNS: [Pattern; 15] = [
     pattern(Path("tokio::"), CORE, &["crates/millpond-core/src/rt.rs"], "use `crate::rt`"),
     pattern(Path("loom::"), CORE, &[LOCK], "use `crate::rt::lock`"),
-    pattern(
-        Path("figment::"),
-        "",
-        &[CONFIG, "xtask/src/tidy/"],
-        "use what millpond-config returns",
-    ),
+    pattern(Path("figment::"), "", &[CONFIG, "xtask/src/tidy/"], "use millpond-config"),
     pattern(Path("crate::pools"), ENGINE, &[], ROOMS),
     pattern(Path("crate::pools"), LEDGER, &[], ROOMS),
     pattern(Path("crate::engine"), LEDGER, &[], ROOMS),

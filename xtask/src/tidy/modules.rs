@@ -18,6 +18,7 @@ const HOPS_MAX: usize = 8;
 
 /// A module's path, beginning with the file of its crate's root.
 type Place = Vec<String>;
+type Modules = BTreeMap<Place, Module>;
 
 /// What is known of a module.
 #[derive(Default)]
@@ -70,12 +71,7 @@ pub fn import_in_one_direction(workspace: &Workspace) -> Vec<Violation> {
 }
 
 /// The module that a path leads to, from inside a module; None if it is another crate's.
-fn resolve(
-    modules: &BTreeMap<Place, Module>,
-    from: &Place,
-    path: &[String],
-    hops: usize,
-) -> Option<Place> {
+fn resolve(modules: &Modules, from: &Place, path: &[String], hops: usize) -> Option<Place> {
     let (first, mut rest) = path.split_first()?;
     let mut place = match first.as_str() {
         "crate" => from.first().map(|root| vec![root.clone()])?,
@@ -111,7 +107,7 @@ fn resolve(
 }
 
 /// The modules of all crates.
-fn read(workspace: &Workspace) -> BTreeMap<Place, Module> {
+fn read(workspace: &Workspace) -> Modules {
     let texts = workspace.sources.iter().map(|it| (it.path.as_str(), it.text.as_str())).collect();
     let mut reader = Reader { texts, ..Reader::default() };
     for target in workspace.packages.iter().flat_map(|package| &package.targets) {
@@ -123,7 +119,7 @@ fn read(workspace: &Workspace) -> BTreeMap<Place, Module> {
 #[derive(Default)]
 struct Reader<'a> {
     texts: BTreeMap<&'a str, &'a str>,
-    modules: BTreeMap<Place, Module>,
+    modules: Modules,
     /// The module that is read.
     place: Place,
     /// The file that is read, and where its submodules lie.

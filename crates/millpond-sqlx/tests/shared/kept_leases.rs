@@ -4,7 +4,7 @@
 use crate::backend::{Db, Pool, SURVIVES_A_CUT, Session};
 use crate::support::{LONG, SHORT, Server, id, one, server};
 use millpond_sqlx::{Expired, SqlLease};
-use millpond_testkit::{ChaosProxy, Direction, Fault, Flow, until};
+use millpond_testkit::{ChaosProxy, Direction, Flow, NetworkFault, until};
 use sqlx::{AssertSqlSafe, raw_sql};
 use std::time::Duration;
 
@@ -147,7 +147,7 @@ async fn a_cancel_that_comes_late_hits_neither_the_next_statement_nor_the_next_b
     until("the other one is idle", async || pool.num_idle() == 1).await;
     // The cancel goes over the other one, and is held up on its way.
     let link = proxy.links().pop().unwrap();
-    link.set(Direction::ToServer, Flow::free().then(PING, Fault::Stall));
+    link.set(Direction::ToServer, Flow::free().then(PING, NetworkFault::Stall));
     lease.set_statement_timeout(Duration::from_millis(20));
     // On a stalling machine the answer may be there before the limit is looked at.
     while raw_sql(SHORT).execute(&mut *lease).await.is_ok() {}

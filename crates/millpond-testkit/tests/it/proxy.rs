@@ -1,6 +1,6 @@
 //! The chaos proxy applies the set flow to connections, and nothing else.
 
-use millpond_testkit::{ChaosProxy, Direction, Fault, Flow};
+use millpond_testkit::{ChaosProxy, Direction, Flow, NetworkFault};
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -92,7 +92,7 @@ async fn a_stalled_direction_holds_its_bytes_until_it_is_free_again() {
 
 #[tokio::test]
 async fn a_connection_is_cut_or_reset_after_exactly_so_many_bytes() {
-    for trouble in [Fault::Cut, Fault::Reset] {
+    for trouble in [NetworkFault::Cut, NetworkFault::Reset] {
         let world = World::new().await;
         world.proxy.plan(move |_, direction| match direction {
             Direction::ToServer => Flow::free(),
@@ -104,7 +104,7 @@ async fn a_connection_is_cut_or_reset_after_exactly_so_many_bytes() {
         link.until_closed().await;
         assert_eq!(link.passed(Direction::ToClient), 4);
         match trouble {
-            Fault::Cut => {
+            NetworkFault::Cut => {
                 assert_eq!(read(&mut client, 4).await, b"answ");
                 assert_eq!(next(&mut client).await, Ok(0));
             }
