@@ -70,7 +70,7 @@ async fn while_a_master_is_silent_the_keys_of_the_others_are_found() {
 
 /// The node that is called `CLUSTER_n`, by itself.
 async fn node(cluster: &OwnServer, n: usize) -> RedisPool {
-    let address = cluster.told(&format!("CLUSTER_{n}_ADDRESS"));
+    let address = cluster.variable(&format!("CLUSTER_{n}_ADDRESS"));
     RedisPoolOptions::new().connect(&format!("redis://{address}")).await.unwrap()
 }
 
@@ -80,7 +80,7 @@ async fn join_as_master(cluster: &OwnServer, slot: u16) {
     let new = node(cluster, 4).await;
     new.run::<()>(command(&["RESET"])).await.unwrap();
     let id: String = new.run(command(&["MYID"])).await.unwrap();
-    let (host, port) = cluster.told("CLUSTER_1_ADDRESS").rsplit_once(':').unwrap();
+    let (host, port) = cluster.variable("CLUSTER_1_ADDRESS").rsplit_once(':').unwrap();
     new.run::<()>(command(&["MEET", host, port])).await.unwrap();
     let slot = slot.to_string();
     for n in [4, 1, 2, 3] {

@@ -37,7 +37,7 @@ async fn behind_sentinels_the_rights_that_the_docs_list_suffice() {
     let Some(servers) = OwnServer::or_skip("sentinel") else { return };
     let url = servers.url().replace("://", "://limited:word@");
     for without in ["none", "+role"] {
-        add_user(servers.told("SENTINEL_MASTER_ADDRESS"), rights(without)).await;
+        add_user(servers.variable("SENTINEL_MASTER_ADDRESS"), rights(without)).await;
         writes(&url, &key("limited")).await;
     }
 }
@@ -46,10 +46,10 @@ async fn behind_sentinels_the_rights_that_the_docs_list_suffice() {
 async fn while_a_slot_moves_the_rights_that_the_docs_list_suffice() {
     let Some(cluster) = OwnServer::or_skip("cluster") else { return };
     for n in 1..=6 {
-        add_user(cluster.told(&format!("CLUSTER_{n}_ADDRESS")), rights("none")).await;
+        add_user(cluster.variable(&format!("CLUSTER_{n}_ADDRESS")), rights("none")).await;
     }
     let at = async |n: usize| {
-        let address = cluster.told(&format!("CLUSTER_{n}_ADDRESS"));
+        let address = cluster.variable(&format!("CLUSTER_{n}_ADDRESS"));
         let node = few(1).connect(&format!("redis://{address}")).await.unwrap();
         let id: String = node.run(Command::new("CLUSTER").arg("MYID")).await.unwrap();
         (node, id)

@@ -141,7 +141,7 @@ async fn a_subscriber_to_keys_learns_that_their_master_has_changed() {
     let notify = Command::new("CONFIG").args(["SET", "notify-keyspace-events", "KEA"]);
     let mut nodes = Vec::new();
     for n in 1..=6 {
-        let address = cluster.told(&format!("CLUSTER_{n}_ADDRESS"));
+        let address = cluster.variable(&format!("CLUSTER_{n}_ADDRESS"));
         nodes.push(few(1).connect(&format!("redis://{address}")).await.unwrap());
         nodes[n - 1].run::<()>(notify.clone()).await.unwrap();
     }

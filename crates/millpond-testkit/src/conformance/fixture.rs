@@ -101,7 +101,7 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         conn: &mut Connection<Self>,
     ) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = conn;
-        async { Err(unclaimed("Dirty", "soil")) }
+        async { Err(unclaimed("Dirty", "make_dirty")) }
     }
 
     /// Stands for [`Capability::Dirty`]: whether what [`make_dirty`](Self::make_dirty) did is there, if
@@ -119,7 +119,7 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         conn: &mut Connection<Self>,
     ) -> impl Future<Output = Result<bool, BoxError>> + Send {
         let _ = conn;
-        async { Err(unclaimed("Dirty", "is_soiled")) }
+        async { Err(unclaimed("Dirty", "is_dirty")) }
     }
 
     /// Stands for [`Capability::Counted`]: how many connections of this fixture's managers are open
