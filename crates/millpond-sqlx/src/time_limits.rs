@@ -62,10 +62,10 @@ impl CurrentLease {
     /// Returns an error if the lease has expired.
     pub(crate) fn lease_expired(&self) -> Option<Error> {
         let is_over = self.deadline.is_some_and(|at| Instant::now() >= at);
-        is_over.then(|| self.expired(Setting::MaxLease, String::new()))
+        is_over.then(|| self.expired(Setting::MaxLease, String::new(), false))
     }
 
-    fn expired(&self, setting: Setting, statement: String) -> Error {
+    fn expired(&self, setting: Setting, statement: String, was_sent: bool) -> Error {
         let limit = match setting {
             Setting::StatementTimeout => self.limits.statement,
             Setting::MaxLease => self.limits.lease,
@@ -74,6 +74,7 @@ impl CurrentLease {
             setting,
             limit: limit.unwrap_or_default(),
             statement,
+            was_sent,
             location: self.location,
         };
         Error::Io(io::Error::new(io::ErrorKind::TimedOut, expired))
@@ -113,7 +114,7 @@ impl OperationTimer {
         sleep
             .as_mut()
             .poll(cx)
-            .map(|()| self.lease.expired(setting, std::mem::take(&mut self.excerpt)))
+            .map(|()| self.lease.expired(setting, std::mem::take(&mut self.excerpt), true))
     }
 
     /// Stops the clock while the consumer processes a row.
@@ -138,6 +139,8 @@ pub struct Expired {
     setting: Setting,
     limit: Duration,
     statement: String,
+    /// Whether the operation may have reached the server.
+    was_sent: bool,
     location: Option<&'static Location<'static>>,
 }
 
@@ -183,9 +186,13 @@ impl fmt::Display for Expired {
                 f.write_str("the operation did not end")?
             }
             Setting::StatementTimeout => write!(f, "the statement `{what}` did not end")?,
-            Setting::MaxLease if what.is_empty() => {
+            Setting::MaxLease if !self.was_sent => {
                 f.write_str("the lease has expired and nothing more is executed on it")?
             }
+            Setting::MaxLease if what.is_empty() => f.write_str(
+                "the lease expired during an operation, and whether the server has executed that \
+                 is not known",
+            )?,
             Setting::MaxLease => write!(f, "the lease expired during the statement `{what}`")?,
         }
         match self.setting {

@@ -414,15 +414,18 @@ impl<DB: Database> Tracked<DB> {
     /// error if the borrower's transaction is lost. The sync state does not improve.
     pub(crate) async fn resume(&mut self) -> Result<(), Error> {
         self.tracker.refuse_if_lost()?;
-        if let Some(error) = self.lease.lease_expired() {
-            return Err(error);
-        }
+        self.refuse_if_overdue()?;
         self.drain_unfinished().await?;
         self.refresh().await?;
         if self.tracker.has_to_ask(self.backend.refuses_after_failure()) {
             self.ask().await?;
         }
         self.tracker.refuse_if_lost()
+    }
+
+    /// Returns an error if the lease is older than `max_lease`: nothing more is sent then.
+    pub(crate) fn refuse_if_overdue(&self) -> Result<(), Error> {
+        self.lease.lease_expired().map_or(Ok(()), Err)
     }
 
     /// Drains an unfinished operation.

@@ -82,13 +82,16 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     ///
     /// The driver's; then the transaction is rolled back. A [`TransactionLost`] if the server has
     /// ended the transaction before, or if a statement in it had failed on a server on which that
-    /// makes the whole transaction fail (PostgreSQL), with the first error.
+    /// makes the whole transaction fail (PostgreSQL), with the first error. An
+    /// [`Expired`](crate::Expired) if the lease is older than `max_lease`; then nothing is sent,
+    /// and the transaction is rolled back.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, either all changes are committed or all are rolled back. If it is
     /// a savepoint's, the whole transaction is lost.
     pub async fn commit(mut self) -> Result<(), Error> {
+        self.refuse_if_overdue()?;
         self.resolve_doubt().await?;
         if let Some(lost) = self.tracker().lost().cloned() {
             let is_committed = self.tracker().is_committed();
@@ -121,12 +124,14 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     ///
     /// The driver's; then the maintenance task rolls back, or closes the connection. A
     /// [`TransactionLost`] if the changes were committed before, or may have been: MySQL commits at
-    /// a DDL statement.
+    /// a DDL statement. An [`Expired`](crate::Expired) if the lease is older than `max_lease`; then
+    /// the maintenance task rolls back, or closes the connection.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the maintenance task rolls back.
     pub async fn rollback(mut self) -> Result<(), Error> {
+        self.refuse_if_overdue()?;
         self.resolve_doubt().await?;
         if let Some(lost) = self.tracker().lost().cloned() {
             self.abandon().await?;

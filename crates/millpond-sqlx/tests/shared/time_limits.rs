@@ -1,10 +1,10 @@
 //! What takes too long ends on this side, whatever the server does, and the connection is checked
 //! or closed.
 
-use crate::support::{LONG, one, server, until};
+use crate::support::{LONG, one, rows, server, until};
 use futures_util::TryStreamExt;
 use millpond_sqlx::Expired;
-use millpond_testkit::{ChaosProxy, Direction, Flow};
+use millpond_testkit::{ChaosProxy, Direction, Flow, StillClock};
 use sqlx::raw_sql;
 use std::io::ErrorKind;
 use std::time::Duration;
@@ -106,4 +106,28 @@ async fn nothing_more_is_done_on_a_lease_that_is_older_than_max_lease() {
     raw_sql("SELECT 1").execute(&mut *lease).await.unwrap();
     drop(lease);
     until(|| pool.status().totals.closed >= before.max(1)).await;
+}
+
+#[tokio::test]
+async fn a_transaction_that_is_older_than_max_lease_is_not_committed_whatever_its_owner_says() {
+    let Some(server) = server() else { return };
+    let url = server.scratch("millpond_outlived").await;
+    let pool = one().connect(&url).await.unwrap();
+    raw_sql("CREATE TABLE t (i INT)").execute(&pool).await.unwrap();
+    let strict = one().max_lease(Duration::from_secs(60)).connect(&url).await.unwrap();
+    for end in ["commit", "rollback", "commit of a savepoint"] {
+        let mut tx = strict.begin().await.unwrap();
+        raw_sql("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
+        if end.ends_with("savepoint") {
+            let inner = tx.begin().await.unwrap();
+            StillClock::stop().pass(Duration::from_secs(61)).await;
+            is_expired(&inner.commit().await.unwrap_err(), "max_lease", "nothing more is executed");
+        } else {
+            StillClock::stop().pass(Duration::from_secs(61)).await;
+        }
+        let ended = if end == "rollback" { tx.rollback().await } else { tx.commit().await };
+        is_expired(&ended.unwrap_err(), "max_lease", "nothing more is executed");
+        assert_eq!(rows(&pool).await, [0; 0], "{end}");
+        server.next_is_clean(&strict).await;
+    }
 }
