@@ -268,10 +268,11 @@ impl<DB: Database> Drop for Transaction<'_, DB> {
             if self.backend().transaction_wrapper().is_none() || self.is_savepoint() {
                 DB::TransactionManager::start_rollback(self.driver_mut());
             }
-            if self.is_savepoint() {
-                self.tracker_mut().on_rollback_to_savepoint();
-            } else {
+            if !self.is_savepoint() {
                 self.tracker_mut().end();
+            } else if self.backend().refuses_after_failure() {
+                // Elsewhere the error may have ended the whole transaction: the server is asked.
+                self.tracker_mut().on_rollback_to_savepoint();
             }
         }
     }

@@ -62,16 +62,15 @@ async fn the_victim_of_a_deadlock_is_lost_with_its_savepoints() {
         } else {
             let mut inner = tx.begin().await.unwrap();
             insert(&mut inner, 2).await.unwrap();
-            deadlock(&mut inner, &other).await;
+            let first = deadlock(&mut inner, &other).await;
             if round == 2 {
                 drop(inner)
             } else {
                 inner.commit().await.map_err(|error| outcome(&error)).unwrap_err();
             }
-            assert_eq!(
-                outcome(&insert(&mut tx, 3).await.unwrap_err()),
-                TransactionOutcome::RolledBack
-            );
+            let error = insert(&mut tx, 3).await.unwrap_err();
+            assert_eq!(outcome(&error), TransactionOutcome::RolledBack);
+            assert!(error.to_string().contains(&first.to_string()), "{error}");
         }
         if round % 2 == 0 {
             assert_eq!(outcome(&tx.commit().await.unwrap_err()), TransactionOutcome::RolledBack);
