@@ -66,6 +66,10 @@ pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
             Some(server_error) if !is_fatal(server_error) => ErrorImpact::InSync,
             _ => ErrorImpact::Broken,
         },
+        // The driver's own, raised before it sends anything.
+        Error::Protocol(text) if text.contains("too many arguments for query") => {
+            ErrorImpact::InSync
+        }
         Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => {
             ErrorImpact::Broken
         }
@@ -126,9 +130,13 @@ pub(crate) fn server_error(error: &Error) -> Option<&PgDatabaseError> {
 }
 
 /// Returns true if the server ends the session with such an error.
+///
+/// An error of severity ERROR that names a routine of PostgreSQL ends its statement, whatever its
+/// code: a bind with the wrong number of arguments is 08P01, a foreign server that cannot be
+/// reached is 08001, and RAISE takes any code. Poolers name no routine.
 pub(crate) fn is_fatal(server_error: &PgDatabaseError) -> bool {
     matches!(server_error.severity(), PgSeverity::Fatal | PgSeverity::Panic)
-        || ends_the_session(server_error.code())
+        || (server_error.routine().is_none() && ends_the_session(server_error.code()))
 }
 
 /// Shutdown, crash, idle timeouts, a lost connection: see

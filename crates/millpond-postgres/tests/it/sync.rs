@@ -1,12 +1,12 @@
 //! What comes back is fit for the next borrower: no open transaction, no answer to somebody else's
 //! question.
 
-use crate::support::{LONG, cut_off, one, server};
+use crate::support::{LONG, cut_off, one, rows, server};
 use futures_util::TryStreamExt;
 use millpond_core::CloseReason;
-use millpond_postgres::{Limits, SyncState};
+use millpond_postgres::{Limits, PgPool, SyncState};
 use millpond_testkit::{Trace, poll_n};
-use sqlx::raw_sql;
+use sqlx::{AssertSqlSafe, raw_sql};
 use std::time::Duration;
 
 /// Fails after a while: a division of constants would fail at once.
@@ -162,7 +162,7 @@ async fn after_a_copy_that_was_dropped_midway_its_borrower_gets_right_answers_or
                         },
                     )
                 }
-                _ => raw_sql(sqlx::AssertSqlSafe(format!("SELECT {n}::int8")))
+                _ => raw_sql(AssertSqlSafe(format!("SELECT {n}::int8")))
                     .fetch_optional(&mut *lease)
                     .await
                     .map(|row| row.map(|row| sqlx::Row::get(&row, 0))),
@@ -176,4 +176,40 @@ async fn after_a_copy_that_was_dropped_midway_its_borrower_gets_right_answers_or
         drop(lease);
         server.next_is_clean(&pool).await;
     }
+}
+
+/// Statements whose error has a code of the class of lost connections, or is the driver's own.
+async fn harmless_errors(pool: &PgPool) {
+    let mut tx = pool.begin().await.unwrap();
+    for how in 0..4 {
+        let mut inner = tx.begin().await.unwrap();
+        let error = match how {
+            0 => sqlx::query("SELECT $1::int4, $2::int4").bind(1).execute(&mut *inner).await,
+            1 | 2 => {
+                let code = if how == 1 { "08006" } else { "57P01" };
+                let sql = format!("DO $$ BEGIN RAISE 'x' USING ERRCODE = '{code}'; END $$");
+                raw_sql(AssertSqlSafe(sql)).execute(&mut *inner).await
+            }
+            _ => {
+                let mut query = sqlx::query("SELECT 1");
+                for n in 0..70_000 {
+                    query = query.bind(n);
+                }
+                query.execute(&mut *inner).await
+            }
+        };
+        error.unwrap_err();
+        inner.rollback().await.unwrap();
+        sqlx::query("INSERT INTO t VALUES ($1)").bind(how).execute(&mut *tx).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+#[tokio::test]
+async fn an_error_that_looks_like_a_lost_connection_costs_neither_it_nor_its_transaction() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_class_08").await;
+    harmless_errors(&pool).await;
+    assert_eq!(rows(&pool).await, [0, 1, 2, 3]);
+    server.same_is_clean(&pool).await;
 }
