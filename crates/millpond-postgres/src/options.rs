@@ -66,7 +66,7 @@ impl PgPoolOptions {
     /// | `sslcert`, `sslkey` | the client certificate and its key, both or neither |
     /// | `host`, `port`, `user`, `password`, `dbname` | instead of those in front of the `?`; a host that begins with `/` is a socket's directory |
     /// | `application_name`, `options`, `options[name]` | settings of the session |
-    /// | `statement_cache_capacity` | the number of prepared statements that a connection caches |
+    /// | `statement_cache_capacity` | the number of prepared statements that a connection caches; 0 counts as 1 |
     ///
     /// Names may be written with `-` or `_`. Every other parameter is an error, and so are
     /// contradictions.
@@ -114,6 +114,10 @@ impl PgPoolOptions {
     }
 
     /// Builds a pool from sqlx's options, and opens a first connection to check that it works.
+    ///
+    /// With `statement_cache_capacity(0)` sqlx keeps every statement that it prepares at the
+    /// server, for as long as the connection lives: set 1 or more. Behind [`Pooler::PgBouncer`] the
+    /// pool sees to that.
     ///
     /// # Errors
     ///

@@ -94,6 +94,10 @@ impl Parameters {
             "statement-cache-capacity" if value.parse::<u32>().is_err() => {
                 Err(wrong("a number of statements"))
             }
+            // With a cache of 0 the driver names every statement it prepares, and closes none.
+            known @ "statement-cache-capacity" if value.parse() == Ok(0_u32) => {
+                self.put(known, "1".to_owned())
+            }
             known @ ("host"
             | "hostaddr"
             | "user"

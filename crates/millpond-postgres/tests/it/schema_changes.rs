@@ -3,7 +3,7 @@
 use crate::support::{one, server};
 use millpond_postgres::{PgConnection, PgPool, PgPoolOptions, ResetLevel};
 use millpond_testkit::poll_n;
-use sqlx::{AssertSqlSafe, Executor, raw_sql};
+use sqlx::{AssertSqlSafe, Executor, Row, raw_sql};
 
 const ALL: &str = "SELECT * FROM t";
 
@@ -149,6 +149,22 @@ async fn what_was_deallocated_unseen_costs_one_error() {
     for _ in 0..3 {
         sqlx::query("SELECT 1").execute(&pool).await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_pool_that_is_to_keep_no_statement_leaves_none_of_them_at_the_server() {
+    let Some(server) = server() else { return };
+    let url = format!("{}?statement_cache_capacity=0", server.url);
+    let pool = one().connect(&url).await.unwrap();
+    for n in 0..9 {
+        let sql = format!("SELECT {n} + $1::int4");
+        let sum: i32 =
+            sqlx::query_scalar(AssertSqlSafe(sql)).bind(1).fetch_one(&pool).await.unwrap();
+        assert_eq!(sum, n + 1);
+    }
+    let sql = "SELECT count(*) FROM pg_prepared_statements";
+    let kept: i64 = raw_sql(sql).fetch_one(&pool).await.map(|row| row.get(0)).unwrap();
+    assert!(kept <= 1, "{kept}");
 }
 
 #[derive(sqlx::Type)]
