@@ -18,6 +18,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use tokio::time::timeout;
+
+/// Fraction of the connect's limit that the detection of a pooler may take.
+const DETECTION_SHARE: u32 = 8;
 
 /// The manager of `sqlx::PgConnection`. [`PgPoolOptions`](crate::PgPoolOptions) creates one; use it
 /// directly to build a core pool for a custom pool.
@@ -127,14 +131,17 @@ impl PgManager {
     /// Detects a transaction pooler, by a second connection in a free slot.
     async fn detect_pooler(&self, conn: &mut PgConnection, limit: Duration) -> Result<(), Error> {
         let slot = self.pool_handle.try_reserve();
+        let limit = limit / DETECTION_SHARE;
+        let detection = async {
+            let mut other = self.dialer.open(limit).await?;
+            let shared = share_backend_process(conn, &mut other).await;
+            // An error of this close does not matter.
+            let _ = other.close().await;
+            shared
+        };
+        // A pooler without a server for the second connection lets it wait.
         let certain = match &slot {
-            Some(_) => {
-                let mut other = self.dialer.open(limit).await?;
-                let shared = share_backend_process(conn, &mut other).await;
-                // An error of this close does not matter.
-                let _ = other.close().await;
-                shared?
-            }
+            Some(_) => timeout(limit, detection).await.unwrap_or(Ok(false))?,
             None => false,
         };
         self.pool_handle

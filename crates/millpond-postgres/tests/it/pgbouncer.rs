@@ -8,6 +8,7 @@ use millpond_testkit::{Trace, poll_n, variable};
 use sqlx::{Connection, Executor, PgConnection, Postgres, Row, raw_sql};
 use std::env;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::Mutex;
 
 const CLIENTS: u32 = 16;
@@ -375,9 +376,37 @@ async fn what_is_taken_for_a_pooler_is_connected_to_if_the_settings_say_so() {
     assert!(!trace.lines().contains(&"warned behind".to_owned()), "{trace:?}");
 }
 
+/// Its few servers are the tests' one after the other.
+static SESSIONS: Mutex<()> = Mutex::const_new(());
+
+#[tokio::test]
+async fn a_pooler_with_one_session_left_is_connected_to() {
+    let Some(url) = bouncer() else { return };
+    let _turn = SESSIONS.lock().await;
+    let url = url.replace("/millpond", "/millpond_session");
+    let mut others = Vec::new();
+    for _ in 0..3 {
+        let mut other = PgConnection::connect_with(&unasked(&url)).await.unwrap();
+        // The first statement has a server lent.
+        raw_sql("SELECT 1").execute(&mut other).await.unwrap();
+        others.push(other);
+    }
+    let options = PgPoolOptions::new()
+        .pool_timeout(Duration::from_secs(20))
+        .connect_timeout(Duration::from_secs(8));
+    let pool = options.connect_with(unasked(&url)).await.unwrap();
+    let one: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&pool).await.unwrap();
+    assert_eq!(one, 1);
+    pool.close().await;
+    for other in others {
+        other.close().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_pooler_that_lends_a_server_for_a_session_is_as_good_as_one() {
     let Some(url) = bouncer() else { return };
+    let _turn = SESSIONS.lock().await;
     let url = url.replace("/millpond", "/millpond_session");
     let pool = PgPoolOptions::new().connect_with(unasked(&url)).await.unwrap();
     for _ in 0..3 {
