@@ -2,7 +2,7 @@
 
 use crate::error_class;
 use crate::in_transaction::{ends_transaction, is_marked, mark, transaction_state};
-use crate::verify::{drain, verify};
+use crate::verify::{drain, in_step, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::SyncState;
 use millpond_sqlx::backend_api::{
@@ -84,10 +84,17 @@ impl Backend<MySql> for MySqlBackend {
         conn: &mut MySqlConnection,
         unfinished: Unfinished,
     ) -> Result<Option<Error>, Error> {
-        if unfinished == Unfinished::Operation {
-            return Err(Error::Protocol(INTERRUPTED.to_owned()));
-        }
+        refuse_if_interrupted(left)?;
         drain(conn).await
+    }
+
+    async fn check_sync(
+        &self,
+        conn: &mut MySqlConnection,
+        unfinished: Unfinished,
+    ) -> Result<(), Error> {
+        refuse_if_interrupted(left)?;
+        in_step(conn).await
     }
 
     async fn transaction_state(
@@ -117,6 +124,11 @@ impl Backend<MySql> for MySqlBackend {
         verify(conn).await?;
         Ok(Verified::InSync { late_error: None })
     }
+}
+
+fn refuse_if_interrupted(unfinished: Unfinished) -> Result<(), Error> {
+    let is_interrupted = unfinished == Unfinished::Operation;
+    if is_interrupted { Err(Error::Protocol(INTERRUPTED.to_owned())) } else { Ok(()) }
 }
 
 /// The instance that all connections share.

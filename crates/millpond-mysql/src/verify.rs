@@ -18,6 +18,10 @@ use millpond_sqlx::backend_api::{
 };
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Connection, Error, MySql, MySqlConnection, Row, raw_sql};
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::timeout;
 
@@ -66,6 +70,28 @@ pub(crate) async fn verify(conn: &mut MySqlConnection) -> Result<Option<String>,
     Err(not_drained())
 }
 
+/// Checks that the next answer belongs to the next question, without changing the session.
+pub(crate) async fn check_sync(conn: &mut MySqlConnection) -> Result<(), Error> {
+    for _ in 0..DRAIN_ROUNDS_MAX {
+        let nonce = nonce();
+        match without_panic(echo(conn, format!("SELECT '{nonce}'"), &nonce)).await {
+            Err(error) if is_late(&error) => {}
+            result => return result.map(drop),
+        }
+    }
+    Err(not_drained())
+}
+
+/// Turns a panic of the driver at an answer to another question into an error.
+async fn without_panic<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)))
+            .unwrap_or_else(|_panic| Poll::Ready(Err(out_of_sync())))
+    })
+    .await
+}
+
 /// Drains the rest of a statement that was dropped between two rows, for a limited time. Returns
 /// its first error, which nothing else reports.
 pub(crate) async fn drain(conn: &mut MySqlConnection) -> Result<Option<Error>, Error> {
@@ -103,6 +129,11 @@ async fn ask(conn: &mut MySqlConnection, more: &str) -> Result<MySqlRow, Error> 
         "ROLLBACK AND NO CHAIN NO RELEASE; UNLOCK TABLES; SET autocommit = 1, completion_type = 0; \
          SELECT '{nonce}', DATABASE(){more}"
     );
+    echo(conn, sql, &nonce).await
+}
+
+/// Executes `sql`, and returns its one row, which begins with the nonce.
+async fn echo(conn: &mut MySqlConnection, sql: String, nonce: &str) -> Result<MySqlRow, Error> {
     let rows = raw_sql(AssertSqlSafe(sql)).fetch_all(conn).await?;
     let [row] = <[MySqlRow; 1]>::try_from(rows).map_err(|_| out_of_sync())?;
     let echo: String = row.try_get(0)?;

@@ -81,7 +81,11 @@ impl Backend<Postgres> for PgBackend {
         read_late_errors::<Postgres>(conn, is_late).await
     }
 
-    async fn check_sync(&self, conn: &mut PgConnection) -> Result<(), Error> {
+    async fn check_sync(
+        &self,
+        conn: &mut PgConnection,
+        _unfinished: Unfinished,
+    ) -> Result<(), Error> {
         check_sync(conn).await
     }
 

@@ -132,8 +132,12 @@ impl Backend<Postgres> for Pooled {
         POSTGRES.ends_transaction(keyword)
     }
 
-    async fn check_sync(&self, conn: &mut PgConnection) -> Result<(), Error> {
-        POSTGRES.check_sync(conn).await
+    async fn check_sync(
+        &self,
+        conn: &mut PgConnection,
+        unfinished: Unfinished,
+    ) -> Result<(), Error> {
+        POSTGRES.check_sync(conn, left).await
     }
 
     async fn verify(&self, conn: &mut PgConnection) -> Result<Verified, Error> {

@@ -310,13 +310,18 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     }
 
     /// Returns an error if the connection is out of sync. Called before the next operation of a
-    /// borrower that has used the driver's connection directly. By default the driver is trusted.
+    /// borrower that has used the driver's connection directly, with what was unfinished before.
+    /// By default the driver is trusted.
     ///
     /// # Cancel safety
     ///
     /// If the future is dropped, the connection counts as interrupted.
-    async fn check_sync(&self, conn: &mut DB::Connection) -> Result<(), Error> {
-        let _ = conn;
+    async fn check_sync(
+        &self,
+        conn: &mut DB::Connection,
+        unfinished: Unfinished,
+    ) -> Result<(), Error> {
+        let _ = (conn, unfinished);
         Ok(())
     }
 

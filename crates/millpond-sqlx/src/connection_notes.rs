@@ -21,9 +21,9 @@ impl<DB: Database> Tracked<DB> {
             // It could not be revoked when the driver's connection was used directly.
             self.resolve_cancel().await;
             self.refuse_if_given_up()?;
-            let backend = self.backend();
+            let (backend, left) = (self.backend(), self.left);
             let (conn, guard) = self.begin_operation(SyncState::Clean);
-            guard.track(backend.check_sync(conn)).await?;
+            guard.track(backend.check_sync(conn, left)).await?;
             self.needs_sync_check = false;
         }
         Ok(())

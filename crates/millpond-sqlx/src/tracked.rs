@@ -34,7 +34,7 @@ pub struct Tracked<DB: Database> {
     /// on every return.
     lasting: bool,
     /// How far the last operation got.
-    unfinished: Unfinished,
+    pub(crate) unfinished: Unfinished,
     tracker: Tracker,
     /// Whether an error may have indicated a failover.
     suspect: bool,

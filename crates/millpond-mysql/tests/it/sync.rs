@@ -4,8 +4,8 @@
 use crate::support::{LONG, cut_off, id, kind, one, rows, server};
 use millpond_core::CloseReason;
 use millpond_mysql::SyncState;
-use millpond_testkit::{Trace, poll_n};
-use sqlx::{AssertSqlSafe, Executor, raw_sql};
+use millpond_testkit::{ChaosProxy, Direction, Flow, Trace, poll_n};
+use sqlx::{AssertSqlSafe, Connection, Executor, Row, raw_sql};
 
 #[tokio::test]
 async fn a_select_after_autocommit_was_turned_off_leaves_no_snapshot_to_the_next_borrower() {
@@ -161,5 +161,47 @@ async fn a_statement_that_takes_longer_than_its_server_allows_does_not_cost_its_
     let error = sqlx::query(sql).fetch_all(&pool).await.unwrap_err();
     let number = if kind() == "mysql" { "3024" } else { "1969" };
     assert!(error.to_string().contains(number), "{error}");
+    server.same_is_clean(&pool).await;
+}
+
+#[tokio::test]
+async fn after_a_ping_that_was_cut_off_its_borrower_gets_right_answers_or_errors() {
+    let Some(server) = server() else { return };
+    let proxy = ChaosProxy::start(server.address()).await.unwrap();
+    let pool = one().connect(&proxy.reroute(&server.url)).await.unwrap();
+    for is_prepared in [true, false] {
+        let mut lease = pool.acquire().await.unwrap();
+        proxy.set(Direction::ToClient, Flow::stalled());
+        assert!(poll_n(lease.ping(), 1).await.is_none());
+        proxy.set(Direction::ToClient, Flow::free());
+        for n in 0..6_i64 {
+            let answer = if is_prepared {
+                sqlx::query_scalar("SELECT ?").bind(n).fetch_optional(&mut *lease).await
+            } else {
+                let sql = AssertSqlSafe(format!("SELECT {n}"));
+                let row = raw_sql(sql).fetch_optional(&mut *lease).await;
+                row.map(|row| row.map(|row| row.get::<i64, _>(0)))
+            };
+            if let Ok(answer) = answer {
+                assert_eq!(answer, Some(n));
+            }
+        }
+        drop(lease);
+        server.next_is_clean(&pool).await;
+    }
+}
+
+#[tokio::test]
+async fn who_has_had_the_drivers_own_connection_goes_on_with_it() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_shown").await;
+    let mut tx = pool.begin().await.unwrap();
+    sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
+    tx.ping().await.unwrap();
+    sqlx::query("INSERT INTO t VALUES (2)").execute(tx.as_mut()).await.unwrap();
+    sqlx::query("SELECT nonsense").execute(tx.as_mut()).await.unwrap_err();
+    sqlx::query("INSERT INTO t VALUES (3)").execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(rows(&pool).await, [1, 2, 3]);
     server.same_is_clean(&pool).await;
 }

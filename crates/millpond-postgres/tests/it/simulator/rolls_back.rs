@@ -59,8 +59,12 @@ impl Backend<Postgres> for RollsBack {
         PgBackend.resume(conn, unfinished).await
     }
 
-    async fn check_sync(&self, conn: &mut PgConnection) -> Result<(), Error> {
-        PgBackend.check_sync(conn).await
+    async fn check_sync(
+        &self,
+        conn: &mut PgConnection,
+        unfinished: Unfinished,
+    ) -> Result<(), Error> {
+        PgBackend.check_sync(conn, left).await
     }
 
     async fn transaction_state(
