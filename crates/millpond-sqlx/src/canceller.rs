@@ -4,9 +4,9 @@
 //!
 //! 1. A pool sends one cancel at a time. Its time limit starts when its turn comes.
 //! 2. It uses an idle connection that answered a ping, or a new one in a free slot, or none. If the
-//!    cancelled connection is closed first, its own slot is used. Only for a statement that
-//!    exceeded its limit in a full pool is a connection opened beyond the pool's limit; it is
-//!    closed before the cancelled connection is.
+//!    cancelled connection is closed first, its own slot is used. Only for a statement in a full
+//!    pool that exceeded its limit, or whose dropped rows do not end, is a connection opened beyond
+//!    the pool's limit; it is closed before the cancelled connection is.
 //! 3. The cancelled connection stays with its caller until the server has answered the cancel, so
 //!    that a late cancel cannot hit the next borrower. If no answer arrives, or the call is
 //!    dropped, the connection is closed.
@@ -190,7 +190,7 @@ impl<DB: Database> Canceller<DB> {
         }
         // Declared before the connection, so that the slot is freed after it is dropped.
         let slot = self.pool_handle.try_reserve();
-        if slot.is_none() && !(reason == CancelReason::Expired && self.pool_handle.is_open()) {
+        if slot.is_none() && (reason == CancelReason::Dropped || !self.pool_handle.is_open()) {
             return CancelOutcome::NotSent;
         }
         let until = Instant::now() + self.limit;
@@ -262,6 +262,7 @@ impl<DB: Database> AutoCancel for SessionCanceller<DB> {
             let mut pause = match reason {
                 CancelReason::Expired => Duration::ZERO,
                 CancelReason::Dropped => canceller.grace_period(),
+                CancelReason::RowsLeft => canceller.limit,
             };
             loop {
                 tokio::select! {

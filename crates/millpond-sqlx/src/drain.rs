@@ -1,16 +1,24 @@
 //! Drains a dropped operation before the same borrower's next one.
 
 use crate::backend::Unfinished;
-use crate::pending_cancel::{CancelOutcome, PendingCancel};
+use crate::pending_cancel::{CancelOutcome, CancelReason, PendingCancel};
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use sqlx::{Database, Error};
 use std::io;
-use tokio::time::{Instant, timeout_at};
+use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
 
 const NOT_DRAINED: &str = "an operation on this connection was dropped before it ended, and the \
     server did not finish or cancel it within ping_timeout: drop the connection and \
     acquire another one";
+
+/// How long rows are drained if their statement cannot be cancelled.
+const ROWS_MAX: Duration = Duration::from_secs(10);
+
+const TOO_MANY_ROWS: &str = "the rows of a statement on this connection were dropped before the \
+    last one came, and the others did not come within 10 s: drop the connection and acquire \
+    another one";
 
 const LATE_CANCEL: &str = "an operation on this connection was dropped before it ended, and \
     whether the server will still cancel something on it is not known: drop the connection and \
@@ -69,15 +77,21 @@ impl<DB: Database> Tracked<DB> {
     }
 
     /// Drains an unfinished operation while its cancel is pending, within `ping_timeout`; then the
-    /// connection is given up. Returns the error of the dropped operation, if any.
+    /// connection is given up. Rows are drained for as long before their statement is cancelled.
+    /// Returns the error of the dropped operation, if any.
     pub(crate) async fn drain(&mut self, unfinished: Unfinished) -> Result<Option<Error>, Error> {
+        let is_rows = unfinished == Unfinished::Rows && self.pending_cancel.is_none();
         // Only the cancel is left if an earlier drain was dropped after the answer had arrived.
-        let is_cancelled = self.pending_cancel.is_some()
-            || (unfinished == Unfinished::Operation && self.session().is_some());
-        let auto_cancel = self.auto_cancel.as_deref().filter(|_| is_cancelled);
-        let Some(limit) = auto_cancel.map(|auto_cancel| auto_cancel.limit()) else {
-            return self.drain_once(unfinished, true).await;
+        let can_cancel = self.pending_cancel.is_some() || self.session().is_some();
+        let Some(auto_cancel) = self.auto_cancel.as_deref().filter(|_| can_cancel) else {
+            return self.drain_without_cancel(unfinished).await;
         };
+        let mut limit = auto_cancel.limit();
+        if is_rows {
+            self.pending_cancel =
+                self.known_session().map(|session| auto_cancel.begin(session, CancelReason::RowsLeft));
+            limit = limit.saturating_mul(2);
+        }
         let deadline = Instant::now() + limit;
         let mut first = None;
         loop {
@@ -92,6 +106,22 @@ impl<DB: Database> Tracked<DB> {
                 Ok(CancelOutcome::Answered) => {}
                 Ok(CancelOutcome::Unknown) | Err(_) => return Err(self.give_up(LATE_CANCEL)),
             }
+        }
+    }
+
+    /// Drains an unfinished operation that cannot be cancelled. The connection is given up if rows do
+    /// not end within [`ROWS_MAX`].
+    async fn drain_without_cancel(
+        &mut self,
+        unfinished: Unfinished,
+    ) -> Result<Option<Error>, Error> {
+        let once = self.drain_once(unfinished, true);
+        if unfinished != Unfinished::Rows {
+            return once.await;
+        }
+        match timeout(ROWS_MAX, once).await {
+            Ok(late_error) => drain,
+            Err(_) => Err(self.give_up(TOO_MANY_ROWS)),
         }
     }
 

@@ -44,6 +44,9 @@ pub(crate) enum CancelReason {
     Expired,
     /// It was dropped. It is cancelled if it does not end within the grace period.
     Dropped,
+    /// Its rows were dropped and are drained. It is cancelled if they do not end within
+    /// `ping_timeout`.
+    RowsLeft,
 }
 
 /// Cancels statements of one connection at its server.

@@ -200,6 +200,11 @@ impl<DB: Database> Tracked<DB> {
         Ok(())
     }
 
+    /// Returns the session at the server, with the time when it was learned.
+    pub(crate) fn known_session(&self) -> Option<Session> {
+        self.session
+    }
+
     /// Returns the session at the server; the canceller takes it, so that it is cancelled once.
     pub(crate) fn session_mut(&mut self) -> &mut Option<Session> {
         &mut self.session

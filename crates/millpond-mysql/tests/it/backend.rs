@@ -18,6 +18,11 @@ pub const MANY: &str = "WITH RECURSIVE n(i) AS \
     (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 99) \
     SELECT CAST(1 + b.i + 100 * a.i AS UNSIGNED) FROM n a JOIN n b WHERE a.i < 50 ORDER BY 1";
 
+/// Has more rows than anybody waits for, a few in a millisecond.
+pub const ENDLESS: &str = "WITH RECURSIVE n(i) AS \
+    (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 99) \
+    SELECT SLEEP(0.0001) FROM n a JOIN n b JOIN n c JOIN n d JOIN n e";
+
 /// Gives its argument plus what is written behind it.
 pub const PLUS: &str = "SELECT CAST(? AS SIGNED) +";
 

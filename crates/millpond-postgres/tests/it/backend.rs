@@ -16,6 +16,9 @@ pub const NAME_OF_THE_DATABASE: &str = "SELECT current_database()::text";
 /// Has many rows.
 pub const MANY: &str = "SELECT x FROM generate_series(1::int8, 5000) AS x";
 
+/// Has more rows than anybody waits for, a few in a millisecond.
+pub const ENDLESS: &str = "SELECT generate_series(1::int8, 9000000000000), pg_sleep(0.0001)";
+
 /// Gives its argument plus what is written behind it.
 pub const PLUS: &str = "SELECT $1::int8 +";
 

@@ -1,8 +1,9 @@
 //! What a borrower leaves behind is stopped at the server even if the borrower keeps the
 //! connection.
 
-use crate::backend::{Db, Pool, SURVIVES_A_CUT, Session};
+use crate::backend::{Db, ENDLESS, Pool, SURVIVES_A_CUT, Session};
 use crate::support::{LONG, SHORT, Server, id, one, server};
+use futures_util::TryStreamExt;
 use millpond_sqlx::{Expired, SqlLease};
 use millpond_testkit::{ChaosProxy, Direction, Flow, NetworkFault, until};
 use sqlx::{AssertSqlSafe, raw_sql};
@@ -214,5 +215,27 @@ async fn two_that_take_too_long_at_once_are_both_stopped_although_the_first_conn
     for session in sessions {
         let stopped = until("the server has stopped", async || !server.works(session).await);
         tokio::time::timeout(SOON, stopped).await.expect("the server goes on");
+    }
+}
+
+#[tokio::test]
+async fn rows_without_end_that_were_left_behind_hold_up_neither_the_next_statement_nor_the_end() {
+    let Some(server) = server() else { return };
+    let options = one().max_overflow(1).ping_timeout(Duration::from_millis(400));
+    let pool = options.connect(&server.url).await.unwrap();
+    for end in ["a statement", "commit", "rollback", "a savepoint"] {
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::query(ENDLESS).fetch(&mut *tx).try_next().await.unwrap().unwrap();
+        let ended = async {
+            // Whether that is an error depends on how the server is stopped.
+            let _outcome = match end {
+                "commit" => tx.commit().await,
+                "rollback" => tx.rollback().await,
+                "a savepoint" => tx.begin().await.map(drop),
+                _ => raw_sql("SELECT 1").execute(&mut *tx).await.map(drop),
+            };
+        };
+        tokio::time::timeout(SOON, ended).await.unwrap_or_else(|_| panic!("{end} waits"));
+        server.next_is_clean(&pool).await;
     }
 }
