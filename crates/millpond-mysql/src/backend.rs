@@ -17,6 +17,11 @@ const INTERRUPTED: &str = "an operation on this connection was dropped before it
     which a MySQL connection cannot be used: drop it and acquire another one; an open transaction \
     on it is rolled back";
 
+/// The error of an answer that the driver has misread.
+const MISREAD: &str = "the driver has misread a row of more than 16 MiB, so rows are missing and \
+    the connection is lost: execute the statement with `sqlx::query`, which prepares it, instead \
+    of `raw_sql` or a plain text";
+
 /// MySQL's [`Backend`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MySqlBackend;
@@ -35,6 +40,19 @@ impl Backend<MySql> for MySqlBackend {
     /// not show; COMMIT and ROLLBACK then begin another transaction.
     fn transaction_end(&self) -> SyncState {
         SyncState::InDoubt
+    }
+
+    /// A row of text begins with the length of its first column. From 16 MiB on that begins with
+    /// the byte by which the driver knows the end of the rows.
+    fn misreads_large_rows(&self) -> bool {
+        true
+    }
+
+    async fn confirm(&self, conn: &mut MySqlConnection) -> Result<(), Error> {
+        in_step(conn).await.map_err(|error| match error {
+            Error::Protocol(_) => Error::Protocol(MISREAD.to_owned()),
+            error => error,
+        })
     }
 
     fn error_impact(&self, error: &Error) -> ErrorImpact {

@@ -93,9 +93,17 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Checks that a missing row was not an early stop of the driver. Called when its
-    /// `fetch_optional` returned no row, where that [is used](Self::stops_after_one_row). The
-    /// default accepts it.
+    /// Returns true if the driver may take a large row of a statement that is not prepared for the
+    /// end of the answer. An answer that arrived in pieces is [confirmed](Self::confirm) then. The
+    /// default is false.
+    fn misreads_large_rows(&self) -> bool {
+        false
+    }
+
+    /// Checks that the driver did not stop before the end of the command. Called when its
+    /// `fetch_optional` returned no row, where that [is used](Self::stops_after_one_row), and at
+    /// the end of an answer that it [may have misread](Self::misreads_large_rows). The default
+    /// accepts it.
     ///
     /// # Cancel safety
     ///

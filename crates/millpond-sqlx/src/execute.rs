@@ -95,8 +95,13 @@ where
         Ok(row)
     }
 
-    /// Checks that a command without rows completed.
-    async fn confirm(&mut self) -> Result<(), Error> {
+    /// Returns true if the driver may take a row of the statement for the end of its answer.
+    pub(crate) fn may_be_misread(&self, command: &Command<DB>) -> bool {
+        !command.is_prepared() && self.backend().misreads_large_rows()
+    }
+
+    /// Checks that the driver did not stop before the end of the command.
+    pub(crate) async fn confirm(&mut self) -> Result<(), Error> {
         let backend = self.backend();
         let (conn, guard) = self.begin_operation(SyncState::Clean);
         guard.track(backend.confirm(conn)).await

@@ -114,6 +114,10 @@ where
         }
         let effect = self.backend().effect(command.text());
         if self.is_plain(effect) && !self.backend().depends_on_schema(command.text()) {
+            if self.may_be_misread(&command) {
+                return generate(move |out| async move { self.forward_rows(command, &out).await })
+                    .boxed();
+            }
             return self.fetch_stream(effect, command);
         }
         generate(move |out| async move { self.execute_tracked(effect, command, &out).await })

@@ -32,6 +32,10 @@ use std::task::{Context, Poll, ready};
 /// costs some microseconds.
 const MANY_POLLS: u16 = 12;
 
+/// Number of waits for one row or result after which it counts as arrived in pieces. An answer that
+/// is there at once is waited for once.
+const MANY_WAITS: u16 = 2;
+
 /// The state of a connection that an operation updates.
 pub(crate) struct TrackedState<'e> {
     pub(crate) sync_state: &'e mut SyncState,
@@ -216,7 +220,7 @@ impl<'e, DB: Database> TrackedStream<'e, DB> {
         guard.on_poll();
         let polled = steps.as_mut().poll_next(cx);
         if polled.is_pending() {
-            *waited = true;
+            *on_poll = on_poll.saturating_add(1);
             if let Some(error) = guard.poll_timeout(cx) {
                 *state = StreamState::Ended;
                 return Poll::Ready(Some(Err(error)));
@@ -237,12 +241,11 @@ impl<'e, DB: Database> TrackedStream<'e, DB> {
         };
         match &item {
             Some(Ok(Either::Right(row))) => {
-                if mem::take(waited) {
+                if mem::take(on_poll) > 0 {
                     *guard.tracked.large_buffers |= guard.backend.is_large(row);
                 }
                 guard.on_row();
             }
-            Some(Ok(Either::Left(_))) => *waited = false,
             Some(Err(error)) => guard.on_end(Some(error)),
             None => guard.on_end(None),
         }

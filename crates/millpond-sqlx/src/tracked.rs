@@ -68,6 +68,8 @@ pub struct Tracked<DB: Database> {
     needs_new_session: bool,
     /// Whether an operation may have enlarged the driver's buffers.
     pub(crate) large_buffers: bool,
+    /// Whether the last result of a statement arrived in pieces.
+    pub(crate) late_end: bool,
     /// Cancels dropped and expired statements.
     pub(crate) auto_cancel: Option<Box<dyn AutoCancel>>,
     /// The cancel of a dropped or expired statement.
@@ -121,6 +123,7 @@ impl<DB: Database> Tracked<DB> {
             needs_new_session: false,
             driver_exposed: false,
             large_buffers: false,
+            late_end: false,
             auto_cancel: None,
             pending_cancel: None,
             given_up: None,

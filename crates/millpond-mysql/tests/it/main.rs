@@ -6,6 +6,7 @@ mod cancelling;
 mod conformance;
 mod errors;
 mod hooks;
+mod large_rows;
 mod limits;
 mod macros;
 mod reset;

@@ -1,0 +1,69 @@
+//! Rows of more than 16 MiB, whose first byte the driver takes for the end of the answer if they
+//! come as text: they come whole, or as an error.
+
+use crate::support::{Server, one, server};
+use millpond_mysql::MySqlPool;
+use sqlx::{AssertSqlSafe, Executor, Row, raw_sql};
+
+/// Sizes of a first column: the smallest that is misread, and others.
+const SIZES: [usize; 3] = [1 << 24, 17_000_000, 33_000_000];
+
+async fn pool(server: &Server) -> MySqlPool {
+    server.allow_large_packets().await;
+    one().connect(&server.url).await.unwrap()
+}
+
+/// A borrower and the next one get the answers to their own questions, or errors.
+async fn goes_on(server: &Server, pool: &MySqlPool) {
+    let mut lease = pool.acquire().await.unwrap();
+    for n in 0..3 {
+        let sql = AssertSqlSafe(format!("SELECT {n}"));
+        if let Ok(row) = raw_sql(sql).fetch_one(&mut *lease).await {
+            assert_eq!(row.get::<i64, _>(0), n);
+        }
+    }
+    drop(lease);
+    server.next_is_clean(pool).await;
+}
+
+#[tokio::test]
+async fn a_row_of_text_whose_first_column_is_larger_than_16_mib_is_whole_or_an_error() {
+    let Some(server) = server() else { return };
+    let pool = pool(&server).await;
+    for size in SIZES {
+        let sql = format!("SELECT REPEAT('a', {size})");
+        let both = format!("{sql} UNION ALL SELECT 'b'");
+        let several = format!("SELECT 1; {sql}");
+        for (text, count) in [(sql, 1), (both, 2), (several, 2)] {
+            let rows = raw_sql(AssertSqlSafe(text.clone())).fetch_all(&pool).await;
+            if let Ok(rows) = rows {
+                assert_eq!(rows.len(), count, "{text}");
+                assert!(rows.iter().any(|row| row.get::<&[u8], _>(0).len() == size));
+            }
+            goes_on(&server, &pool).await;
+            let row = pool.fetch_optional(AssertSqlSafe(text.clone())).await;
+            assert!(!matches!(row, Ok(None)), "{text}");
+            goes_on(&server, &pool).await;
+            let mut lease = pool.acquire().await.unwrap();
+            let _error = raw_sql(AssertSqlSafe(text)).execute(&mut *lease).await;
+            drop(lease);
+            goes_on(&server, &pool).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_large_row_whose_first_column_is_small_and_a_prepared_one_cost_nothing() {
+    let Some(server) = server() else { return };
+    let pool = pool(&server).await;
+    for size in SIZES {
+        let sql = format!("SELECT 'a', REPEAT('a', {size})");
+        let row = raw_sql(AssertSqlSafe(sql)).fetch_one(&pool).await.unwrap();
+        assert_eq!(row.get::<&[u8], _>(1).len(), size);
+        let sql = "SELECT REPEAT('a', ?)";
+        let value: Vec<u8> =
+            sqlx::query_scalar(sql).bind(size as u64).fetch_one(&pool).await.unwrap();
+        assert_eq!(value.len(), size);
+    }
+    server.same_is_clean(&pool).await;
+}
