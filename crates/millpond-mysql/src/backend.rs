@@ -7,7 +7,7 @@ use millpond_core::async_trait;
 use millpond_sqlx::SyncState;
 use millpond_sqlx::backend_api::{
     Backend, CacheValidity, ErrorImpact, LARGE, MayEnd, StatementEffect, TransactionState,
-    Unfinished, Verified, argument_size, effect_of, mentions,
+    Unfinished, Verified, argument_size, effect_of, mentions, words,
 };
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Connection, Error, MySql, MySqlConnection, Row, raw_sql};
@@ -88,6 +88,22 @@ impl Backend<MySql> for MySqlBackend {
             ["BACKUP", "HANDLER", "XA"].iter().any(|one| word.eq_ignore_ascii_case(one))
         };
         sql.split(|letter: char| !letter.is_ascii_alphanumeric()).any(is_one)
+    }
+
+    /// A prepared statement keeps the database, SQL mode and collation with which it was prepared.
+    fn changes_parse_settings(&self, sql: &str, effect: StatementEffect) -> bool {
+        const WORDS: [&str; 6] =
+            ["use", "execute", "sql_mode", "names", "character", "collation_connection"];
+        let is_one = |word: &str| {
+            // The digits are the version of a comment that is executed.
+            let word = word.trim_start_matches(|letter: char| letter.is_ascii_digit());
+            WORDS.iter().any(|one| word.eq_ignore_ascii_case(one))
+        };
+        effect != StatementEffect::None && words(sql).any(is_one)
+    }
+
+    fn clears_cache_after_direct_use(&self) -> bool {
+        true
     }
 
     async fn clear_caches(&self, conn: &mut MySqlConnection) -> Result<(), Error> {

@@ -1,7 +1,7 @@
 //! PostgreSQL's implementation of [`Backend`].
 
 use crate::error_class;
-use crate::verify::{check_sync, is_late, mark, transaction_state, verify};
+use crate::verify::{check_sync, is_late, state_after_hook, mark, transaction_state, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::backend_api::{
     Backend, CacheValidity, ErrorImpact, LARGE, MayEnd, StatementEffect, TransactionState,
@@ -67,6 +67,31 @@ impl Backend<Postgres> for PgBackend {
 
     fn deallocates(&self, sql: &str) -> bool {
         has(sql, "discard") || has(sql, "deallocate")
+    }
+
+    /// Types are looked up in the search path, which may contain a schema with the role's name.
+    /// Constants of a statement (`'2020-01-01'::timestamptz`) are evaluated when it is prepared.
+    fn changes_parse_settings(&self, sql: &str, effect: StatementEffect) -> bool {
+        const WORDS: [&str; 9] = [
+            "search_path",
+            "schema",
+            "role",
+            "authorization",
+            "timezone",
+            "time zone",
+            "datestyle",
+            "intervalstyle",
+            "reset",
+        ];
+        (effect != StatementEffect::None || mentions(sql, "set", "config"))
+            && WORDS.iter().any(|word| has(sql, word))
+    }
+
+    async fn state_after_hook(
+        &self,
+        conn: &mut PgConnection,
+    ) -> Result<(TransactionState, Option<String>), Error> {
+        state_after_hook(conn).await
     }
 
     async fn clear_caches(&self, conn: &mut PgConnection) -> Result<(), Error> {

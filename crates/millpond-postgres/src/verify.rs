@@ -26,9 +26,9 @@ pub(crate) async fn verify(
 ) -> Result<Option<Error>, Error> {
     let mut first = None;
     for _ in 0..DRAIN_ROUNDS_MAX {
-        match probe(conn).await? {
-            ProbeResult::Nothing if !conn.is_in_transaction() => return Ok(first),
-            ProbeResult::Nothing => forget_transactions::<Postgres>(conn),
+        match probe(conn, "").await? {
+            ProbeResult::Nothing { .. } if !conn.is_in_transaction() => return Ok(first),
+            ProbeResult::Nothing { .. } => forget_transactions::<Postgres>(conn),
             ProbeResult::Transaction { .. } | ProbeResult::Failed => {
                 roll_back(conn, rollback).await?
             }
@@ -42,12 +42,7 @@ pub(crate) async fn verify(
 
 /// Checks that answers match their statements: a dropped COPY leaves an additional one.
 pub(crate) async fn check_sync(conn: &mut PgConnection) -> Result<(), Error> {
-    for _ in 0..DRAIN_ROUNDS_MAX {
-        if !matches!(probe(conn).await?, ProbeResult::LateError(_)) {
-            return Ok(());
-        }
-    }
-    Err(not_drained())
+    probe_drained(conn, "").await.map(drop)
 }
 
 /// Queries whether a transaction is open, and whether it is the marked one.
@@ -55,31 +50,33 @@ pub(crate) async fn transaction_state(
     conn: &mut PgConnection,
     mark: Option<&str>,
 ) -> Result<TransactionState, Error> {
-    for _ in 0..DRAIN_ROUNDS_MAX {
-        match probe(conn).await? {
-            ProbeResult::Nothing => return Ok(TransactionState::None),
-            ProbeResult::Failed => return Ok(TransactionState::Failed),
-            ProbeResult::Transaction { began } => {
-                let is_another = mark.is_some_and(|mark| mark != began);
-                return Ok(if is_another {
-                    TransactionState::None
-                } else {
-                    TransactionState::Open
-                });
-            }
-            ProbeResult::LateError(_) => {}
+    Ok(match probe_drained(conn, "").await? {
+        ProbeResult::Transaction { began } if mark.is_none_or(|mark| mark == began) => {
+            TransactionState::Open
         }
-    }
-    Err(not_drained())
+        ProbeResult::Failed => TransactionState::Failed,
+        _ => TransactionState::None,
+    })
+}
+
+/// Queries whether a hook has left a transaction open, and the [`PARSE_SETTINGS`].
+pub(crate) async fn state_after_hook(
+    conn: &mut PgConnection,
+) -> Result<(TransactionState, Option<String>), Error> {
+    Ok(match probe_drained(conn, PARSE_SETTINGS).await? {
+        ProbeResult::Nothing { settings } => (TransactionState::None, settings),
+        ProbeResult::Failed => (TransactionState::Failed, None),
+        _ => (TransactionState::Open, None),
+    })
 }
 
 /// Returns the mark of the open transaction: the time at which it began. For a failed one that is
 /// unknown, so the mark matches no later transaction.
 pub(crate) async fn mark(conn: &mut PgConnection) -> Result<Option<String>, Error> {
-    match probe(conn).await? {
+    match probe(conn, "").await? {
         ProbeResult::Transaction { began } => Ok(Some(began)),
         ProbeResult::Failed | ProbeResult::LateError(_) => Ok(Some(String::new())),
-        ProbeResult::Nothing => Ok(None),
+        ProbeResult::Nothing { .. } => Ok(None),
     }
 }
 
@@ -105,26 +102,42 @@ pub(crate) async fn release_locks(conn: &mut PgConnection) -> Result<(), Error> 
     raw_sql(sql).execute(conn).await.map(drop)
 }
 
+/// The settings that decide how a statement is parsed, as further columns of a probe.
+const PARSE_SETTINGS: &str = ", pg_catalog.concat_ws(' ', \
+    pg_catalog.current_schemas(false)::pg_catalog.text, pg_catalog.current_setting('TimeZone'), \
+    pg_catalog.current_setting('DateStyle'), pg_catalog.current_setting('IntervalStyle'))";
+
 /// The result of a probe.
 enum ProbeResult {
-    Nothing,
+    /// No transaction is open. The [`PARSE_SETTINGS`], if they were queried.
+    Nothing { settings: Option<String> },
     /// A transaction is open, which began at this time.
-    Transaction {
-        began: String,
-    },
+    Transaction { began: String },
     /// A transaction has failed and has not ended.
     Failed,
     /// The error of an earlier, dropped statement.
     LateError(Error),
 }
 
-async fn probe(conn: &mut PgConnection) -> Result<ProbeResult, Error> {
+/// Probes after the late errors are drained.
+async fn probe_drained(conn: &mut PgConnection, more: &str) -> Result<ProbeResult, Error> {
+    for _ in 0..DRAIN_ROUNDS_MAX {
+        match probe(conn, more).await? {
+            ProbeResult::LateError(_) => {}
+            found => return Ok(found),
+        }
+    }
+    Err(not_drained())
+}
+
+/// Probes the connection. `more` are further columns: none or [`PARSE_SETTINGS`].
+async fn probe(conn: &mut PgConnection, more: &str) -> Result<ProbeResult, Error> {
     let nonce = nonce();
     // Names and the operator are qualified, since a borrower may have changed the search path.
     let sql = format!(
         "SELECT '{nonce}'::pg_catalog.text, \
          pg_catalog.now() OPERATOR(pg_catalog.=) pg_catalog.statement_timestamp(), \
-         pg_catalog.date_part('epoch', pg_catalog.now())::pg_catalog.text"
+         pg_catalog.date_part('epoch', pg_catalog.now())::pg_catalog.text{more}"
     );
     let rows = match raw_sql(AssertSqlSafe(sql)).fetch_all(conn).await {
         Ok(rows) => rows,
@@ -139,7 +152,7 @@ async fn probe(conn: &mut PgConnection) -> Result<ProbeResult, Error> {
         return Err(out_of_sync());
     }
     Ok(if outside {
-        ProbeResult::Nothing
+        ProbeResult::Nothing { settings: row.try_get(3).ok() }
     } else {
         ProbeResult::Transaction { began: row.try_get(2)? }
     })

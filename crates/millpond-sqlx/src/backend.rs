@@ -185,6 +185,34 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         false
     }
 
+    /// Returns true if a statement may change how others are parsed: the current database or search
+    /// path, or a setting that is read when a statement is prepared. The driver's cached statements
+    /// and types are cleared then. The default is false.
+    fn changes_parse_settings(&self, sql: &str, effect: StatementEffect) -> bool {
+        let _ = (sql, effect);
+        false
+    }
+
+    /// Returns true if the driver's cached statements must be cleared after its connection was used
+    /// directly, since that may have changed how statements are parsed. The default is false.
+    fn clears_cache_after_direct_use(&self) -> bool {
+        false
+    }
+
+    /// Queries the [transaction state](Self::transaction_state) after an `on_checkout` hook, and
+    /// the settings that decide how statements are [parsed](Self::changes_parse_settings). By
+    /// default those are not queried.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the connection counts as interrupted.
+    async fn state_after_hook(
+        &self,
+        conn: &mut DB::Connection,
+    ) -> Result<(TransactionState, Option<String>), Error> {
+        Ok((self.transaction_state(conn, None).await?, None))
+    }
+
     /// Clears the driver's cached statements and types. By default there are none.
     ///
     /// # Cancel safety

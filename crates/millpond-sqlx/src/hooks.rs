@@ -115,7 +115,9 @@ impl<DB: Database> Tracked<DB> {
             HookPoint::Checkout if self.sync_state() != SyncState::Clean => {
                 let backend = self.backend();
                 let (conn, guard) = self.begin_operation(SyncState::Clean);
-                match guard.track(backend.transaction_state(conn, None)).await? {
+                let (state, settings) = guard.track(backend.state_after_hook(conn)).await?;
+                self.cached_mut().set_parse_settings(settings);
+                match state {
                     TransactionState::None => Ok(()),
                     _ => Err(Error::Configuration(LEFT_OPEN.into())),
                 }

@@ -83,12 +83,16 @@ pub(crate) struct StatementCache {
     /// The pool's count when the cache was last cleared, or when the connection was opened.
     seen: u64,
     changes: Option<SchemaChanges>,
+    /// Whether a statement of this lease may have changed how others are parsed.
+    parse_changed: bool,
+    /// The settings that decide how statements are parsed, if they are known.
+    parse_settings: Option<Box<str>>,
 }
 
 impl StatementCache {
     /// An empty cache that shares no changes with other connections yet.
     pub(crate) fn new() -> Self {
-        Self { outdated: false, seen: 0, changes: None }
+        Self { outdated: false, seen: 0, changes: None, parse_changed: false, parse_settings: None }
     }
 
     /// Takes part in the schema changes of its pool from now on.
@@ -105,6 +109,28 @@ impl StatementCache {
     /// Records that the server has deallocated the connection's prepared statements.
     pub(crate) fn mark_outdated(&mut self) {
         self.outdated = true;
+    }
+
+    /// Notes that a statement may have changed how others are parsed.
+    pub(crate) fn note_parse_change(&mut self) {
+        (self.outdated, self.parse_changed, self.parse_settings) = (true, true, None);
+    }
+
+    /// Notes that such a change may have been undone, as by the end of its transaction.
+    pub(crate) fn note_possible_revert(&mut self) {
+        self.outdated |= self.parse_changed;
+    }
+
+    /// Ends the lease, after which a reset may undo its changes.
+    pub(crate) fn end_lease(&mut self) {
+        self.note_possible_revert();
+        self.parse_changed = false;
+    }
+
+    /// Compares the settings that decide how statements are parsed with those of the last call.
+    pub(crate) fn set_parse_settings(&mut self, settings: Option<String>) {
+        self.outdated |= self.parse_settings.as_deref() != settings.as_deref();
+        self.parse_settings = settings.map(String::into_boxed_str);
     }
 
     /// Sets the flag and returns its previous value.

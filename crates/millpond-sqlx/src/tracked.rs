@@ -263,6 +263,7 @@ impl<DB: Database> Tracked<DB> {
     /// has its own limits.
     pub fn end_lease(&mut self) {
         self.lease = CurrentLease::default();
+        self.cache.end_lease();
     }
 
     /// Interrupts a statement that is still running, if it [may be
@@ -336,10 +337,18 @@ impl<DB: Database> Tracked<DB> {
         self.degrade(SyncState::InDoubt);
         self.schema = KnownSchema::unknown();
         self.may_hold_locks = true;
+        self.note_direct_use();
         let backend = self.backend;
         let conn = self.driver_mut();
         backend.clear_caches_first(conn);
         conn
+    }
+
+    /// Notes that the driver's connection is about to be used directly.
+    fn note_direct_use(&mut self) {
+        if self.backend.clears_cache_after_direct_use() {
+            self.cache.mark_outdated();
+        }
     }
 
     /// Lowers the sync state, for managers that know of untracked operations. It is never raised.
@@ -390,6 +399,10 @@ impl<DB: Database> Tracked<DB> {
 
     pub(crate) fn backend(&self) -> &'static dyn Backend<DB> {
         self.backend
+    }
+
+    pub(crate) fn cached_mut(&mut self) -> &mut StatementCache {
+        &mut self.cache
     }
 
     pub(crate) fn prepared_mut(&mut self) -> &mut u32 {
@@ -506,6 +519,10 @@ impl<DB: Database> Tracked<DB> {
             if self.backend.deallocates(sql) {
                 self.cache.mark_outdated();
             }
+            self.cache.note_possible_revert();
+        }
+        if self.backend.changes_parse_settings(sql, effect) {
+            self.cache.note_parse_change();
         }
         match effect {
             StatementEffect::None => SyncState::Clean,
@@ -549,6 +566,7 @@ impl<DB: Database> DerefMut for Tracked<DB> {
         self.may_hold_locks = true;
         self.driver_exposed = true;
         self.needs_sync_check = true;
+        self.note_direct_use();
         self.tracker.note_doubt(
             "a statement on the driver's own connection",
             TransactionOutcome::Unknown,

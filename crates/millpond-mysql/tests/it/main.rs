@@ -4,6 +4,7 @@ mod authentication;
 mod backend;
 mod cancelling;
 mod conformance;
+mod databases;
 mod errors;
 mod hooks;
 mod large_rows;

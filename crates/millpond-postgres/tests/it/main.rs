@@ -14,6 +14,7 @@ mod pgbouncer;
 mod reset;
 mod rotation;
 mod schema_changes;
+mod schemas;
 mod service;
 #[cfg(unix)]
 mod simulator;

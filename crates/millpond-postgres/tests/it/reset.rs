@@ -2,7 +2,7 @@
 
 use crate::support::{one, server};
 use millpond_postgres::ResetLevel;
-use sqlx::{Connection, Executor, Row, raw_sql};
+use sqlx::{Connection, Executor, Postgres, Row, raw_sql};
 
 #[tokio::test]
 async fn a_session_reset_keeps_the_statement_cache() {
@@ -19,10 +19,7 @@ async fn a_session_reset_keeps_the_statement_cache() {
         let echo: i64 =
             sqlx::query_scalar("SELECT $1::int8").bind(round).fetch_one(&mut *lease).await.unwrap();
         assert_eq!((echo, lease.driver().cached_statements_size()), (round, 1));
-        lease
-            .execute("PREPARE \"my \"\" own\" AS SELECT 1; SET TIME ZONE 'Europe/Paris'")
-            .await
-            .unwrap();
+        lease.execute("PREPARE \"my \"\" own\" AS SELECT 1; SET work_mem = '5MB'").await.unwrap();
     }
 }
 
@@ -118,4 +115,45 @@ async fn a_listen_that_was_left_behind_sends_nothing_to_the_next_borrower() {
         }
     }
     assert_eq!(pool.status().totals.created, 1);
+}
+
+/// The seconds since 1970 of midnight in the time zone of the session.
+async fn midnight<'e>(executor: impl Executor<'e, Database = Postgres>) -> i64 {
+    let sql = "SELECT extract(epoch FROM '2020-01-01'::timestamptz)::int8 + $1";
+    sqlx::query_scalar(sql).bind(0_i64).fetch_one(executor).await.unwrap()
+}
+
+const MIDNIGHT: i64 = 1_577_836_800;
+
+#[tokio::test]
+async fn a_constant_is_read_by_the_settings_of_its_borrower_and_not_of_an_earlier_one() {
+    let Some(server) = server() else { return };
+    for level in [ResetLevel::Transaction, ResetLevel::Session] {
+        let options = one().reset(level);
+        let pool = options.connect(&format!("{}?options[TimeZone]=UTC", server.url)).await.unwrap();
+        for how in 0..4 {
+            let mut lease = pool.acquire().await.unwrap();
+            raw_sql("SET TimeZone = 'UTC'").execute(&mut *lease).await.unwrap();
+            assert_eq!(midnight(&mut *lease).await, MIDNIGHT);
+            match how {
+                0 => raw_sql("SET TIME ZONE 'Asia/Tokyo'").execute(&mut *lease).await.map(drop),
+                1 => raw_sql("SET timezone = 'Asia/Tokyo'").execute(&mut *lease).await.map(drop),
+                _ => {
+                    let sql = "SELECT set_config('TimeZone', 'Asia/Tokyo', $1)";
+                    sqlx::query(sql).bind(false).execute(&mut *lease).await.map(drop)
+                }
+            }
+            .unwrap();
+            assert_eq!(midnight(&mut *lease).await, MIDNIGHT - 9 * 3600, "{level:?} {how}");
+            drop(lease);
+            let expected =
+                if level == ResetLevel::Session { MIDNIGHT } else { MIDNIGHT - 9 * 3600 };
+            assert_eq!(midnight(&pool).await, expected, "{level:?} {how}");
+            let mut tx = pool.begin().await.unwrap();
+            raw_sql("SET LOCAL TimeZone = 'America/Bogota'").execute(&mut *tx).await.unwrap();
+            assert_eq!(midnight(&mut *tx).await, MIDNIGHT + 5 * 3600, "{level:?} {how}");
+            tx.rollback().await.unwrap();
+            assert_eq!(midnight(&pool).await, expected, "{level:?} {how}");
+        }
+    }
 }
