@@ -3,6 +3,7 @@
 use crate::dialer::with_login;
 use crate::error_class::without_password;
 use crate::options::PgPoolOptions;
+use crate::server_info::own_port;
 use crate::url::parse;
 use millpond_core::Pooler;
 use sqlx::Error;
@@ -13,8 +14,10 @@ impl PgPoolOptions {
     ///
     /// It is sqlx's `PgListener` on a separate connection, which does not count against the pool's
     /// limit and is reopened when it is lost. Notifications in the meantime are lost: when
-    /// `try_recv` returns `None`, query what was missed. Of these options only `connect_timeout`
-    /// and the current credentials apply.
+    /// `try_recv` returns `None`, query what was missed. Of these options only `connect_timeout`,
+    /// `tcp_keepalive`, `tcp_user_timeout` and the current credentials apply. Where the server does
+    /// not see the client's own port (behind NAT or a proxy), a connection that is reopened has the
+    /// kernel's keepalive.
     ///
     /// # Errors
     ///
@@ -61,13 +64,34 @@ impl PgPoolOptions {
             None => options,
             Some(credentials) => with_login(options, &credentials.current().await?),
         };
+        let (port, is_tcp) = (options.get_port(), options.get_socket().is_none());
+        let tcp = self.settings.tcp_options();
+        let reopened = tcp.clone();
         // The listener can reopen its connection only through a pool.
         let source = sqlx::postgres::PgPoolOptions::new()
             .max_connections(1)
             .max_lifetime(None)
             .idle_timeout(None)
             .acquire_timeout(self.settings.config.connect_timeout)
+            .after_connect(move |conn, _| {
+                let tcp = reopened.clone();
+                Box::pin(async move {
+                    if is_tcp {
+                        let own_port = own_port(conn).await?;
+                        // The listener works without them, and there is no pool that could report it.
+                        let _unset = tcp.set_on_open(port, own_port).await;
+                    }
+                    Ok(())
+                })
+            })
             .connect_lazy_with(options);
-        PgListener::connect_with(&source).await.map_err(without_password)
+        let connected = PgListener::connect_with(&source);
+        let listener = if is_tcp {
+            // Finds the socket even if the server does not see its port.
+            tcp.connect(port, connected, |listener| Box::pin(own_port(listener)), |_unset| ()).await
+        } else {
+            connected.await
+        };
+        listener.map_err(without_password)
     }
 }

@@ -4,7 +4,7 @@ use crate::error_class::{is_fatal, server_error};
 use crate::session::NUMBER;
 use millpond_sqlx::backend_api::ServerLimits;
 use sqlx::postgres::PgRow;
-use sqlx::{AssertSqlSafe, Error, PgConnection, Row, SqlSafeStr, raw_sql};
+use sqlx::{AssertSqlSafe, Error, PgConnection, PgExecutor, Row, SqlSafeStr, raw_sql};
 use std::time::Duration;
 
 /// What a new connection queries, in one round trip.
@@ -56,7 +56,7 @@ pub(crate) async fn takes_writes(conn: &mut PgConnection) -> Result<bool, Error>
 }
 
 /// Queries the client port of this connection as the server sees it, if there is one.
-pub(crate) async fn own_port(conn: &mut PgConnection) -> Result<Option<u16>, Error> {
+pub(crate) async fn own_port(conn: impl PgExecutor<'_>) -> Result<Option<u16>, Error> {
     let row = ask(conn, "SELECT pg_catalog.inet_client_port()").await?;
     let port: Option<i32> = row.and_then(|row| row.try_get(0).ok());
     Ok(port.and_then(|port| u16::try_from(port).ok()))
@@ -95,7 +95,10 @@ pub(crate) async fn limits(conn: &mut PgConnection) -> Result<ServerLimits, Erro
 }
 
 /// Uses the simple protocol, so that nothing is prepared, neither at a pooler nor in sqlx's cache.
-async fn ask(conn: &mut PgConnection, sql: impl SqlSafeStr + Send) -> Result<Option<PgRow>, Error> {
+async fn ask(
+    conn: impl PgExecutor<'_>,
+    sql: impl SqlSafeStr + Send,
+) -> Result<Option<PgRow>, Error> {
     match raw_sql(sql).fetch_optional(conn).await {
         Ok(row) => Ok(row),
         Err(error) if server_error(&error).is_some_and(|server_error| !is_fatal(server_error)) => {

@@ -108,6 +108,25 @@ impl TcpOptions {
         }
         Ok(conn)
     }
+
+    /// Sets the options of a socket of this process that is open already, which leads to this port
+    /// of a server and, as the server sees it, comes from `own_port`. Where something in between
+    /// hides that port, nothing is done.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, they may have been set or not.
+    pub async fn set_on_open(&self, port: u16, own_port: Option<u16>) -> Result<(), Error> {
+        if self.options == Options::default() || own_port.is_none() {
+            return Ok(());
+        }
+        let found = new_sockets(port, Default::default()).await?;
+        Ok(set_options(self.options, found, own_port, 0)?)
+    }
 }
 
 /// The connects in progress of all pools of this process.

@@ -54,3 +54,50 @@ async fn a_listener_that_is_cut_off_anywhere_while_it_opens_leaves_no_connection
     }
     assert!(polls > 5, "{polls} cuts: the messages came in one piece");
 }
+
+/// Whether the kernel keeps the socket alive that comes from this port: 2 is keepalive.
+#[cfg(target_os = "linux")]
+fn is_kept_alive(port: u16) -> bool {
+    let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    table.lines().skip(1).any(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        fields[1].ends_with(&format!(":{port:04X}")) && fields[5].starts_with("02:")
+    })
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_connection_of_a_listener_is_kept_alive_also_after_it_was_opened_anew() {
+    let Some(server) = server() else { return };
+    let mut listener = PgPoolOptions::new().listener(&server.url).await.unwrap();
+    listener.listen("millpond_kept_alive").await.unwrap();
+    let sql = "SELECT inet_client_port(), pg_backend_pid()";
+    for _ in 0..2 {
+        let row = sqlx::raw_sql(sql).fetch_one(&mut listener).await.unwrap();
+        let (port, pid): (i32, i32) = (row.get(0), row.get(1));
+        until("it is kept alive", async || is_kept_alive(port as u16)).await;
+        let sql = "SELECT pg_terminate_backend($1)";
+        sqlx::query(sql).bind(pid).execute(&mut server.connection().await).await.unwrap();
+        assert!(listener.try_recv().await.unwrap().is_none(), "the loss is reported");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_listener_behind_a_proxy_is_kept_alive_too() {
+    let Some(server) = server() else { return };
+    let proxy = ChaosProxy::start(server.address()).await.unwrap();
+    let _listener = PgPoolOptions::new().listener(&proxy.reroute(&server.url)).await.unwrap();
+    let table = || std::fs::read_to_string("/proc/self/net/tcp").unwrap();
+    let peer = format!(
+        ":{:04X}",
+        proxy.address().to_string().rsplit_once(':').unwrap().1.parse::<u16>().unwrap()
+    );
+    until("it is kept alive", async || {
+        table().lines().skip(1).any(|line| {
+            let fields: Vec<_> = line.split_whitespace().collect();
+            fields[2].ends_with(&peer) && fields[5].starts_with("02:")
+        })
+    })
+    .await;
+}
