@@ -3,7 +3,7 @@
 //! The driver tries one address after the other, and one that does not respond blocks it until the
 //! limit of the whole connect. So if a connect by name takes longer than 250 ms (RFC 8305), all
 //! addresses are dialled. If one of them responds and another one does not, the driver is connected
-//! to the one that responds.
+//! to the one that responds, beside its own attempt.
 
 use futures_core::future::BoxFuture;
 use futures_util::StreamExt;
@@ -87,9 +87,8 @@ impl Target<'_> {
                 outcome = &mut by_name => return outcome,
                 address = detour => address,
             };
-            // It still waits for an address that does not respond, so no session is interrupted.
-            drop(by_name);
-            by_address(address).await
+            // The driver may have reached another address in the meantime, so it goes on as well.
+            first_to_connect(by_name, by_address(address)).await
         };
         let limit = self.limit.saturating_sub(self.limit / RESERVE);
         let outcome = timeout(limit, attempt).await;
@@ -115,6 +114,18 @@ impl Target<'_> {
         let text = format!("{error} ({host}:{port}{results})");
         Err(Error::Io(io::Error::new(error.kind(), Unreachable { text, source: error })))
     }
+}
+
+/// Returns the first of two attempts that connects. A network error of one leaves the other.
+async fn first_to_connect<C>(
+    mut one: BoxFuture<'_, Result<C, Error>>,
+    mut other: BoxFuture<'_, Result<C, Error>>,
+) -> Result<C, Error> {
+    let (outcome, rest) = tokio::select! {
+        outcome = &mut one => (outcome, other),
+        outcome = &mut other => (outcome, one),
+    };
+    if matches!(outcome, Err(Error::Io(_))) { rest.await } else { outcome }
 }
 
 /// The addresses of a name.
@@ -275,6 +286,28 @@ mod tests {
                 .await
                 .unwrap();
         }
+    }
+
+    #[tokio::test]
+    async fn a_way_to_one_address_that_fails_here_does_not_end_the_attempt_by_name() {
+        let (silent, _listener, _full) = silent().await;
+        let (good, _server) = listening().await;
+        let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
+        // It is under way, and ends after the other attempt has.
+        let by_name = Box::pin(async move {
+            has_begun.recv().await;
+            Ok("by name")
+        });
+        let detour = move |_| -> BoxFuture<'static, _> {
+            Box::pin(async move {
+                begun.send(()).unwrap();
+                Err(Error::Io(io::ErrorKind::ReadOnlyFilesystem.into()))
+            })
+        };
+        let reached = target(Duration::from_secs(10))
+            .connect_to(lookup(&[silent, good]), by_name, detour)
+            .await;
+        assert_eq!(reached.unwrap(), "by name");
     }
 
     #[tokio::test]

@@ -66,10 +66,14 @@ async fn relay(mut client: UnixStream, mut server: TcpStream) {
 struct Dir(PathBuf);
 
 impl Dir {
+    /// In the usual place for temporary files, or in memory where that is read-only.
     fn new() -> io::Result<Self> {
-        let path = std::env::temp_dir().join(format!("millpond-{:016x}", fastrand::u64(..)));
-        DirBuilder::new().mode(0o700).create(&path)?;
-        Ok(Self(path))
+        let name = format!("millpond-{:016x}", fastrand::u64(..));
+        let make = |parent: PathBuf| {
+            let path = parent.join(&name);
+            DirBuilder::new().mode(0o700).create(&path).map(|()| Self(path))
+        };
+        make(std::env::temp_dir()).or_else(|error| make("/dev/shm".into()).map_err(|_| error))
     }
 }
 
