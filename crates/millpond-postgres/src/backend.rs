@@ -1,5 +1,6 @@
 //! PostgreSQL's implementation of [`Backend`].
 
+use crate::composite::{has_composites, is_as_known};
 use crate::error_class;
 use crate::verify::{check_sync, is_late, state_after_hook, mark, transaction_state, verify};
 use millpond_core::async_trait;
@@ -54,6 +55,14 @@ impl Backend<Postgres> for PgBackend {
                 .unwrap_or(0)
         };
         (0..row.len()).map(size).sum::<usize>() > LARGE
+    }
+
+    fn has_volatile_types(&self, row: &PgRow) -> bool {
+        has_composites(row)
+    }
+
+    fn is_decodable(&self, row: &PgRow) -> bool {
+        is_as_known(row)
     }
 
     fn takes_session_lock(&self, sql: &str) -> bool {

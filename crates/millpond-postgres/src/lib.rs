@@ -92,6 +92,7 @@
 //! matters.
 
 mod backend;
+mod composite;
 mod dialer;
 mod error_class;
 mod lexer;

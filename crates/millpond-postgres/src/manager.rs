@@ -206,7 +206,7 @@ impl Manager for PgManager {
         }
         match (self.reset, conn.sync_state()) {
             (_, SyncState::Broken) => Triage::Broken,
-            _ if conn.is_given_up() => Triage::Discard,
+            _ if conn.is_given_up() || conn.needs_new_session() => Triage::Discard,
             (ResetLevel::Replace, _) => Triage::Discard,
             (ResetLevel::Session, _) => Triage::Reset,
             _ if conn.is_outdated() || conn.has_large_buffers() => Triage::Reset,

@@ -96,6 +96,18 @@ impl Backend<Postgres> for Pooled {
         POSTGRES.is_large(row)
     }
 
+    fn has_volatile_types(&self, row: &PgRow) -> bool {
+        POSTGRES.has_volatile_types(row)
+    }
+
+    fn is_decodable(&self, row: &PgRow) -> bool {
+        POSTGRES.is_decodable(row)
+    }
+
+    fn changes_meaning(&self, sql: &str, effect: StatementEffect) -> bool {
+        POSTGRES.changes_meaning(sql, effect)
+    }
+
     async fn clear_caches(&self, conn: &mut PgConnection) -> Result<(), Error> {
         POSTGRES.clear_caches(conn).await
     }

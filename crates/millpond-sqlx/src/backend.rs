@@ -154,6 +154,21 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         false
     }
 
+    /// Returns true if rows like this one may hold values that the driver decodes by a type
+    /// definition that it has cached. Each row of the statement is [checked](Self::is_decodable)
+    /// then. The default is false.
+    fn has_volatile_types(&self, row: &DB::Row) -> bool {
+        let _ = row;
+        false
+    }
+
+    /// Returns true if the cached type definitions fit the row. If not, the row is an error, and
+    /// the connection is closed on return. The default is true.
+    fn is_decodable(&self, row: &DB::Row) -> bool {
+        let _ = row;
+        true
+    }
+
     /// Returns true if a statement may take a lock that its session keeps, such as a migration's,
     /// judged by its text. Managers then release the session's locks on return. By default none
     /// does.

@@ -3,7 +3,7 @@
 use crate::backend::MayEnd;
 use crate::command::{Command, ForDriver};
 use crate::generated_stream::Outlet;
-use crate::operation::{Step, StreamState, TrackedStream};
+use crate::operation::{Step, StreamState, TrackedStream, altered};
 use crate::sql_text::StatementEffect;
 use crate::sql_text::{Meaning, may_begin_with_a_commit, meaning, sets_completion};
 use crate::sync_state::SyncState;
@@ -92,6 +92,14 @@ where
             self.confirm().await?;
         }
         self.recheck_schema(recheck).await?;
+        let backend = self.backend();
+        if let Some(row) = &row
+            && backend.has_volatile_types(row)
+            && !backend.is_decodable(row)
+        {
+            self.needs_new_session = true;
+            return Err(altered());
+        }
         Ok(row)
     }
 

@@ -42,6 +42,10 @@ pub(crate) struct TrackedState<'e> {
     pub(crate) suspect: &'e mut bool,
     pub(crate) cache: &'e mut StatementCache,
     pub(crate) large_buffers: &'e mut bool,
+    /// Whether the connection has to be closed on return.
+    pub(crate) needs_new_session: &'e mut bool,
+    /// Whether the last result arrived in pieces.
+    pub(crate) late_end: &'e mut bool,
     pub(crate) unfinished: &'e mut Unfinished,
     /// Whether the statement must not be interrupted when its rows are dropped.
     pub(crate) ends_by_itself: bool,
@@ -186,8 +190,10 @@ pub(crate) struct TrackedStream<'e, DB: Database> {
     steps: BoxStream<'e, Result<Step<DB>, Error>>,
     guard: OperationGuard<'e, DB>,
     state: StreamState,
-    /// Whether the next row was not available at the first poll. A large row never is.
-    waited: bool,
+    /// How often the next row was not available when polled. A large row never is at first.
+    waits: u16,
+    /// Whether rows are checked before they are returned; known from the first row on.
+    is_checked: Option<bool>,
     /// The item after a result, if it was available.
     ahead: Option<Option<Result<Step<DB>, Error>>>,
 }
@@ -209,18 +215,18 @@ impl<'e, DB: Database> TrackedStream<'e, DB> {
         guard: OperationGuard<'e, DB>,
         state: StreamState,
     ) -> Self {
-        Self { steps, guard, state, waited: false, ahead: None }
+        Self { steps, guard, state, waits: 0, is_checked: None, ahead: None }
     }
 
     fn poll_steps(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Step<DB>, Error>>> {
-        let Self { steps, guard, state, waited, .. } = self;
+        let Self { steps, guard, state, waits, is_checked, .. } = self;
         if *state == StreamState::Ended {
             return Poll::Ready(None);
         }
         guard.on_poll();
         let polled = steps.as_mut().poll_next(cx);
         if polled.is_pending() {
-            *on_poll = on_poll.saturating_add(1);
+            *waits = waits.saturating_add(1);
             if let Some(error) = guard.poll_timeout(cx) {
                 *state = StreamState::Ended;
                 return Poll::Ready(Some(Err(error)));
@@ -241,10 +247,21 @@ impl<'e, DB: Database> TrackedStream<'e, DB> {
         };
         match &item {
             Some(Ok(Either::Right(row))) => {
-                if mem::take(on_poll) > 0 {
+                if mem::take(waits) > 0 {
                     *guard.tracked.large_buffers |= guard.backend.is_large(row);
                 }
                 guard.on_row();
+                let backend = guard.backend;
+                if *is_checked.get_or_insert_with(|| backend.has_volatile_types(row))
+                    && !backend.is_decodable(row)
+                {
+                    *guard.tracked.needs_new_session = true;
+                    *state = StreamState::Ended;
+                    return Poll::Ready(Some(Err(altered())));
+                }
+            }
+            Some(Ok(Either::Left(_))) => {
+                *guard.tracked.late_end |= mem::take(waits) >= MANY_WAITS;
             }
             Some(Err(error)) => guard.on_end(Some(error)),
             None => guard.on_end(None),
@@ -271,6 +288,15 @@ impl<DB: Database> Stream for TrackedStream<'_, DB> {
         }
         Poll::Ready(item)
     }
+}
+
+/// Returns the error for a row that the driver would decode by an outdated type definition.
+pub(crate) fn altered() -> Error {
+    Error::Decode(
+        "a composite type in this row was altered after the driver had cached its definition: \
+         drop the connection, which is closed then, and acquire another one"
+            .into(),
+    )
 }
 
 /// Returns the error for an answer that stops before the end of its command. The connection is

@@ -64,8 +64,9 @@ pub struct Tracked<DB: Database> {
     pub(crate) may_hold_locks: bool,
     /// Whether the driver's connection was used directly since the last verification.
     driver_exposed: bool,
-    /// Whether something was left in the session that only closing it undoes.
-    needs_new_session: bool,
+    /// Whether something was left in the session, or in the driver's cache of types, that only
+    /// closing it undoes.
+    pub(crate) needs_new_session: bool,
     /// Whether an operation may have enlarged the driver's buffers.
     pub(crate) large_buffers: bool,
     /// Whether the last result of a statement arrived in pieces.
@@ -379,6 +380,8 @@ impl<DB: Database> Tracked<DB> {
                     suspect: &mut self.suspect,
                     cache: &mut self.cache,
                     large_buffers: &mut self.large_buffers,
+                    needs_new_session: &mut self.needs_new_session,
+                    late_end: &mut self.late_end,
                     unfinished: &mut self.unfinished,
                     ends_by_itself: self.ends_by_itself,
                     tracker: &mut self.tracker,

@@ -248,3 +248,62 @@ async fn a_type_that_was_renamed_for_a_new_one_costs_one_error() {
 async fn server_pool(url: &str) -> PgPool {
     one().connect(url).await.unwrap()
 }
+
+#[derive(sqlx::Type)]
+#[sqlx(type_name = "pair")]
+struct Triple {
+    a: i32,
+    b: i64,
+    c: Option<i32>,
+}
+
+const READ: &str = "SELECT jsonb_populate_record(NULL::pair, '{\"a\": 1, \"b\": 2}')";
+const READ_ARRAY: &str =
+    "SELECT ARRAY[jsonb_populate_record(NULL::pair, '{\"a\": 1, \"b\": 2}'), NULL]";
+
+/// Reads a value in one of several ways, as a type that it has not always had.
+async fn triple(pool: &PgPool, how: usize) -> Result<(i32, i64, Option<i32>), sqlx::Error> {
+    let triple: Triple = match how {
+        0 => sqlx::query_scalar(READ).fetch_one(pool).await?,
+        1 => sqlx::query_scalar(READ).fetch_all(pool).await?.remove(0),
+        2 => {
+            let all: Vec<Vec<Option<Triple>>> =
+                sqlx::query_scalar(READ_ARRAY).fetch_all(pool).await?;
+            all.into_iter().flatten().flatten().next().unwrap()
+        }
+        _ => raw_sql(READ).fetch_one(pool).await?.try_get(0)?,
+    };
+    Ok((triple.a, triple.b, triple.c))
+}
+
+#[tokio::test]
+async fn a_composite_type_that_was_altered_costs_one_error_however_it_is_read() {
+    let Some(server) = server() else { return };
+    for how in 0..4 {
+        let url = server.schema(&format!("millpond_altered_{how}")).await;
+        let mut admin = one().connect(&url).await.unwrap().acquire().await.unwrap();
+        change(&mut admin, "CREATE TYPE pair AS (a INT, b INT)").await;
+        let pool = server_pool(&url).await;
+        for alter in ["ALTER ATTRIBUTE b TYPE BIGINT", "ADD ATTRIBUTE c INT"] {
+            for sql in [READ, READ_ARRAY] {
+                let _error = sqlx::query(sql).fetch_all(&pool).await;
+                sqlx::query(sql).fetch_all(&pool).await.unwrap();
+            }
+            change(&mut admin, &format!("ALTER TYPE pair {alter}")).await;
+        }
+        let error = triple(&pool, how).await.err();
+        assert!(error.is_none_or(|error| error.to_string().contains("altered")), "{how}");
+        assert_eq!(triple(&pool, how).await.unwrap(), (1, 2, None), "{how}");
+        // Its borrower goes on.
+        let mut tx = pool.begin().await.unwrap();
+        sqlx::query(READ).fetch_all(&mut *tx).await.unwrap();
+        change(&mut admin, "ALTER TYPE pair DROP ATTRIBUTE c").await;
+        // A lock has the server look for changes, which it does not before every statement.
+        sqlx::query("SELECT FROM pg_type LIMIT 1").execute(&mut *tx).await.unwrap();
+        let error = sqlx::query(READ).fetch_all(&mut *tx).await.unwrap_err();
+        assert!(error.to_string().contains("altered"), "{error}");
+        sqlx::query("SELECT 1").fetch_all(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+        sqlx::query(READ).fetch_all(&pool).await.unwrap();
+    }
+}
