@@ -3,6 +3,7 @@
 use crate::backend::MYSQL;
 use crate::dialer::Dialer;
 use crate::error_class;
+use crate::kill::has_public_number;
 use crate::server_info::{limits, takes_writes};
 use crate::verify::{query_session, release_locks, restore_database, verify};
 use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage};
@@ -132,10 +133,16 @@ impl Manager for MySqlManager {
         self.failover.connected(session_info.takes_writes);
         // All connections begin in the same database.
         let _ = self.initial_database.set(session_info.database);
+        let canceller = match &self.canceller {
+            Some(canceller) if has_public_number(&mut conn, session_info.session).await? => {
+                Some(canceller)
+            }
+            _ => None,
+        };
         let mut conn = Tracked::new(conn, &MYSQL);
         conn.share_schema_changes(&self.changes);
-        conn.set_session(session_info.session);
-        if let Some(canceller) = &self.canceller {
+        if let Some(canceller) = canceller {
+            conn.set_session(session_info.session);
             let dialer = Arc::clone(&self.dialer);
             canceller.enable_auto_cancel(&mut conn, dialer);
         }

@@ -6,7 +6,10 @@ use millpond_core::Event;
 use millpond_mysql::{MySqlPool, PoolKind, ResetLevel};
 use millpond_testkit::{Trace, poll_n};
 use sqlx::{Connection, Row, raw_sql};
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 
 /// Far less than what is abandoned here takes, and enough for a machine that does much else.
 const SOON: Duration = Duration::from_secs(8);
@@ -129,4 +132,49 @@ async fn the_session_of_another_server_that_has_the_same_number_is_not_ended() {
     drop(lease);
     server.next_is_clean(&pool).await;
     bystander.ping().await.unwrap();
+}
+
+/// Stands in front of a server as ProxySQL does: what it says of the number of a session is its
+/// own.
+async fn renumbering(server: String) -> SocketAddr {
+    const QUESTION: &[u8] = b"\x03SELECT CONNECTION_ID()";
+    const OTHER: &[u8] = b"\x03SELECT 1234567890+0001";
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(&server).await.unwrap();
+            let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+                (client.into_split(), server.into_split());
+            tokio::spawn(async move { tokio::io::copy(&mut from_server, &mut to_client).await });
+            tokio::spawn(async move {
+                let mut bytes = [0; 4096];
+                loop {
+                    let count = from_client.read(&mut bytes).await?;
+                    if count == 0 {
+                        return std::io::Result::Ok(());
+                    }
+                    let sent = &mut bytes[..count];
+                    if sent.ends_with(QUESTION) {
+                        let begin = count - QUESTION.len();
+                        sent[begin..].copy_from_slice(OTHER);
+                    }
+                    to_server.write_all(sent).await?;
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn where_a_proxy_has_numbers_of_its_own_nothing_is_killed_by_those_of_the_server() {
+    let Some(server) = server() else { return };
+    let proxy = renumbering(server.address().to_owned()).await;
+    let url = server.url.replace(server.address(), &proxy.to_string());
+    for (url, is_known) in [(&server.url, true), (&url, false)] {
+        let pool = one().connect(url).await.unwrap();
+        let lease = pool.acquire().await.unwrap();
+        assert_eq!(lease.session().is_some(), is_known, "{url}");
+    }
 }
