@@ -2,12 +2,12 @@
 
 use crate::error_class;
 use crate::in_transaction::{ends_transaction, is_marked, mark, transaction_state};
-use crate::verify::{drain, in_step, verify};
+use crate::verify::{check_sync, drain, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::SyncState;
 use millpond_sqlx::backend_api::{
     Backend, CacheValidity, ErrorImpact, LARGE, MayEnd, StatementEffect, TransactionState,
-    Unfinished, Verified, argument_size, effect_of, mentions, words,
+    Unfinished, Verified, argument_size, effect_of, first_keyword, is_single, mentions, words,
 };
 use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{Connection, Error, MySql, MySqlConnection, Row, raw_sql};
@@ -44,12 +44,18 @@ impl Backend<MySql> for MySqlBackend {
 
     /// A row of text begins with the length of its first column. From 16 MiB on that begins with
     /// the byte by which the driver knows the end of the rows.
-    fn misreads_large_rows(&self) -> bool {
-        true
+    fn misreads_large_rows(&self, sql: &str) -> bool {
+        const ROWLESS: [&str; 14] = [
+            "INSERT", "UPDATE", "DELETE", "REPLACE", "CREATE", "ALTER", "DROP", "TRUNCATE", "SET",
+            "BEGIN", "START", "COMMIT", "ROLLBACK", "USE",
+        ];
+        let keyword = first_keyword(sql).filter(|_| is_single(sql)).unwrap_or_default();
+        !ROWLESS.iter().any(|word| keyword.eq_ignore_ascii_case(word))
+            || words(sql).any(|word| word.eq_ignore_ascii_case("returning"))
     }
 
     async fn confirm(&self, conn: &mut MySqlConnection) -> Result<(), Error> {
-        in_step(conn).await.map_err(|error| match error {
+        check_sync(conn).await.map_err(|error| match error {
             Error::Protocol(_) => Error::Protocol(MISREAD.to_owned()),
             error => error,
         })
@@ -118,7 +124,7 @@ impl Backend<MySql> for MySqlBackend {
         conn: &mut MySqlConnection,
         unfinished: Unfinished,
     ) -> Result<Option<Error>, Error> {
-        refuse_if_interrupted(left)?;
+        refuse_if_interrupted(unfinished)?;
         drain(conn).await
     }
 
@@ -127,8 +133,8 @@ impl Backend<MySql> for MySqlBackend {
         conn: &mut MySqlConnection,
         unfinished: Unfinished,
     ) -> Result<(), Error> {
-        refuse_if_interrupted(left)?;
-        in_step(conn).await
+        refuse_if_interrupted(unfinished)?;
+        check_sync(conn).await
     }
 
     async fn transaction_state(

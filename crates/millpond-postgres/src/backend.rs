@@ -2,7 +2,7 @@
 
 use crate::composite::{has_composites, is_as_known};
 use crate::error_class;
-use crate::verify::{check_sync, is_late, state_after_hook, mark, transaction_state, verify};
+use crate::verify::{check_sync, is_late, mark, state_after_hook, transaction_state, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::backend_api::{
     Backend, CacheValidity, ErrorImpact, LARGE, MayEnd, StatementEffect, TransactionState,

@@ -78,7 +78,7 @@ impl PgPoolOptions {
                 Box::pin(async move {
                     if is_tcp {
                         let own_port = own_port(conn).await?;
-                        // The listener works without them, and there is no pool that could report it.
+                        // The listener works without them, and no pool could report it.
                         let _unset = tcp.set_on_open(port, own_port).await;
                     }
                     Ok(())

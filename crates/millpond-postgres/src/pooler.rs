@@ -104,8 +104,8 @@ impl Backend<Postgres> for Pooled {
         POSTGRES.is_decodable(row)
     }
 
-    fn changes_meaning(&self, sql: &str, effect: StatementEffect) -> bool {
-        POSTGRES.changes_meaning(sql, effect)
+    fn changes_parse_settings(&self, sql: &str, effect: StatementEffect) -> bool {
+        POSTGRES.changes_parse_settings(sql, effect)
     }
 
     async fn clear_caches(&self, conn: &mut PgConnection) -> Result<(), Error> {
@@ -149,7 +149,7 @@ impl Backend<Postgres> for Pooled {
         conn: &mut PgConnection,
         unfinished: Unfinished,
     ) -> Result<(), Error> {
-        POSTGRES.check_sync(conn, left).await
+        POSTGRES.check_sync(conn, unfinished).await
     }
 
     async fn verify(&self, conn: &mut PgConnection) -> Result<Verified, Error> {

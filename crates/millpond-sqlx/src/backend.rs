@@ -94,9 +94,10 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     }
 
     /// Returns true if the driver may take a large row of a statement that is not prepared for the
-    /// end of the answer. An answer that arrived in pieces is [confirmed](Self::confirm) then. The
-    /// default is false.
-    fn misreads_large_rows(&self) -> bool {
+    /// end of the answer. An answer that took long enough for such a row is
+    /// [confirmed](Self::confirm) then. The default is false.
+    fn misreads_large_rows(&self, sql: &str) -> bool {
+        let _ = sql;
         false
     }
 

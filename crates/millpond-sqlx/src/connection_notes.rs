@@ -1,6 +1,7 @@
-//! What managers record on a connection: session locks, buffer sizes, settings, and its identity
-//! check.
+//! What managers record on a connection: the validity of its caches, session locks, buffer sizes,
+//! settings, and its identity check.
 
+use crate::statement_cache::SchemaChanges;
 use crate::sync_state::SyncState;
 use crate::tracked::{IdentityCheck, Tracked};
 use sqlx::{Connection, Database, Error};
@@ -21,12 +22,56 @@ impl<DB: Database> Tracked<DB> {
             // It could not be revoked when the driver's connection was used directly.
             self.resolve_cancel().await;
             self.refuse_if_given_up()?;
-            let (backend, left) = (self.backend(), self.left);
+            let (backend, unfinished) = (self.backend(), self.unfinished);
             let (conn, guard) = self.begin_operation(SyncState::Clean);
-            guard.track(backend.check_sync(conn, left)).await?;
+            guard.track(backend.check_sync(conn, unfinished)).await?;
             self.needs_sync_check = false;
         }
         Ok(())
+    }
+
+    /// Shares schema changes with the other connections of the pool. Managers call it on a new
+    /// connection.
+    pub fn share_schema_changes(&mut self, changes: &SchemaChanges) {
+        self.cache.share(changes);
+    }
+
+    /// Returns true if the driver's cached statements and types are outdated.
+    pub fn is_outdated(&self) -> bool {
+        self.cache.is_outdated()
+    }
+
+    /// Records whether an error of a dropped statement shows that the driver's caches are outdated,
+    /// for backends that have read such an error.
+    pub fn note_late_error(&mut self, error: &Error) {
+        self.cache.note(self.backend().cache_validity(error));
+    }
+
+    /// Clears the driver's cached statements and types if they are outdated. Managers call it
+    /// before the connection is lent again.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// If the future is dropped, the connection counts as interrupted.
+    pub async fn refresh(&mut self) -> Result<(), Error> {
+        if self.cache.is_outdated() {
+            let (backend, as_of) = (self.backend(), self.cache.noticed());
+            let (conn, guard) = self.begin_operation(SyncState::Clean);
+            guard.track(backend.clear_caches(conn)).await?;
+            self.cache.mark_cleared(as_of);
+        }
+        Ok(())
+    }
+
+    /// Notes that the driver's connection is about to be used directly.
+    pub(crate) fn note_direct_use(&mut self) {
+        if self.backend().clears_cache_after_direct_use() {
+            self.cache.mark_outdated();
+        }
     }
 
     /// Notes that a reset has undone what `on_connect` hooks may have set, for managers.

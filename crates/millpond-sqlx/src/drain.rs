@@ -88,8 +88,9 @@ impl<DB: Database> Tracked<DB> {
         };
         let mut limit = auto_cancel.limit();
         if is_rows {
-            self.pending_cancel =
-                self.known_session().map(|session| auto_cancel.begin(session, CancelReason::RowsLeft));
+            self.pending_cancel = self
+                .known_session()
+                .map(|session| auto_cancel.begin(session, CancelReason::RowsLeft));
             limit = limit.saturating_mul(2);
         }
         let deadline = Instant::now() + limit;
@@ -109,8 +110,8 @@ impl<DB: Database> Tracked<DB> {
         }
     }
 
-    /// Drains an unfinished operation that cannot be cancelled. The connection is given up if rows do
-    /// not end within [`ROWS_MAX`].
+    /// Drains an unfinished operation that cannot be cancelled. The connection is given up if rows
+    /// do not end within [`ROWS_MAX`].
     async fn drain_without_cancel(
         &mut self,
         unfinished: Unfinished,
@@ -120,7 +121,7 @@ impl<DB: Database> Tracked<DB> {
             return once.await;
         }
         match timeout(ROWS_MAX, once).await {
-            Ok(late_error) => drain,
+            Ok(late_error) => late_error,
             Err(_) => Err(self.give_up(TOO_MANY_ROWS)),
         }
     }

@@ -3,7 +3,7 @@
 use crate::backend::MayEnd;
 use crate::command::{Command, ForDriver};
 use crate::generated_stream::Outlet;
-use crate::operation::{Step, StreamState, TrackedStream, altered};
+use crate::operation::{Step, StreamState, TrackedStream};
 use crate::sql_text::StatementEffect;
 use crate::sql_text::{Meaning, may_begin_with_a_commit, meaning, sets_completion};
 use crate::sync_state::SyncState;
@@ -92,27 +92,8 @@ where
             self.confirm().await?;
         }
         self.recheck_schema(recheck).await?;
-        let backend = self.backend();
-        if let Some(row) = &row
-            && backend.has_volatile_types(row)
-            && !backend.is_decodable(row)
-        {
-            self.needs_new_session = true;
-            return Err(altered());
-        }
+        row.as_ref().map_or(Ok(()), |row| self.refuse_if_altered(row))?;
         Ok(row)
-    }
-
-    /// Returns true if the driver may take a row of the statement for the end of its answer.
-    pub(crate) fn may_be_misread(&self, command: &Command<DB>) -> bool {
-        !command.is_prepared() && self.backend().misreads_large_rows()
-    }
-
-    /// Checks that the driver did not stop before the end of the command.
-    pub(crate) async fn confirm(&mut self) -> Result<(), Error> {
-        let backend = self.backend();
-        let (conn, guard) = self.begin_operation(SyncState::Clean);
-        guard.track(backend.confirm(conn)).await
     }
 
     /// Streams the rows of a statement that needs no preparation.

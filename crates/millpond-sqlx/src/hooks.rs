@@ -116,7 +116,7 @@ impl<DB: Database> Tracked<DB> {
                 let backend = self.backend();
                 let (conn, guard) = self.begin_operation(SyncState::Clean);
                 let (state, settings) = guard.track(backend.state_after_hook(conn)).await?;
-                self.cached_mut().set_parse_settings(settings);
+                self.cache.set_parse_settings(settings);
                 match state {
                     TransactionState::None => Ok(()),
                     _ => Err(Error::Configuration(LEFT_OPEN.into())),

@@ -43,6 +43,7 @@
 mod acquire;
 mod addresses;
 mod admin;
+mod answer_check;
 mod argument_size;
 mod backend;
 pub mod backend_api;

@@ -32,10 +32,6 @@ use std::task::{Context, Poll, ready};
 /// costs some microseconds.
 const MANY_POLLS: u16 = 12;
 
-/// Number of waits for one row or result after which it counts as arrived in pieces. An answer that
-/// is there at once is waited for once.
-const MANY_WAITS: u16 = 2;
-
 /// The state of a connection that an operation updates.
 pub(crate) struct TrackedState<'e> {
     pub(crate) sync_state: &'e mut SyncState,
@@ -44,8 +40,6 @@ pub(crate) struct TrackedState<'e> {
     pub(crate) large_buffers: &'e mut bool,
     /// Whether the connection has to be closed on return.
     pub(crate) needs_new_session: &'e mut bool,
-    /// Whether the last result arrived in pieces.
-    pub(crate) late_end: &'e mut bool,
     pub(crate) unfinished: &'e mut Unfinished,
     /// Whether the statement must not be interrupted when its rows are dropped.
     pub(crate) ends_by_itself: bool,
@@ -190,8 +184,8 @@ pub(crate) struct TrackedStream<'e, DB: Database> {
     steps: BoxStream<'e, Result<Step<DB>, Error>>,
     guard: OperationGuard<'e, DB>,
     state: StreamState,
-    /// How often the next row was not available when polled. A large row never is at first.
-    waits: u16,
+    /// Whether the next row was not available at the first poll. A large row never is.
+    waited: bool,
     /// Whether rows are checked before they are returned; known from the first row on.
     is_checked: Option<bool>,
     /// The item after a result, if it was available.
@@ -215,18 +209,18 @@ impl<'e, DB: Database> TrackedStream<'e, DB> {
         guard: OperationGuard<'e, DB>,
         state: StreamState,
     ) -> Self {
-        Self { steps, guard, state, waits: 0, is_checked: None, ahead: None }
+        Self { steps, guard, state, waited: false, is_checked: None, ahead: None }
     }
 
     fn poll_steps(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Step<DB>, Error>>> {
-        let Self { steps, guard, state, waits, is_checked, .. } = self;
+        let Self { steps, guard, state, waited, is_checked, .. } = self;
         if *state == StreamState::Ended {
             return Poll::Ready(None);
         }
         guard.on_poll();
         let polled = steps.as_mut().poll_next(cx);
         if polled.is_pending() {
-            *waits = waits.saturating_add(1);
+            *waited = true;
             if let Some(error) = guard.poll_timeout(cx) {
                 *state = StreamState::Ended;
                 return Poll::Ready(Some(Err(error)));
@@ -247,7 +241,7 @@ impl<'e, DB: Database> TrackedStream<'e, DB> {
         };
         match &item {
             Some(Ok(Either::Right(row))) => {
-                if mem::take(waits) > 0 {
+                if mem::take(waited) {
                     *guard.tracked.large_buffers |= guard.backend.is_large(row);
                 }
                 guard.on_row();
@@ -260,9 +254,7 @@ impl<'e, DB: Database> TrackedStream<'e, DB> {
                     return Poll::Ready(Some(Err(altered())));
                 }
             }
-            Some(Ok(Either::Left(_))) => {
-                *guard.tracked.late_end |= mem::take(waits) >= MANY_WAITS;
-            }
+            Some(Ok(Either::Left(_))) => *waited = false,
             Some(Err(error)) => guard.on_end(Some(error)),
             None => guard.on_end(None),
         }

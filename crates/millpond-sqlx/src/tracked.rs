@@ -4,7 +4,7 @@ use crate::backend::{Backend, KnownSchema, Unfinished, Verified};
 use crate::operation::{OperationGuard, TrackedState};
 use crate::pending_cancel::{AutoCancel, CancelHandle, PendingCancel, Session};
 use crate::sql_text::StatementEffect;
-use crate::statement_cache::{SchemaChanges, StatementCache};
+use crate::statement_cache::StatementCache;
 use crate::sync_state::SyncState;
 use crate::time_limits::CurrentLease;
 use crate::transaction_state::{Tracker, TransactionOutcome, TransactionState};
@@ -50,7 +50,7 @@ pub struct Tracked<DB: Database> {
     session: Option<Session>,
     /// The number of statements prepared since the last deallocation, behind a transaction pooler.
     prepared: u32,
-    cache: StatementCache,
+    pub(crate) cache: StatementCache,
     /// The schema as of the last check, where the backend needs one.
     schema: KnownSchema,
     /// Whether the last statement must not be interrupted if its rows are dropped.
@@ -69,8 +69,6 @@ pub struct Tracked<DB: Database> {
     pub(crate) needs_new_session: bool,
     /// Whether an operation may have enlarged the driver's buffers.
     pub(crate) large_buffers: bool,
-    /// Whether the last result of a statement arrived in pieces.
-    pub(crate) late_end: bool,
     /// Cancels dropped and expired statements.
     pub(crate) auto_cancel: Option<Box<dyn AutoCancel>>,
     /// The cancel of a dropped or expired statement.
@@ -124,7 +122,6 @@ impl<DB: Database> Tracked<DB> {
             needs_new_session: false,
             driver_exposed: false,
             large_buffers: false,
-            late_end: false,
             auto_cancel: None,
             pending_cancel: None,
             given_up: None,
@@ -165,43 +162,6 @@ impl<DB: Database> Tracked<DB> {
     /// Sets the number by which the server identifies this session, for managers.
     pub fn set_session(&mut self, session: u64) {
         self.session = Some(Session { number: session, known_at: Instant::now() });
-    }
-
-    /// Shares schema changes with the other connections of the pool. Managers call it on a new
-    /// connection.
-    pub fn share_schema_changes(&mut self, changes: &SchemaChanges) {
-        self.cache.share(changes);
-    }
-
-    /// Returns true if the driver's cached statements and types are outdated.
-    pub fn is_outdated(&self) -> bool {
-        self.cache.is_outdated()
-    }
-
-    /// Records whether an error of a dropped statement shows that the driver's caches are outdated,
-    /// for backends that have read such an error.
-    pub fn note_late_error(&mut self, error: &Error) {
-        self.cache.note(self.backend.cache_validity(error));
-    }
-
-    /// Clears the driver's cached statements and types if they are outdated. Managers call it
-    /// before the connection is lent again.
-    ///
-    /// # Errors
-    ///
-    /// The driver's.
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the connection counts as interrupted.
-    pub async fn refresh(&mut self) -> Result<(), Error> {
-        if self.cache.is_outdated() {
-            let (backend, as_of) = (self.backend, self.cache.noticed());
-            let (conn, guard) = self.begin_operation(SyncState::Clean);
-            guard.track(backend.clear_caches(conn)).await?;
-            self.cache.mark_cleared(as_of);
-        }
-        Ok(())
     }
 
     /// Returns the session at the server, with the time when it was learned.
@@ -345,13 +305,6 @@ impl<DB: Database> Tracked<DB> {
         conn
     }
 
-    /// Notes that the driver's connection is about to be used directly.
-    fn note_direct_use(&mut self) {
-        if self.backend.clears_cache_after_direct_use() {
-            self.cache.mark_outdated();
-        }
-    }
-
     /// Lowers the sync state, for managers that know of untracked operations. It is never raised.
     pub fn degrade(&mut self, sync_state: SyncState) {
         self.sync_state = self.sync_state.max(sync_state);
@@ -381,7 +334,6 @@ impl<DB: Database> Tracked<DB> {
                     cache: &mut self.cache,
                     large_buffers: &mut self.large_buffers,
                     needs_new_session: &mut self.needs_new_session,
-                    late_end: &mut self.late_end,
                     unfinished: &mut self.unfinished,
                     ends_by_itself: self.ends_by_itself,
                     tracker: &mut self.tracker,
@@ -402,10 +354,6 @@ impl<DB: Database> Tracked<DB> {
 
     pub(crate) fn backend(&self) -> &'static dyn Backend<DB> {
         self.backend
-    }
-
-    pub(crate) fn cached_mut(&mut self) -> &mut StatementCache {
-        &mut self.cache
     }
 
     pub(crate) fn prepared_mut(&mut self) -> &mut u32 {

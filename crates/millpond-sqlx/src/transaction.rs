@@ -206,7 +206,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
 
     fn mark_ended(&mut self) {
         self.open = false;
-        self.cached_mut().note_possible_revert();
+        self.cache.note_possible_revert();
         if self.is_savepoint() {
             self.tracker_mut().on_rollback_to_savepoint();
         } else {
@@ -263,7 +263,7 @@ impl<DB: Database> Drop for Transaction<'_, DB> {
         }
         self.degrade(SyncState::InDoubt);
         self.forget_uncommitted_schema();
-        self.cached_mut().note_possible_revert();
+        self.cache.note_possible_revert();
         // A lost transaction cannot be rolled back.
         if !self.has_lost_transaction() {
             // Behind a pooler the verification rolls back and clears the session in one message.

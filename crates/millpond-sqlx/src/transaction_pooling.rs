@@ -97,25 +97,12 @@ where
     ) -> Result<(), Error> {
         let effect = self.backend().effect(command.text());
         let may_be_misread = self.may_be_misread(&command);
-        self.late_end = false;
+        if may_be_misread {
+            return self.forward_confirmed(effect, command, out).await;
+        }
         let mut steps = self.fetch_stream(effect, command);
-        let mut result = None;
         while let Some(step) = steps.try_next().await? {
-            if let Some(earlier) = result.take() {
-                out.put(earlier).await;
-            }
-            if may_be_misread && step.is_left() {
-                result = Some(step);
-            } else {
-                out.put(step).await;
-            }
-        }
-        drop(steps);
-        if may_be_misread && self.late_end {
-            self.confirm().await?;
-        }
-        if let Some(result) = result {
-            out.put(result).await;
+            out.put(step).await;
         }
         Ok(())
     }

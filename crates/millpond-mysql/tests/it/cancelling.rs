@@ -134,8 +134,7 @@ async fn the_session_of_another_server_that_has_the_same_number_is_not_ended() {
     bystander.ping().await.unwrap();
 }
 
-/// Stands in front of a server as ProxySQL does: what it says of the number of a session is its
-/// own.
+/// Stands in front of a server as ProxySQL does: the number that it says a session has is its own.
 async fn renumbering(server: String) -> SocketAddr {
     const QUESTION: &[u8] = b"\x03SELECT CONNECTION_ID()";
     const OTHER: &[u8] = b"\x03SELECT 1234567890+0001";

@@ -266,12 +266,11 @@ async fn triple(pool: &PgPool, how: usize) -> Result<(i32, i64, Option<i32>), sq
     let triple: Triple = match how {
         0 => sqlx::query_scalar(READ).fetch_one(pool).await?,
         1 => sqlx::query_scalar(READ).fetch_all(pool).await?.remove(0),
-        2 => {
+        _ => {
             let all: Vec<Vec<Option<Triple>>> =
                 sqlx::query_scalar(READ_ARRAY).fetch_all(pool).await?;
             all.into_iter().flatten().flatten().next().unwrap()
         }
-        _ => raw_sql(READ).fetch_one(pool).await?.try_get(0)?,
     };
     Ok((triple.a, triple.b, triple.c))
 }
@@ -279,7 +278,7 @@ async fn triple(pool: &PgPool, how: usize) -> Result<(i32, i64, Option<i32>), sq
 #[tokio::test]
 async fn a_composite_type_that_was_altered_costs_one_error_however_it_is_read() {
     let Some(server) = server() else { return };
-    for how in 0..4 {
+    for how in 0..3 {
         let url = server.schema(&format!("millpond_altered_{how}")).await;
         let mut admin = one().connect(&url).await.unwrap().acquire().await.unwrap();
         change(&mut admin, "CREATE TYPE pair AS (a INT, b INT)").await;

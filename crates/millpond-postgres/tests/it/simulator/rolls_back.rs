@@ -64,7 +64,7 @@ impl Backend<Postgres> for RollsBack {
         conn: &mut PgConnection,
         unfinished: Unfinished,
     ) -> Result<(), Error> {
-        PgBackend.check_sync(conn, left).await
+        PgBackend.check_sync(conn, unfinished).await
     }
 
     async fn transaction_state(
