@@ -159,8 +159,10 @@ async fn a_connect_to_a_silent_server_does_not_report_that_something_may_have_be
     let gone = "127.0.0.1:1".parse().unwrap();
     for address in [silent.local_addr().unwrap(), gone] {
         for url in by_each_driver(&format!("redis://{address}")) {
-            let options = SharedRedisPoolOptions::new().command_timeout(Duration::from_millis(300));
-            let pool = options.pool_timeout(Duration::from_secs(1)).connect_lazy(&url).unwrap();
+            let options = SharedRedisPoolOptions::new().pool_timeout(Duration::from_secs(1));
+            let options =
+                options.configure(|config| config.connect_timeout = Duration::from_millis(300));
+            let pool = options.connect_lazy(&url).unwrap();
             let error = pool.run::<Value>(Command::new("INCR").key("n")).await.unwrap_err();
             assert!(!error.is_ambiguous() && error.is_outage(), "{error}");
             let text = error.to_string();
