@@ -24,7 +24,7 @@ use crate::connect::options::Deployment;
 use crate::deadlines::{answer_within, within};
 use crate::driver::Socket;
 use crate::driver::dial::Place;
-use crate::driver::overdue::Patience;
+use crate::driver::overdue::{Patience, SILENT};
 use crate::error::RedisError;
 use crate::staggered::staggered;
 use crate::topology::{NODE_DELAY, NONE_ANSWERS, Topology, sentinel};
@@ -261,6 +261,12 @@ impl Link {
     ) -> Result<T, RedisError> {
         let (before, left) = (socket.answers(), patience.left());
         if let Some(outcome) = answer_within(left, pin!(sending)).await {
+            // The socket has noticed its silence first.
+            if let (Err(RedisError::Lost { reason }), Some(node)) = (&outcome, node)
+                && reason == SILENT
+            {
+                self.topology.mark_down(node, self.connect_limit);
+            }
             return outcome;
         }
         let is_silent = socket.answers() == before;

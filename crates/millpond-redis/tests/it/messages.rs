@@ -150,7 +150,8 @@ async fn a_subscriber_to_keys_learns_that_their_master_has_changed() {
     keys.psubscribe(["__keyspace@0__:*"]).await.unwrap();
     channel.subscribe(["pond"]).await.unwrap();
     for replica in &nodes[3..] {
-        replica.run::<()>(Command::new("CLUSTER").arg("FAILOVER")).await.unwrap();
+        let take_over = Command::new("CLUSTER").args(["FAILOVER", "TAKEOVER"]);
+        replica.run::<()>(take_over).await.unwrap();
     }
     assert!(matches!(keys.message(LONG).await, Err(RedisError::Lost { .. })));
     drop(keys);
