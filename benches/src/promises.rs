@@ -20,12 +20,12 @@ mod sqlx;
 use std::env;
 
 /// Prints that a scenario begins: its name, what is done in it, and what would be best.
-fn begin(name: &str, deed: &str, best: &str) {
-    println!("scenario\t{name}\t{deed}\t{best}");
+fn begin(name: &str, action: &str, best: &str) {
+    println!("scenario\t{name}\t{action}\t{best}");
 }
 
 /// Prints what a pool came to.
-fn tell(pool: &str, result: &str) {
+fn print_result(pool: &str, result: &str) {
     println!("result\t{pool}\t{result}");
 }
 

@@ -96,12 +96,15 @@ async fn run(options: &Options) -> Result<bool, String> {
     let mut is_clean = true;
     if options.postgres > 0 {
         let (url, address) = server("POSTGRES")?;
-        is_clean &= tell(&soak(ours(options.postgres), &url, &address, soak::postgres).await?);
+        is_clean &=
+            print_report(&soak(ours(options.postgres), &url, &address, soak::postgres).await?);
         is_clean &= print_transactions(
             &transactions(ours(options.postgres), &url, &address, soak::postgres).await?,
         );
         if options.sqlx {
-            tell(&soak(theirs(options.postgres), &url, &address, soak::postgres_by_sqlx).await?);
+            print_report(
+                &soak(theirs(options.postgres), &url, &address, soak::postgres_by_sqlx).await?,
+            );
             print_transactions(
                 &transactions(theirs(options.postgres), &url, &address, soak::postgres_by_sqlx)
                     .await?,
@@ -116,12 +119,12 @@ async fn run(options: &Options) -> Result<bool, String> {
         }
         let (url, address) = server(stem)?;
         let report = soak(ours(cuts), &url, &address, soak::mysql).await?;
-        is_clean &= tell(&Report { name, ..report });
+        is_clean &= print_report(&Report { name, ..report });
         let report = transactions(ours(cuts), &url, &address, soak::mysql).await?;
         is_clean &= print_transactions(&TransactionReport { name, ..report });
         if options.sqlx {
             println!("{name}:");
-            tell(&soak(theirs(cuts), &url, &address, soak::mysql_by_sqlx).await?);
+            print_report(&soak(theirs(cuts), &url, &address, soak::mysql_by_sqlx).await?);
             print_transactions(
                 &transactions(theirs(cuts), &url, &address, soak::mysql_by_sqlx).await?,
             );
@@ -129,14 +132,15 @@ async fn run(options: &Options) -> Result<bool, String> {
     }
     if options.redis > 0 {
         let (url, address) = server("REDIS")?;
-        is_clean &= tell(&soak(ours(options.redis), &url, &address, soak::redis).await?);
-        is_clean &=
-            tell(&soak(ours(options.redis), &url, &address, soak::redis_by_redis_rs).await?);
+        is_clean &= print_report(&soak(ours(options.redis), &url, &address, soak::redis).await?);
+        is_clean &= print_report(
+            &soak(ours(options.redis), &url, &address, soak::redis_by_redis_rs).await?,
+        );
     }
     Ok(is_clean)
 }
 
-fn tell(report: &Report) -> bool {
+fn print_report(report: &Report) -> bool {
     println!("{report}");
     report.is_clean()
 }

@@ -22,7 +22,7 @@ pub enum Action {
 #[derive(Debug, Clone, Copy)]
 pub struct Turn {
     pub action: Action,
-    /// After how many polls the deed is dropped; `None` lets it run to its end.
+    /// After how many polls the action is dropped; `None` lets it run to its end.
     pub polls: Option<usize>,
 }
 

@@ -145,10 +145,10 @@ pub async fn transactions<S: Transacting>(
                 let play =
                     AssertUnwindSafe(pool.transact(&mut dice, &mut history)).catch_unwind().await;
                 let mut stories = stories.lock().unwrap_or_else(PoisonError::into_inner);
-                let (cuts, unserved, told) = &mut *stories;
+                let (cuts, unserved, reported) = &mut *stories;
                 *cuts += history.cuts;
                 *unserved = if play.unwrap_or(true) { 0 } else { *unserved + 1 };
-                told.push(history);
+                reported.push(history);
                 if *cuts >= soak.cuts || *unserved >= UNSERVED_MAX || Instant::now() > end {
                     return;
                 }

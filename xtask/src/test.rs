@@ -42,7 +42,7 @@ pub struct Options {
     filter: Vec<String>,
 }
 
-/// One check: its name, and the deed that tells how it went.
+/// One check: its name, and the action that tells how it went.
 struct Step {
     name: &'static str,
     run: fn(&Path, &Options) -> Result<Tally, String>,

@@ -70,7 +70,7 @@ impl Competitor for Observed {
     }
 }
 
-/// millpond with metrics on: told to a Prometheus recorder once a second.
+/// millpond with metrics on: reported to a Prometheus recorder once a second.
 #[derive(Clone)]
 pub(crate) struct Metered(QueuePool<Opener>);
 

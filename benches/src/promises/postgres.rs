@@ -1,7 +1,7 @@
 //! The scenarios of PostgreSQL: what one borrower leaves behind for the next one. All pools have
 //! one connection of sqlx.
 
-use super::{begin, tell};
+use super::{begin, print_result};
 use bb8::ManageConnection;
 use millpond_postgres::{PgPoolOptions, ResetLevel};
 use millpond_testkit::{ChaosProxy, Direction, Flow};
@@ -109,7 +109,7 @@ async fn one<C: Contender>(url: &str, scenario: Scenario) {
         Scenario::Cut => wrong_answers(&pool).await,
         Scenario::Session => traces(&pool).await,
     };
-    tell(C::NAME, &result);
+    print_result(C::NAME, &result);
 }
 
 async fn stale_transactions<C: Contender>(pool: &C) -> String {

@@ -2,7 +2,7 @@
 //! every place is left.
 
 use super::postgres::{Bb8, Contender, Deadpool, Mobc};
-use super::{begin, tell};
+use super::{begin, print_result};
 use sqlx::{Connection, PgConnection};
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
@@ -52,7 +52,7 @@ async fn one<C: Contender + 'static>() {
     }
     rounds.sort();
     let took = rounds.get(1).map_or(0, Duration::as_millis);
-    tell(C::NAME, &format!("{took} ms, {wrong} wrong, {places} of {PLACES}"));
+    print_result(C::NAME, &format!("{took} ms, {wrong} wrong, {places} of {PLACES}"));
 }
 
 struct Outcome {

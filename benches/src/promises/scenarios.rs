@@ -7,7 +7,7 @@ use super::millpond::Millpond;
 use super::mobc::Mobc;
 use super::server::Server;
 use super::sqlx::Sqlx;
-use super::{begin, tell};
+use super::{begin, print_result};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -20,11 +20,11 @@ const NO_SCRIPT: &str = "not shown: it connects with its own drivers alone";
 /// A scenario for one pool.
 macro_rules! all {
     ($scenario:ident, $sqlx:expr) => {
-        tell(Millpond::NAME, &$scenario::<Millpond>().await);
-        tell(Deadpool::NAME, &$scenario::<Deadpool>().await);
-        tell(Bb8::NAME, &$scenario::<Bb8>().await);
-        tell(Mobc::NAME, &$scenario::<Mobc>().await);
-        tell(Sqlx::NAME, $sqlx.as_ref());
+        print_result(Millpond::NAME, &$scenario::<Millpond>().await);
+        print_result(Deadpool::NAME, &$scenario::<Deadpool>().await);
+        print_result(Bb8::NAME, &$scenario::<Bb8>().await);
+        print_result(Mobc::NAME, &$scenario::<Mobc>().await);
+        print_result(Sqlx::NAME, $sqlx.as_ref());
     };
 }
 

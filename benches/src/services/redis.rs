@@ -172,7 +172,7 @@ impl Service for FredExclusive {
 
     async fn close(self) {
         for client in self.0.clients() {
-            client.lock().await.quit().await.expect("a farewell");
+            client.lock().await.quit().await.expect("QUIT is answered");
         }
     }
 }
@@ -197,7 +197,7 @@ impl Service for Fred {
     }
 
     async fn close(self) {
-        self.0.quit().await.expect("a farewell");
+        self.0.quit().await.expect("QUIT is answered");
     }
 }
 

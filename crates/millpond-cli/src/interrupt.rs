@@ -19,17 +19,17 @@ impl Interrupt {
     ///
     /// If the system does not let us listen.
     pub fn listen(last: impl FnOnce() + Send + 'static) -> io::Result<Self> {
-        let (tell, hear) = watch::channel(false);
+        let (sender, receiver) = watch::channel(false);
         let mut signals = Signals::new()?;
         tokio::spawn(async move {
             signals.next().await;
             // Nobody hears it if the program is at its end anyway.
-            let _ = tell.send(true);
+            let _ = sender.send(true);
             signals.next().await;
             last();
             process::exit(INTERRUPTED);
         });
-        Ok(Self(hear))
+        Ok(Self(receiver))
     }
 
     /// Whether the user wants an end.

@@ -282,9 +282,9 @@ mod tests {
         ] {
             assert!(text(query).contains("must be"), "{query}");
         }
-        for (host, way_out) in [("[::1", "in brackets"), ("%2Frun%2Fmysqld.sock", "unix_socket")] {
+        for (host, help) in [("[::1", "in brackets"), ("%2Frun%2Fmysqld.sock", "unix_socket")] {
             assert!(
-                parse(&format!("mysql://u@{host}/d")).unwrap_err().to_string().contains(way_out),
+                parse(&format!("mysql://u@{host}/d")).unwrap_err().to_string().contains(help),
                 "{host}"
             );
         }

@@ -236,8 +236,8 @@ mod tests {
     #[test]
     fn the_help_for_a_scheme_with_tls_is_one_with_tls() {
         for scheme in ["pond+tls", "pond+ssl", "ponds", "Lakes", "tls"] {
-            let told = read(&format!("{scheme}://h/d")).unwrap_err().to_string();
-            assert!(told.ends_with("for TLS write sslmode=require"), "{told}");
+            let reported = read(&format!("{scheme}://h/d")).unwrap_err().to_string();
+            assert!(reported.ends_with("for TLS write sslmode=require"), "{reported}");
         }
     }
 

@@ -19,15 +19,15 @@ struct Body {
     generation: u64,
     dirty: AtomicBool,
     /// Whether `close` completed on it.
-    said_goodbye: AtomicBool,
+    closed_properly: AtomicBool,
     socket: Socket,
 }
 
 impl<C> ScriptedConnection<C> {
     pub(crate) fn new(real: C, id: u64, generation: u64, socket: Socket) -> Self {
         socket.recorder().open().alive += 1;
-        let (dirty, said_goodbye) = (AtomicBool::new(false), AtomicBool::new(false));
-        Self { real, body: Arc::new(Body { id, generation, dirty, said_goodbye, socket }) }
+        let (dirty, closed_properly) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { real, body: Arc::new(Body { id, generation, dirty, closed_properly, socket }) }
     }
 
     /// The number that the pool gave it.
@@ -59,7 +59,7 @@ impl<C> ScriptedConnection<C> {
     /// end.
     pub(crate) fn into_real(self) -> (C, impl FnOnce()) {
         let Self { real, body } = self;
-        (real, move || body.said_goodbye.store(true, Ordering::SeqCst))
+        (real, move || body.closed_properly.store(true, Ordering::SeqCst))
     }
 }
 
@@ -67,8 +67,11 @@ impl Drop for Body {
     fn drop(&mut self) {
         let mut records = self.socket.recorder().open();
         records.alive -= 1;
-        let fate =
-            if *self.said_goodbye.get_mut() { &mut records.closed } else { &mut records.dropped };
+        let fate = if *self.closed_properly.get_mut() {
+            &mut records.closed
+        } else {
+            &mut records.dropped
+        };
         fate.push(self.id);
     }
 }

@@ -211,7 +211,7 @@ async fn carry(
     let mut buffer = vec![0; BUFFER];
     loop {
         let step = flow.step(passed, held.len());
-        let deed = async {
+        let action = async {
             match step {
                 Step::End(trouble) => Err(trouble),
                 Step::Wait => std::future::pending().await,
@@ -229,7 +229,7 @@ async fn carry(
                 (flow, passed) = (*flows.borrow_and_update(), 0);
                 continue;
             }
-            bytes = deed => bytes?,
+            bytes = action => bytes?,
         };
         match step {
             Step::Pass(_) => {

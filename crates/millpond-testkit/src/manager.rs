@@ -198,9 +198,9 @@ impl<M: Manager> Manager for ScriptedManager<M> {
     async fn close(&self, conn: Self::Connection) -> Result<(), ScriptedError> {
         let (act, _running) = self.recorder.begin(Call::Close, conn.id());
         act.perform(Call::Close).await?;
-        let (real, say_goodbye) = conn.into_real();
+        let (real, close_properly) = conn.into_real();
         self.real.close(real).await.map_err(|error| self.error(error))?;
-        say_goodbye();
+        close_properly();
         Ok(())
     }
 

@@ -82,7 +82,7 @@ impl OwnServer {
     ///
     /// # Panics
     ///
-    /// As [`told`](Self::told).
+    /// As [`variable`](Self::variable).
     #[track_caller]
     pub fn own_variable(&self, name: &str) -> &str {
         self.variable(&format!("{}_{name}", self.stem))
@@ -107,9 +107,9 @@ impl OwnServer {
     /// # Errors
     ///
     /// If one of the two cannot be read or written.
-    pub fn replace_file(&self, option: &str, told: &str) -> io::Result<()> {
+    pub fn replace_file(&self, option: &str, variable: &str) -> io::Result<()> {
         // Written, not copied: the file remains the server's.
-        fs::write(self.option(option), fs::read(self.variable(told))?)
+        fs::write(self.option(option), fs::read(self.variable(variable))?)
     }
 
     /// Sends a signal to the server of that stem: `STOP`, `CONT`, `KILL` to `CLUSTER_1`, or to

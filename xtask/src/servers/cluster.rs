@@ -25,7 +25,7 @@ pub fn start(dir: &Workdir) -> Result<Variables, String> {
         dir.children
             .await_ready(node.pid, &node.launch, START_MAX, || is_complete(dir, node.port))?;
     }
-    told(&nodes)
+    variables_of(&nodes)
 }
 
 /// Makes them one cluster: the first half are the masters.
@@ -49,7 +49,7 @@ fn is_complete(dir: &Workdir, port: u16) -> Result<(), String> {
     is_linked.then_some(()).ok_or_else(alone)
 }
 
-fn told(nodes: &[Server]) -> Result<Variables, String> {
+fn variables_of(nodes: &[Server]) -> Result<Variables, String> {
     let mut variables = Variables::default();
     let addresses: Vec<String> = nodes.iter().map(Server::address).collect();
     let (first, others) = addresses.split_first().ok_or("no node was started")?;
@@ -61,6 +61,6 @@ fn told(nodes: &[Server]) -> Result<Variables, String> {
     for (number, node) in (1..).zip(nodes) {
         node.add(&mut variables, &format!("CLUSTER_{number}"));
     }
-    redis::tell_programs(&mut variables, first_node)?;
+    redis::add_programs(&mut variables, first_node)?;
     Ok(variables)
 }

@@ -135,7 +135,7 @@ pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
     })?;
     let mut variables = Variables::default();
     variables.add(&kind.url_variable(), format!("mysql://root@{}/millpond", server.address()));
-    dir.tell_authority(&mut variables, kind);
+    dir.add_authority(&mut variables, kind);
     server.add(&mut variables, &kind.stem());
     add_program(&mut variables, &account, &flavor.server);
     add_program(&mut variables, &account, &flavor.install);

@@ -64,7 +64,7 @@ pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
     query(dir, kind, &format!("{url}/postgres"), "CREATE DATABASE millpond")?;
     let mut variables = Variables::default();
     variables.add(&kind.url_variable(), format!("{url}/millpond"));
-    dir.tell_authority(&mut variables, kind);
+    dir.add_authority(&mut variables, kind);
     server.add(&mut variables, &kind.stem());
     add_program(&mut variables, &account, &program);
     add_program(&mut variables, &account, &initdb);

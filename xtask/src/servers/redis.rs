@@ -43,9 +43,9 @@ pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
     })?;
     let mut variables = Variables::default();
     variables.add(&kind.url_variable(), format!("{scheme}://{user}{}/0", server.address()));
-    dir.tell_authority(&mut variables, kind);
+    dir.add_authority(&mut variables, kind);
     server.add(&mut variables, &kind.stem());
-    tell_programs(&mut variables, &server)?;
+    add_programs(&mut variables, &server)?;
     Ok(variables)
 }
 
@@ -84,7 +84,7 @@ pub fn says(dir: &Workdir, port: u16, question: &[&str], words: &[&str]) -> Resu
 }
 
 /// Tells where the programs of Redis are.
-pub fn tell_programs(variables: &mut Variables, server: &Server) -> Result<(), String> {
+pub fn add_programs(variables: &mut Variables, server: &Server) -> Result<(), String> {
     add_program(variables, &server.launch.account, &server.launch.program);
     variables.add("REDIS_CLI_BIN", packages::find("redis-cli")?.display().to_string());
     Ok(())

@@ -46,7 +46,7 @@ struct Shutdown {
 
 impl Servers {
     /// Starts these kinds, after installing what they need if that is allowed. Those that cannot be
-    /// started do not hinder the others. What is known already is not told anew.
+    /// started do not hinder the others. What is known already is not added again.
     pub fn start(kinds: &[Kind], known: Variables, install: Install) -> Result<Self, String> {
         let (able, failures) = install_missing(kinds, install);
         // First of all, so that from here on nothing can be left behind.

@@ -37,7 +37,7 @@ pub fn start(dir: &Workdir) -> Result<Variables, String> {
         // Back to the usual pace of asking.
         publish_every(dir, sentinel.port, "2000")?;
     }
-    told(&master, &replica, &sentinels)
+    variables_of(&master, &replica, &sentinels)
 }
 
 fn sentinel(dir: &Workdir, number: usize, port: u16, master_port: u16) -> Result<Server, String> {
@@ -90,7 +90,11 @@ fn master_of(dir: &Workdir, port: u16) -> Result<u16, String> {
         .ok_or_else(|| format!("the sentinel at port {port} names no master but: {}", said.trim()))
 }
 
-fn told(master: &Server, replica: &Server, sentinels: &[Server]) -> Result<Variables, String> {
+fn variables_of(
+    master: &Server,
+    replica: &Server,
+    sentinels: &[Server],
+) -> Result<Variables, String> {
     let mut variables = Variables::default();
     let addresses: Vec<String> = sentinels.iter().map(Server::address).collect();
     let (first, others) = addresses.split_first().ok_or("no sentinel was started")?;
@@ -104,6 +108,6 @@ fn told(master: &Server, replica: &Server, sentinels: &[Server]) -> Result<Varia
     for (number, sentinel) in (1..).zip(sentinels) {
         sentinel.add(&mut variables, &format!("SENTINEL_{number}"));
     }
-    redis::tell_programs(&mut variables, master)?;
+    redis::add_programs(&mut variables, master)?;
     Ok(variables)
 }

@@ -99,7 +99,7 @@ impl Workdir<'_> {
     }
 
     /// Tells who signed the server's certificate, if it has one.
-    pub fn tell_authority(&self, variables: &mut Variables, kind: Kind) {
+    pub fn add_authority(&self, variables: &mut Variables, kind: Kind) {
         if let Some(certificates) = self.certificates {
             variables.add(&format!("{}_CA", kind.stem()), certificates.authority());
         }

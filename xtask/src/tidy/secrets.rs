@@ -14,7 +14,7 @@ use super::workspace::Workspace;
 const SECRETS: &str = "password passwd passphrase secret token credential connectionstring url";
 
 /// Types whose `Debug` shows what they hold. `u8` stands for `Vec<u8>` and `[u8; N]`.
-const TELLING: [&str; 7] = ["String", "str", "OsString", "OsStr", "CString", "Url", "u8"];
+const READABLE: [&str; 7] = ["String", "str", "OsString", "OsStr", "CString", "Url", "u8"];
 
 /// No type that holds a secret as text derives `Debug`.
 pub fn are_not_derived_into_debug(workspace: &Workspace) -> Vec<Violation> {
@@ -60,7 +60,7 @@ impl Search<'_> {
     fn look_at(&mut self, owner: &Ident, fields: &Fields) {
         for field in fields {
             let name = field.ident.as_ref().unwrap_or(owner);
-            if is_secret(name) && is_telling(field) {
+            if is_secret(name) && is_readable(field) {
                 let message = format!(
                     "the derived Debug shows `{name}`; wrap it in `Secret`, or write Debug by \
                      hand without it"
@@ -86,13 +86,13 @@ fn is_secret(name: &Ident) -> bool {
     SECRETS.split(' ').any(|secret| name.contains(secret))
 }
 
-fn is_telling(field: &Field) -> bool {
+fn is_readable(field: &Field) -> bool {
     let mut names = Names::default();
     names.visit_type(&field.ty);
     let wrapped = names.0.iter().any(|name| name.starts_with("Secret"));
     // A lone number is a handle, such as the token of a timer, not text.
     let number = matches!(&field.ty, Type::Path(path) if path.path.is_ident("u8"));
-    !wrapped && !number && names.0.iter().any(|name| TELLING.contains(&name.as_str()))
+    !wrapped && !number && names.0.iter().any(|name| READABLE.contains(&name.as_str()))
 }
 
 /// The names a type is made of.

@@ -9,7 +9,7 @@ use super::workspace::Workspace;
 
 /// Expressions for words and phrases, and what to write instead. They are matched against the words
 /// of a file in lower case, with identifiers taken apart.
-const PHRASES: [(&str, &str); 21] = [
+const PHRASES: [(&str, &str); 23] = [
     ("whoever|whomever", "the caller, a client, a task"),
     ("he|him|his|himself", "it, its; they, their"),
     ("(is|are|was|were|be|been|being) told", "gets, sees, is reported"),
@@ -31,29 +31,19 @@ const PHRASES: [(&str, &str); 21] = [
     ("gifts?", "a grant"),
     ("stamps?", "the event context"),
     ("tell every", "REPORT_INTERVAL"),
+    ("brakes?", "the interrupt flag"),
+    ("sees? to it|sisters?|amiss", "checks, ensures; related; wrong"),
 ];
 
-/// Names that were replaced, and the new ones.
-const NAMES: [(&str, &str); 18] = [
-    ("CLOSE_LIMIT", "DEFAULT_CLOSE_TIMEOUT"),
-    ("CreateError", "ConnectError"),
-    ("DatabaseLink", "AnyConnection"),
-    ("Fault", "ErrorClass"),
-    ("Home", "LeaseOwner"),
-    ("Moment", "HookPoint"),
-    ("Moments", "HookPoints"),
-    ("HomeEnded", "RuntimeShutDown"),
-    ("NotKept", "NotPooled"),
-    ("PLACES_MAX", "MAX_CONNECTIONS"),
-    ("PoolLink", "WeakPoolHandle"),
-    ("Standing", "SyncState"),
-    ("Suspicion", "FailoverDetector"),
-    ("Unproven", "Unverified"),
-    ("home_stalled", "runtime_stalled_for"),
-    ("loans_in_turn", "acquires_per_turn"),
-    ("set_for", "set_with_ttl"),
-    ("standing", "sync_state"),
-];
+/// Names that were replaced, each with the new one.
+const NAMES: &str = "CLOSE_LIMIT=DEFAULT_CLOSE_TIMEOUT CreateError=ConnectError \
+    DatabaseLink=AnyConnection Fault=ErrorClass Home=LeaseOwner Moment=HookPoint \
+    Moments=HookPoints HomeEnded=RuntimeShutDown NotKept=NotPooled PLACES_MAX=MAX_CONNECTIONS \
+    PoolLink=WeakPoolHandle Standing=SyncState Suspicion=FailoverDetector Unproven=Unverified \
+    home_stalled=runtime_stalled_for loans_in_turn=acquires_per_turn set_for=set_with_ttl \
+    standing=sync_state Aftermath=ErrorImpact Enclosure=TransactionWrapper Errand=CancelTransport \
+    Escaped=HandleLeaked InStep=InSync Stopping=PendingCancel Watched=TrackedStream \
+    with_brake=with_interrupt_flag kept_by=on_drop worsen=degrade unsuited=unsupported_settings";
 
 /// This file has to name them.
 const EXCEPT: &str = "xtask/src/tidy/words.rs";
@@ -86,7 +76,8 @@ fn check(path: &str, text: &str) -> Vec<Violation> {
         }
     }
     for (line, identifier) in identifiers(text) {
-        if let Some((old, new)) = NAMES.iter().find(|(old, _)| *old == identifier) {
+        let mut names = NAMES.split(' ').filter_map(|name| name.split_once('='));
+        if let Some((old, new)) = names.find(|(old, _)| *old == identifier) {
             violations.push(Violation::new(path, line, format!("`{old}` is called {new} now")));
         }
     }

@@ -18,7 +18,7 @@ const POOLS: [&str; 5] = ["millpond", "deadpool", "bb8", "mobc", "sqlx::Pool"];
 #[derive(Debug, Default)]
 struct Scenario {
     name: String,
-    deed: String,
+    action: String,
     best: String,
     /// For each pool the outcome.
     results: Vec<(String, String)>,
@@ -49,8 +49,8 @@ pub fn run(root: &Path, write: bool) -> Result<(), String> {
 fn read(scenarios: &mut Vec<Scenario>, line: &str) {
     let fields: Vec<String> = line.split('\t').map(str::to_owned).collect();
     match (<[String; 4]>::try_from(fields.clone()), <[String; 3]>::try_from(fields)) {
-        (Ok([kind, name, deed, best]), _) if kind == "scenario" => {
-            scenarios.push(Scenario { name, deed, best, results: Vec::new() });
+        (Ok([kind, name, action, best]), _) if kind == "scenario" => {
+            scenarios.push(Scenario { name, action, best, results: Vec::new() });
         }
         (_, Ok([kind, pool, result])) if kind == "result" => {
             scenarios
@@ -85,7 +85,7 @@ fn render(scenarios: &[Scenario], machine: &Machine, versions: &[String]) -> Str
     }
     out += "\n## What was done\n\n";
     for scenario in scenarios {
-        let _ = writeln!(out, "- **{}.** {}", scenario.name, scenario.deed);
+        let _ = writeln!(out, "- **{}.** {}", scenario.name, scenario.action);
     }
     out + CONCLUSION
 }
@@ -120,12 +120,12 @@ mod tests {
     fn the_lines_of_the_program_become_rows() {
         let mut scenarios = Vec::new();
         for line in
-            ["noise", "scenario\tCap\tA deed.\t10", "result\tmillpond\t10", "result\tbb8\tcannot"]
+            ["noise", "scenario\tCap\tA action.\t10", "result\tmillpond\t10", "result\tbb8\tcannot"]
         {
             read(&mut scenarios, line);
         }
         let page = render(&scenarios, &Machine::here(), &["bb8 0.9.1".to_owned()]);
         assert!(page.contains("| Cap | 10 | 10 | - | cannot | - | - |"), "{page}");
-        assert!(page.contains("- **Cap.** A deed."), "{page}");
+        assert!(page.contains("- **Cap.** An action."), "{page}");
     }
 }

@@ -33,7 +33,7 @@ pub const GROUPS: [Group; 9] = [
             row("uncontended_core2_observed", "as the third, with an observer that counts; ns"),
             row(
                 "uncontended_metrics",
-                "as the first, with metrics told to a Prometheus recorder in batches; ns",
+                "as the first, with metrics reported to a Prometheus recorder in batches; ns",
             ),
             row("uncontended_core2_metrics", "as the third, with metrics; ns"),
         ],

@@ -82,8 +82,8 @@ fn settings_that_do_not_go_together_are_warnings_with_both_sources() {
     ];
     assert_eq!(warnings, expected);
     let text = settings.explain().to_string();
-    let told = text.lines().filter(|line| line.starts_with("warning: db.")).count();
-    assert_eq!(told, 2, "{text}");
+    let reported = text.lines().filter(|line| line.starts_with("warning: db.")).count();
+    assert_eq!(reported, 2, "{text}");
 }
 
 #[test]

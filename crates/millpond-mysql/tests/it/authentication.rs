@@ -3,7 +3,7 @@
 
 use crate::cancelling::ended;
 use crate::refusals::refused_at_once;
-use crate::support::{Server, id, mysql, one, server, told};
+use crate::support::{Server, id, mysql, one, server, server_variable};
 use millpond_mysql::Credentials;
 use millpond_testkit::OwnServer;
 use sqlx::raw_sql;
@@ -20,7 +20,7 @@ const PASSWORDS: [(&str, &str); 4] = [
 /// The server without TLS and the one that wants it, each with what a URL says of it.
 fn servers() -> Option<[(Server, &'static str); 2]> {
     let plain = mysql()?;
-    let tls = Server { url: told("TLS_URL")? };
+    let tls = Server { url: server_variable("TLS_URL")? };
     Some([(plain, "sslmode=disabled"), (tls, "sslmode=required")])
 }
 

@@ -34,7 +34,7 @@ pub use crate::support::tls_kind;
 
 /// Where the one is that all tests share.
 pub fn tls_url() -> Option<String> {
-    crate::support::told("TLS_URL")
+    crate::support::server_variable("TLS_URL")
 }
 
 /// The server's number of a connection.

@@ -2,7 +2,7 @@
 //! every server.
 
 use crate::backend::MANY;
-use crate::support::{IN_TRANSACTION, Server, kind, told};
+use crate::support::{IN_TRANSACTION, Server, kind, server_variable};
 use futures_util::TryStreamExt;
 use millpond_core::BoxError;
 use millpond_mysql::{
@@ -28,7 +28,7 @@ impl Fixture for Maria {
     type Manager = MySqlManager;
 
     async fn manager(&self) -> Result<MySqlManager, String> {
-        let url = told("URL").ok_or_else(|| format!("no {}", kind()))?;
+        let url = server_variable("URL").ok_or_else(|| format!("no {}", kind()))?;
         let user = &self.0;
         let grant = format!("GRANT ALL ON *.* TO {user}@'%' WITH GRANT OPTION");
         let again = format!("DROP USER IF EXISTS {user}@'%'; CREATE USER {user}@'%'; {grant}");
@@ -150,17 +150,17 @@ impl Fixture for Maria {
 
     /// It refuses files of which it knows nothing, with the error of a server that is read-only.
     async fn own_server(&self) -> Result<(OwnServer, String), String> {
-        let told = |error: BoxError| error.to_string();
+        let as_text = |error: BoxError| error.to_string();
         let mut server = OwnServer::start(kind())?;
         let url = server.url().to_owned();
-        server.stop("KILL").await.map_err(|error| told(error.into()))?;
-        server.start_again("--secure-file-priv=/var/lib").map_err(|error| told(error.into()))?;
+        server.stop("KILL").await.map_err(|error| as_text(error.into()))?;
+        server.start_again("--secure-file-priv=/var/lib").map_err(|error| as_text(error.into()))?;
         while self.dial(&url).await.is_err() {}
         // A user with all rights may also write to a read-only server.
         let sql = "CREATE USER miller@'127.0.0.1'; GRANT ALL ON millpond.* TO miller@'127.0.0.1'; \
                    GRANT SELECT ON performance_schema.* TO miller@'127.0.0.1'; \
                    GRANT FILE ON *.* TO miller@'127.0.0.1'";
-        at(&url, sql).await.map_err(told)?;
+        at(&url, sql).await.map_err(as_text)?;
         Ok((server, url.replace("root@", "miller@")))
     }
 

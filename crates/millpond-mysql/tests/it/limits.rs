@@ -31,13 +31,13 @@ async fn a_pool_that_fits_is_not_warned_of_anything() {
 async fn a_ceiling_above_that_of_server_or_user_is_reported_once() {
     let Some(server) = server() else { return };
     server.user("millpond_seven", "WITH MAX_USER_CONNECTIONS 7").await;
-    let told =
+    let warnings =
         warned(&format!("mysql://millpond_seven@{}", server.address()), MySqlPoolOptions::new())
             .await;
-    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(
-        told[0].starts_with("pool_size: ") && told[0].contains("max_user_connections = 7"),
-        "{told:?}"
+        warnings[0].starts_with("pool_size: ") && warnings[0].contains("max_user_connections = 7"),
+        "{warnings:?}"
     );
 
     let allowed: u32 = sqlx::query_scalar("SELECT CAST(@@max_connections AS UNSIGNED)")
@@ -49,8 +49,8 @@ async fn a_ceiling_above_that_of_server_or_user_is_reported_once() {
         warned(&server.url, options.clone().max_overflow(allowed - 1)).await,
         Vec::<String>::new()
     );
-    let told = warned(&server.url, options.max_overflow(allowed)).await;
-    assert!(told.len() == 1 && told[0].contains("max_connections"), "{told:?}");
+    let warnings = warned(&server.url, options.max_overflow(allowed)).await;
+    assert!(warnings.len() == 1 && warnings[0].contains("max_connections"), "{warnings:?}");
 }
 
 #[tokio::test]
@@ -63,11 +63,12 @@ async fn a_session_that_may_be_idle_for_less_long_than_a_connection_lives_is_rep
         Vec::<String>::new()
     );
     for recycle in [None, Some(Duration::from_secs(28_800))] {
-        let told = warned(&server.url, options().pool_recycle(recycle)).await;
-        assert_eq!(told.len(), 1, "{told:?}");
+        let warnings = warned(&server.url, options().pool_recycle(recycle)).await;
+        assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(
-            told[0].starts_with("pool_recycle: ") && told[0].contains("28800s (wait_timeout)"),
-            "{told:?}"
+            warnings[0].starts_with("pool_recycle: ")
+                && warnings[0].contains("28800s (wait_timeout)"),
+            "{warnings:?}"
         );
     }
 }

@@ -1,5 +1,5 @@
 //! sqlx's checked queries on a pool of ours. What they were checked against lies in `.sqlx`, so
-//! that no server is needed to compile them; `SQLX_OFFLINE` in `.cargo/config.toml` sees to it that
+//! that no server is needed to compile them; `SQLX_OFFLINE` in `.cargo/config.toml` ensures that
 //! none is asked.
 
 use crate::support::{one, server};

@@ -28,7 +28,7 @@ pub struct Server {
 
 /// The server, or `None` where there is none.
 pub fn server() -> Option<Server> {
-    Some(Server { url: told("URL")? })
+    Some(Server { url: server_variable("URL")? })
 }
 
 /// The server if it is MariaDB.
@@ -61,7 +61,7 @@ pub fn tls_kind() -> String {
 }
 
 /// A variable of that kind: `URL`, `TLS_CA`.
-pub fn told(name: &str) -> Option<String> {
+pub fn server_variable(name: &str) -> Option<String> {
     variable(&format!("MILLPOND_TEST_{}_{name}", kind().to_uppercase()))
 }
 

@@ -2,7 +2,7 @@
 
 use crate::backend::{tls_kind, tls_url};
 use crate::refusals::refused_at_once;
-use crate::support::{one, told};
+use crate::support::{one, server_variable};
 use millpond_mysql::MySqlPool;
 use millpond_testkit::{OwnServer, variable};
 use sqlx::{Row, raw_sql};
@@ -24,7 +24,7 @@ pub async fn replace_certificate(server: &mut OwnServer, name: &str) {
 #[tokio::test]
 async fn a_server_with_tls_is_talked_to_as_the_mode_says() {
     let Some(url) = tls_url() else { return };
-    let Some(ca) = told("TLS_CA") else { return };
+    let Some(ca) = server_variable("TLS_CA") else { return };
     let Some(wrong) = variable("MILLPOND_TEST_TLS_WRONG_CA") else { return };
     for query in [
         "".to_owned(),

@@ -203,7 +203,7 @@ impl Fixture for Pg {
         Ok(PgConnection::connect(url).await?.close().await?)
     }
 
-    /// A standby begins as a copy: this one is stopped and told that it is one.
+    /// A standby begins as a copy: this one is stopped and configured as one.
     async fn demote(&self, server: &mut OwnServer) -> Result<(), BoxError> {
         server.stop("INT").await?;
         fs::write(format!("{}/standby.signal", server.option(" -D ")), "")?;

@@ -38,15 +38,16 @@ async fn a_ceiling_above_that_of_server_role_or_database_is_reported_once() {
     let sql = "DROP ROLE IF EXISTS millpond_few; CREATE ROLE millpond_few LOGIN PASSWORD 'x' \
         CONNECTION LIMIT 7";
     raw_sql(sql).execute(&mut server.connection().await).await.unwrap();
-    let told = warned(&server, PgPoolOptions::new(), "?options[role]=millpond_few").await;
-    assert_eq!(told, Vec::<String>::new(), "the limit is that of who has logged in");
+    let warnings = warned(&server, PgPoolOptions::new(), "?options[role]=millpond_few").await;
+    assert_eq!(warnings, Vec::<String>::new(), "the limit is that of who has logged in");
     let (_, target) = server.url.rsplit_once('@').unwrap();
     let few = Server { url: format!("postgres://millpond_few:x@{target}") };
-    let told = warned(&few, PgPoolOptions::new(), "").await;
-    assert_eq!(told.len(), 1, "{told:?}");
+    let warnings = warned(&few, PgPoolOptions::new(), "").await;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(
-        told[0].starts_with("pool_size: ") && told[0].contains("the role's CONNECTION LIMIT = 7"),
-        "{told:?}"
+        warnings[0].starts_with("pool_size: ")
+            && warnings[0].contains("the role's CONNECTION LIMIT = 7"),
+        "{warnings:?}"
     );
 
     let allowed: i64 = sqlx::query_scalar(
@@ -62,17 +63,19 @@ async fn a_ceiling_above_that_of_server_role_or_database_is_reported_once() {
         warned(&server, options.clone().max_overflow(at_most), "").await,
         Vec::<String>::new()
     );
-    let told = warned(&server, options.max_overflow(at_most + 1), "").await;
-    assert!(told.len() == 1 && told[0].contains("max_connections"), "{told:?}");
+    let warnings = warned(&server, options.max_overflow(at_most + 1), "").await;
+    assert!(warnings.len() == 1 && warnings[0].contains("max_connections"), "{warnings:?}");
 }
 
 #[tokio::test]
 async fn a_session_that_may_be_idle_for_less_long_than_a_connection_lives_is_reported() {
     let Some(server) = server() else { return };
-    let told = warned(&server, PgPoolOptions::new(), "?options[idle_session_timeout]=10min").await;
-    assert_eq!(told.len(), 1, "{told:?}");
+    let warnings =
+        warned(&server, PgPoolOptions::new(), "?options[idle_session_timeout]=10min").await;
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(
-        told[0].starts_with("pool_recycle: ") && told[0].contains("600s (idle_session_timeout)"),
-        "{told:?}"
+        warnings[0].starts_with("pool_recycle: ")
+            && warnings[0].contains("600s (idle_session_timeout)"),
+        "{warnings:?}"
     );
 }

@@ -18,7 +18,7 @@
 //! - No connection is lent in a transaction.
 //! - Every answer is the one to its question, and every error that of its statement.
 //! - Of what the server has forgotten on a connection, the pool asks for one statement at most.
-//! - Everybody is served. In the end all connections can be had at once, and a close leaves no
+//! - Everybody is served. In the end all connections can be acquired at once, and a close leaves no
 //!   session.
 //!
 //! `cargo xtask sim --transactions` runs it for as long as one likes. The seed decides what
@@ -103,7 +103,7 @@ async fn live(seed: u64, length: u64) -> Life {
     }
     let stories: Vec<_> = borrowers.join_all().await.into_iter().flatten().collect();
     server.book().is_healed = true;
-    assert_all_can_be_had(&pool, &server).await;
+    assert_all_can_be_acquired(&pool, &server).await;
     pool.close().await;
     millpond_testkit::until("all sessions end", async || server.book().sessions == 0).await;
     let mut book = server.book();
@@ -139,7 +139,7 @@ fn pool(server: &Server, dice: &mut Rng) -> PgPool {
 }
 
 /// No place is lost, and nothing is left on any connection.
-async fn assert_all_can_be_had(pool: &PgPool, server: &Server) {
+async fn assert_all_can_be_acquired(pool: &PgPool, server: &Server) {
     let mut leases = Vec::new();
     for _ in 0..POOL_SIZE + MAX_OVERFLOW {
         match timeout(Duration::from_secs(10), pool.acquire()).await {

@@ -178,7 +178,7 @@ async fn the_same_borrower_can_go_on_after_a_query_was_cut_off() {
     let mut lease = pool.acquire().await.unwrap();
     assert!(poll_n(sqlx::query(ENDLESS).fetch_one(&mut *lease), 1).await.is_none());
     let rows = sqlx::query(MANY).fetch_all(&mut *lease).await.unwrap();
-    assert_eq!(rows.len(), 5000, "the brake is off again");
+    assert_eq!(rows.len(), 5000, "the interrupt flag is off again");
     assert!(poll_n(sqlx::query(ENDLESS).fetch_all(&mut *lease), 1).await.is_none());
     let one: i64 = sqlx::query_scalar("SELECT 1").fetch_one(&mut *lease).await.unwrap();
     assert_eq!(one, 1);

@@ -13,9 +13,9 @@ use std::time::Duration;
 const POLLS_MAX: usize = 2_000;
 
 #[derive(Debug, Clone, Copy)]
-enum Deed {
+enum Action {
     Acquire,
-    AcquireAnew,
+    AcquireNew,
     AcquireInTime,
     Prewarm,
     Connect,
@@ -30,44 +30,44 @@ enum Deed {
     Rollback,
 }
 
-const DEEDS: [Deed; 14] = [
-    Deed::Acquire,
-    Deed::AcquireAnew,
-    Deed::AcquireInTime,
-    Deed::Prewarm,
-    Deed::Connect,
-    Deed::Execute,
-    Deed::FetchPrepared,
-    Deed::Describe,
-    Deed::Begin,
-    Deed::BeginWith,
-    Deed::BeginOnLease,
-    Deed::Savepoint,
-    Deed::Commit,
-    Deed::Rollback,
+const ACTIONS: [Action; 14] = [
+    Action::Acquire,
+    Action::AcquireNew,
+    Action::AcquireInTime,
+    Action::Prewarm,
+    Action::Connect,
+    Action::Execute,
+    Action::FetchPrepared,
+    Action::Describe,
+    Action::Begin,
+    Action::BeginWith,
+    Action::BeginOnLease,
+    Action::Savepoint,
+    Action::Commit,
+    Action::Rollback,
 ];
 
 /// Does it, at most for so many polls. Whether it came to its end.
-async fn done_within(polls: usize, deed: Deed, pool: &Pool, url: &str) -> bool {
-    match deed {
-        Deed::Acquire => poll_n(pool.acquire(), polls).await.is_some(),
-        Deed::AcquireAnew => {
+async fn done_within(polls: usize, action: Action, pool: &Pool, url: &str) -> bool {
+    match action {
+        Action::Acquire => poll_n(pool.acquire(), polls).await.is_some(),
+        Action::AcquireNew => {
             pool.invalidate_all(Invalidate::Soft);
             poll_n(pool.acquire(), polls).await.is_some()
         }
-        Deed::AcquireInTime => {
+        Action::AcquireInTime => {
             pool.invalidate_all(Invalidate::Hard);
             poll_n(pool.acquire_within(Duration::from_secs(20)), polls).await.is_some()
         }
-        Deed::Prewarm => {
+        Action::Prewarm => {
             until("it is idle", async || pool.num_idle() == 1).await;
             pool.invalidate_all(Invalidate::Soft);
             let warm = poll_n(pool.prewarm(1), polls).await;
             warm.inspect(|warm| assert!(warm.is_ok() && pool.num_idle() == 1, "{warm:?}")).is_some()
         }
-        Deed::Connect => poll_n(one().connect(url), polls).await.is_some(),
-        Deed::Execute => poll_n(pool.execute("SELECT 1; SELECT 2"), polls).await.is_some(),
-        Deed::FetchPrepared => {
+        Action::Connect => poll_n(one().connect(url), polls).await.is_some(),
+        Action::Execute => poll_n(pool.execute("SELECT 1; SELECT 2"), polls).await.is_some(),
+        Action::FetchPrepared => {
             // A text of its own each time: it has to be prepared.
             let sql = AssertSqlSafe(format!("{PLUS} {polls}"));
             let sum =
@@ -75,24 +75,24 @@ async fn done_within(polls: usize, deed: Deed, pool: &Pool, url: &str) -> bool {
             sum.inspect(|sum| assert_eq!(*sum.as_ref().unwrap(), i64::try_from(polls).unwrap() + 1))
                 .is_some()
         }
-        Deed::Describe => {
+        Action::Describe => {
             poll_n(pool.prepare(SqlStr::from_static("SELECT 1")), polls).await.is_some()
         }
-        Deed::Begin => poll_n(pool.begin(), polls).await.is_some(),
-        Deed::BeginWith => {
+        Action::Begin => poll_n(pool.begin(), polls).await.is_some(),
+        Action::BeginWith => {
             poll_n(pool.begin_with("START TRANSACTION READ ONLY"), polls).await.is_some()
         }
-        Deed::BeginOnLease => {
+        Action::BeginOnLease => {
             poll_n(Transaction::begin_on(pool.acquire().await.unwrap(), None), polls)
                 .await
                 .is_some()
         }
-        Deed::Savepoint => {
+        Action::Savepoint => {
             let mut outer = pool.begin().await.unwrap();
             poll_n(outer.begin(), polls).await.is_some()
         }
-        Deed::Commit => poll_n(pool.begin().await.unwrap().commit(), polls).await.is_some(),
-        Deed::Rollback => poll_n(pool.begin().await.unwrap().rollback(), polls).await.is_some(),
+        Action::Commit => poll_n(pool.begin().await.unwrap().commit(), polls).await.is_some(),
+        Action::Rollback => poll_n(pool.begin().await.unwrap().rollback(), polls).await.is_some(),
     }
 }
 
@@ -111,11 +111,11 @@ async fn whatever_is_cut_off_wherever_it_is_the_next_borrower_is_served_and_sees
     let url = proxy.reroute(&server.url);
     let pool = one().connect(&url).await.unwrap();
     let mut cuts = 0;
-    for deed in DEEDS {
+    for action in ACTIONS {
         let mut polls = 0;
-        while !done_within(polls, deed, &pool, &url).await {
+        while !done_within(polls, action, &pool, &url).await {
             polls += 1;
-            assert!(polls < POLLS_MAX, "{deed:?} is polled without end");
+            assert!(polls < POLLS_MAX, "{action:?} is polled without end");
             server.next_is_clean(&pool).await;
         }
         cuts += polls;

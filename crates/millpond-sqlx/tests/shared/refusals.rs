@@ -1,4 +1,4 @@
-//! Pools that cannot be built, and servers that cannot be had.
+//! Pools that cannot be built, and servers that cannot be reached.
 
 use crate::backend::{Options, SCHEME};
 use crate::support::one;

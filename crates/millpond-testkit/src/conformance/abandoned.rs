@@ -33,12 +33,12 @@ pub async fn b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_t
             cut += join(user).await;
         }
         done.store(true, Ordering::Relaxed);
-        let (together, told) =
+        let (together, reported) =
             counter.join().unwrap_or_else(|_| panic!("the sockets were not counted"));
         runtime.shutdown_background();
         assert!(cut > 100, "{cut} were cut off");
         assert!(together <= cap as usize, "{together} sockets at once, and a cap of {cap}");
-        assert!(told >= 2, "the server does not count: {told}");
+        assert!(reported >= 2, "the server does not count: {reported}");
         assert!(service.pool.status().totals.peak <= cap);
     }
 }
@@ -64,12 +64,12 @@ async fn abandon<F: Fixture>(service: Service<F>, user: u32) -> u32 {
 /// How many there were together, at the least, and how many the kernel told of in one breath, at
 /// the most.
 fn most_sockets(proxy: &ChaosProxy, done: &AtomicBool) -> (usize, usize) {
-    let told = || {
+    let reported = || {
         proxy.client_sockets().unwrap_or_else(|error| panic!("the kernel does not tell: {error}"))
     };
-    let (mut together, mut most, mut before) = (0, 0, told());
+    let (mut together, mut most, mut before) = (0, 0, reported());
     while !done.load(Ordering::Relaxed) {
-        let now = told();
+        let now = reported();
         together = together.max(now.intersection(&before).count());
         most = most.max(now.len());
         before = now;

@@ -1,4 +1,4 @@
-//! The books balance, nothing is kept in memory, and errors tell their causes.
+//! The books balance, nothing is kept in memory, and errors name their causes.
 
 use crate::act::{Act, Call};
 use crate::conformance::stage::{SOON, Stage, Trial, assert_books, join, refused, secs, timed};
@@ -7,7 +7,7 @@ use millpond_core::{CloseReason, Lease, Pool, PoolError, PoolExt, Totals};
 use std::error::Error;
 use std::sync::Arc;
 
-/// After any mix of deeds and disasters everything is back, and the books balance.
+/// After any mix of actions and disasters everything is back, and the books balance.
 pub async fn c90_after_any_mix_of_operations_and_faults_the_books_balance<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -27,14 +27,14 @@ pub async fn c90_after_any_mix_of_operations_and_faults_the_books_balance<T: Tri
         world.manager.next(calls[dice.usize(0..calls.len())], [act]);
         let users: Vec<_> = (0..8)
             .map(|_| {
-                let (pool, deed) = (world.pool.clone(), dice.u32(0..6));
+                let (pool, action) = (world.pool.clone(), dice.u32(0..6));
                 tokio::spawn(async move {
-                    let lease = match deed {
+                    let lease = match action {
                         0 => poll_n(pool.acquire(), 1).await,
                         _ => Some(pool.acquire_within(secs(20)).await),
                     };
                     let Some(Ok(mut lease)) = lease else { return };
-                    match deed {
+                    match action {
                         1 => Lease::discard(lease, CloseReason::Interrupted),
                         2 => lease.set_dirty(true),
                         3 => drop(Lease::detach(lease)),

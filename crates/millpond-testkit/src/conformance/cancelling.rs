@@ -52,7 +52,7 @@ pub async fn c28_a_close_can_be_dropped_anywhere<T: Trial>(stage: Stage<T>) {
         drop(world.leases(2).await);
         world.manager.always(case.call, case.act.clone());
         let ended = case.cut.of(world.pool.close()).await.is_some();
-        // Longer than any limit that a farewell has.
+        // Longer than any limit that a close has.
         sleep(secs(60)).await;
         let status = world.pool.status();
         assert!(!status.closed || world.manager.sockets() == 0, "{case:?}: {status:?}");
@@ -93,7 +93,7 @@ async fn acquire<T: Trial>(world: &World<T>, case: &CutCase) -> bool {
     came_to_its_end
 }
 
-/// Nothing is under way, nothing is lost, and all can be had again.
+/// Nothing is under way, nothing is lost, and all can be acquired again.
 async fn after<T: Trial>(world: &World<T>, case: &CutCase) {
     quiet().await;
     world.manager.heal();

@@ -77,7 +77,7 @@ pub async fn c83_close_ends_at_its_limit_and_names_the_holders<T: Trial>(stage: 
     world.until("nothing is open", || world.manager.sockets() == 0).await;
 }
 
-/// Everything that was opened is closed, with a farewell.
+/// Everything that was opened is closed properly.
 pub async fn c84_everything_that_was_opened_is_closed<T: Trial>(stage: Stage<T>) {
     let world = stage.world(4, 2);
     for _ in 0..3 {
@@ -85,11 +85,7 @@ pub async fn c84_everything_that_was_opened_is_closed<T: Trial>(stage: Stage<T>)
     }
     assert!(world.pool.close().await.is_clean());
     assert_eq!(world.manager.sockets(), 0);
-    assert_eq!(
-        world.manager.closed().len(),
-        world.manager.calls(Call::Connect),
-        "each with a farewell"
-    );
+    assert_eq!(world.manager.closed().len(), world.manager.calls(Call::Connect), "each properly");
     let totals = world.pool.status().totals;
     assert_eq!(totals.created, totals.closed);
 }

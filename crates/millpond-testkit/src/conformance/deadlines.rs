@@ -16,8 +16,8 @@ pub async fn c40_a_wait_ends_at_its_deadline<T: Trial>(stage: Stage<T>) {
             None => timed(world.pool.acquire()).await,
             Some(limit) => timed(world.pool.acquire_within(limit)).await,
         };
-        let PoolError::TimedOut(told) = refused(result) else { panic!("not a timeout") };
-        assert_eq!((told.phase, told.limit), (Phase::Wait, limit.unwrap_or(SOON)));
+        let PoolError::TimedOut(reported) = refused(result) else { panic!("not a timeout") };
+        assert_eq!((reported.phase, reported.limit), (Phase::Wait, limit.unwrap_or(SOON)));
         world.assert_took(took, limit.unwrap_or(SOON));
     }
 }
@@ -27,8 +27,8 @@ pub async fn c41_a_connect_that_hangs_ends_the_wait_at_its_deadline<T: Trial>(st
     let world = stage.world(2, 0);
     world.manager.always(Call::Connect, Act::Never);
     let (result, took) = timed(world.pool.acquire_within(SOON)).await;
-    let PoolError::TimedOut(told) = refused(result) else { panic!("not a timeout") };
-    assert_eq!(told.phase, Phase::Connect);
+    let PoolError::TimedOut(reported) = refused(result) else { panic!("not a timeout") };
+    assert_eq!(reported.phase, Phase::Connect);
     world.assert_took(took, SOON);
     let _ = world.pool.close_within(secs(5)).await;
     world.until("nothing is open", || world.manager.sockets() == 0).await;
@@ -102,7 +102,7 @@ pub async fn c44_a_reset_that_hangs_costs_its_connection_and_nobodys_time<T: Tri
     world.assert_sound().await;
 }
 
-/// A farewell that hangs is cut off, and its place is free.
+/// A close that hangs is cut off, and its place is free.
 pub async fn c45_a_close_that_hangs_ends_at_close_timeout<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(2, 0, |builder, _| builder.close_timeout(SOON));
     drop(world.leases(2).await);

@@ -104,8 +104,8 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Dirty", "make_dirty")) }
     }
 
-    /// Stands for [`Capability::Dirty`]: whether what [`make_dirty`](Self::make_dirty) did is there, if
-    /// possible as the server says it.
+    /// Stands for [`Capability::Dirty`]: whether what [`make_dirty`](Self::make_dirty) did is
+    /// there, if possible as the server says it.
     ///
     /// # Errors
     ///
@@ -347,7 +347,7 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// It is dropped at every poll: the backend is to see to it that the server stops.
+    /// It is dropped at every poll: the backend must make the server stop.
     fn pause(
         &self,
         conn: &mut Connection<Self>,

@@ -123,8 +123,8 @@ pub async fn c74_several_hooks_run_in_order_and_the_first_refusal_ends_the_row<T
 
 /// A hook sees which connection it is, and how many times it has been lent.
 pub async fn c75_a_hook_sees_which_connection_it_is<T: Trial>(stage: Stage<T>) {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let notes = Arc::clone(&told);
+    let reported = Arc::new(Mutex::new(Vec::new()));
+    let notes = Arc::clone(&reported);
     let world = stage.tuned(1, 0, |builder, _| {
         builder.name("ponds").on_checkout(move |_, info| {
             let line = (info.pool.to_string(), info.id.get(), info.uses, info.generation);
@@ -135,8 +135,8 @@ pub async fn c75_a_hook_sees_which_connection_it_is<T: Trial>(stage: Stage<T>) {
     for _ in 0..2 {
         drop(world.lease().await);
     }
-    let told = told.lock().unwrap_or_else(PoisonError::into_inner).clone();
-    assert_eq!(told, [("ponds".to_owned(), 1, 1, 0), ("ponds".to_owned(), 1, 2, 0)]);
+    let reported = reported.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    assert_eq!(reported, [("ponds".to_owned(), 1, 1, 0), ("ponds".to_owned(), 1, 2, 0)]);
 }
 
 /// Every connection that became the pool's meets `on_connect` once, and `on_close` once before it
@@ -159,7 +159,7 @@ pub async fn c77_every_connection_is_opened_once_and_closed_once<T: Trial>(stage
         let story = world.manager.story(id);
         for call in ["connect", "on_connect", "on_close", "close"] {
             assert_eq!(
-                story.split(' ').filter(|told| *told == call).count(),
+                story.split(' ').filter(|reported| *reported == call).count(),
                 1,
                 "{call} of #{id}: {story}"
             );

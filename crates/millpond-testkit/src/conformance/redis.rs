@@ -19,21 +19,21 @@ pub async fn b13_a_watch_never_reaches_the_next_borrower<T: Trial>(stage: Stage<
         let key = key();
         // A watch works at all.
         let mut lease = world.lease().await;
-        told(&stage, &mut lease, &["WATCH", &key]).await;
-        told(&stage, &mut others.lease().await, &["SET", &key, "1"]).await;
+        run(&stage, &mut lease, &["WATCH", &key]).await;
+        run(&stage, &mut others.lease().await, &["SET", &key, "1"]).await;
         assert!(
             !transacted(&stage, &mut lease, &["SET", &key, "2"]).await,
             "a watch that sees nothing"
         );
-        told(&stage, &mut lease, &["WATCH", &key]).await;
+        run(&stage, &mut lease, &["WATCH", &key]).await;
         drop(lease);
         let mut lease = clean(&stage, &world).await;
-        told(&stage, &mut others.lease().await, &["SET", &key, "3"]).await;
+        run(&stage, &mut others.lease().await, &["SET", &key, "3"]).await;
         assert!(
             transacted(&stage, &mut lease, &["SET", &key, "4"]).await,
             "the last borrower's watch still held"
         );
-        assert_eq!(told(&stage, &mut lease, &["GET", &key]).await, "4");
+        assert_eq!(run(&stage, &mut lease, &["GET", &key]).await, "4");
     }
 }
 
@@ -43,12 +43,12 @@ pub async fn b13_another_database_never_reaches_the_next_borrower<T: Trial>(stag
     let (key, mut lease) = (key(), world.lease().await);
     let selected = stage.fixture.command(lease.real(), &["SELECT", "5"]).await;
     if selected.is_ok() {
-        told(&stage, &mut lease, &["SET", &key, "there"]).await;
+        run(&stage, &mut lease, &["SET", &key, "there"]).await;
     }
     drop(lease);
     let mut lease = clean(&stage, &world).await;
     assert_eq!(
-        told(&stage, &mut lease, &["EXISTS", &key]).await,
+        run(&stage, &mut lease, &["EXISTS", &key]).await,
         "0",
         "the next borrower talks to another database"
     );
@@ -81,7 +81,7 @@ pub async fn b13_a_subscription_never_reaches_the_next_borrower<T: Trial>(stage:
         drop(lease);
         let mut lease = clean(&stage, &world).await;
         for number in 0..20 {
-            told(&stage, &mut others.lease().await, &["PUBLISH", &channel, "not for you"]).await;
+            run(&stage, &mut others.lease().await, &["PUBLISH", &channel, "not for you"]).await;
             answers(&stage, &mut lease, number).await;
         }
     }
@@ -115,9 +115,9 @@ pub async fn b13_an_abandoned_blpop_never_reaches_the_next_borrower<T: Trial>(st
         assert!(!matches!(outcome, Ok(Some(_))), "it has waited for nothing: {outcome:?}");
         drop(lease);
         let mut lease = clean(&stage, &world).await;
-        told(&stage, &mut lease, &["RPUSH", &key, "for nobody"]).await;
+        run(&stage, &mut lease, &["RPUSH", &key, "for nobody"]).await;
         assert_eq!(
-            told(&stage, &mut lease, &["LLEN", &key]).await,
+            run(&stage, &mut lease, &["LLEN", &key]).await,
             "1",
             "who had gone away took it, polls: {polls}"
         );
@@ -134,7 +134,7 @@ pub async fn b13_a_transaction_cut_off_anywhere_is_done_whole_or_not_at_all<T: T
         let words = ["INCR", key.as_str()];
         let _ = poll_n(stage.fixture.transact(lease.real(), &[&words, &words]), polls).await;
         drop(lease);
-        let count = told(&stage, &mut clean(&stage, &world).await, &["GET", &key]).await;
+        let count = run(&stage, &mut clean(&stage, &world).await, &["GET", &key]).await;
         assert!(["", "2"].contains(&count.as_str()), "half of a transaction: {count}");
     }
 }
@@ -147,16 +147,16 @@ pub async fn b14_a_lost_connection_does_not_come_back_without_its_session<T: Tri
     let world = stage.world(1, 0);
     for _ in 0..3 {
         let (key, mut lease) = (key(), world.lease().await);
-        told(&stage, &mut lease, &["WATCH", &key]).await;
+        run(&stage, &mut lease, &["WATCH", &key]).await;
         if let Err(error) = stage.fixture.kill(lease.real()).await {
             panic!("the server could not be asked to end it: {error}");
         }
-        told(&stage, &mut stage.world(1, 0).lease().await, &["SET", &key, "1"]).await;
+        run(&stage, &mut stage.world(1, 0).lease().await, &["SET", &key, "1"]).await;
         let words = ["SET", key.as_str(), "2"];
         let outcome = stage.fixture.transact(lease.real(), &[&words]).await;
         assert!(!matches!(outcome, Ok(true)), "the watch was lost, and the transaction executed");
         drop(lease);
-        assert_eq!(told(&stage, &mut clean(&stage, &world).await, &["GET", &key]).await, "1");
+        assert_eq!(run(&stage, &mut clean(&stage, &world).await, &["GET", &key]).await, "1");
     }
 }
 
@@ -165,7 +165,7 @@ async fn clean<T: Trial>(stage: &Stage<T>, world: &World<T>) -> Loan<T> {
     let mut lease = world.lease().await;
     // In a cluster each may be answered by another node.
     for number in 0..8 {
-        let info = told(stage, &mut lease, &["CLIENT", "INFO"]).await;
+        let info = run(stage, &mut lease, &["CLIENT", "INFO"]).await;
         for wanted in ["db=0", "sub=0", "psub=0", "multi=-1", "name=", "flags=N"] {
             assert!(
                 info.split_ascii_whitespace().any(|word| word == wanted),
@@ -178,7 +178,7 @@ async fn clean<T: Trial>(stage: &Stage<T>, world: &World<T>) -> Loan<T> {
 }
 
 /// The answer to a command that must have one.
-async fn told<T: Trial>(stage: &Stage<T>, lease: &mut Loan<T>, words: &[&str]) -> String {
+async fn run<T: Trial>(stage: &Stage<T>, lease: &mut Loan<T>, words: &[&str]) -> String {
     in_time(words, stage.fixture.command(lease.real(), words)).await
 }
 

@@ -201,6 +201,6 @@ async fn until_right(count: &Count, answers: u64) {
 }
 
 #[track_caller]
-fn done(deed: std::io::Result<()>) {
-    deed.unwrap_or_else(|error| panic!("the server cannot be stopped or started: {error}"));
+fn done(action: std::io::Result<()>) {
+    action.unwrap_or_else(|error| panic!("the server cannot be stopped or started: {error}"));
 }

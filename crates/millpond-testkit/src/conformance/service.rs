@@ -32,7 +32,7 @@ impl<F: Fixture> Service<F> {
         Self { fixture: Arc::clone(fixture), pool, trace }
     }
 
-    /// A lease, which must be had.
+    /// A lease; getting it must not fail.
     pub(crate) async fn lease(&self) -> Lease<Connection<F>> {
         match self.pool.acquire().await {
             Ok(lease) => lease,

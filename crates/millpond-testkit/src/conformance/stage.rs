@@ -150,7 +150,7 @@ pub(crate) struct World<T: Trial> {
 }
 
 impl<T: Trial> World<T> {
-    /// A lease, which must be had.
+    /// A lease; getting it must not fail.
     pub(crate) async fn lease(&self) -> Loan<T> {
         match self.pool.acquire().await {
             Ok(lease) => lease,

@@ -17,11 +17,11 @@ const POLLS_MAX: usize = 5_000;
 const LONG: Duration = Duration::from_secs(20);
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Deed {
+enum Action {
     Connect,
     FromFile,
     Acquire,
-    AcquireAnew,
+    AcquireNew,
     AcquireInTime,
     Fetch,
     FetchPrepared,
@@ -39,26 +39,26 @@ enum Deed {
     Migrate,
 }
 
-const DEEDS: [Deed; 19] = [
-    Deed::Connect,
-    Deed::FromFile,
-    Deed::Acquire,
-    Deed::AcquireAnew,
-    Deed::AcquireInTime,
-    Deed::Fetch,
-    Deed::FetchPrepared,
-    Deed::FetchOnLease,
-    Deed::FetchInTransaction,
-    Deed::Stream,
-    Deed::Prepare,
-    Deed::PrepareOnLease,
-    Deed::Describe,
-    Deed::DescribeInTransaction,
-    Deed::Begin,
-    Deed::Savepoint,
-    Deed::Commit,
-    Deed::Rollback,
-    Deed::Migrate,
+const ACTIONS: [Action; 19] = [
+    Action::Connect,
+    Action::FromFile,
+    Action::Acquire,
+    Action::AcquireNew,
+    Action::AcquireInTime,
+    Action::Fetch,
+    Action::FetchPrepared,
+    Action::FetchOnLease,
+    Action::FetchInTransaction,
+    Action::Stream,
+    Action::Prepare,
+    Action::PrepareOnLease,
+    Action::Describe,
+    Action::DescribeInTransaction,
+    Action::Begin,
+    Action::Savepoint,
+    Action::Commit,
+    Action::Rollback,
+    Action::Migrate,
 ];
 
 /// A pool of one connection over a network in pieces, and one that goes straight to the server.
@@ -129,14 +129,14 @@ impl World {
     }
 
     /// Does it, at most for so many polls. Whether it came to its end.
-    async fn done_within(&self, polls: usize, deed: Deed) -> bool {
+    async fn done_within(&self, polls: usize, action: Action) -> bool {
         let Self { db, url, directory, .. } = self;
-        match deed {
-            Deed::Connect => poll_n(one(url).connect(), polls)
+        match action {
+            Action::Connect => poll_n(one(url).connect(), polls)
                 .await
                 .inspect(|done| assert!(done.is_ok()))
                 .is_some(),
-            Deed::FromFile => {
+            Action::FromFile => {
                 let done = poll_n(
                     DatabaseConnection::from_file(directory.path().join("millpond.toml")),
                     polls,
@@ -144,33 +144,33 @@ impl World {
                 .await;
                 done.inspect(|done| assert!(done.is_ok(), "{done:?}")).is_some()
             }
-            Deed::Acquire => poll_n(db.acquire(), polls).await.is_some(),
-            Deed::AcquireAnew => {
+            Action::Acquire => poll_n(db.acquire(), polls).await.is_some(),
+            Action::AcquireNew => {
                 db.invalidate_all(Invalidate::Soft);
                 poll_n(db.acquire(), polls).await.inspect(|lease| assert!(lease.is_ok())).is_some()
             }
-            Deed::AcquireInTime => {
+            Action::AcquireInTime => {
                 db.invalidate_all(Invalidate::Hard);
                 poll_n(db.acquire_within(LONG), polls)
                     .await
                     .inspect(|lease| assert!(lease.is_ok()))
                     .is_some()
             }
-            Deed::Begin => {
+            Action::Begin => {
                 poll_n(db.begin(), polls).await.inspect(|tx| assert!(tx.is_ok())).is_some()
             }
-            Deed::Savepoint => {
+            Action::Savepoint => {
                 let mut tx = db.begin().await.unwrap();
                 poll_n(tx.begin(), polls).await.inspect(|inner| assert!(inner.is_ok())).is_some()
             }
-            Deed::Commit | Deed::Rollback => self.ended_within(polls, deed).await,
-            Deed::Migrate => self.migrated_within(polls).await,
-            _ => self.asked_within(polls, deed).await,
+            Action::Commit | Action::Rollback => self.ended_within(polls, action).await,
+            Action::Migrate => self.migrated_within(polls).await,
+            _ => self.asked_within(polls, action).await,
         }
     }
 
     /// Asks for something that nobody else asks for.
-    async fn asked_within(&self, polls: usize, deed: Deed) -> bool {
+    async fn asked_within(&self, polls: usize, action: Action) -> bool {
         let (db, n) = (&self.db, nonce());
         let one = AssertSqlSafe(format!("SELECT {n}"));
         let two = AssertSqlSafe(format!("SELECT {n} UNION ALL SELECT {}", n + 1));
@@ -178,55 +178,57 @@ impl World {
         let sum =
             sqlx::query_scalar::<_, i64>(AssertSqlSafe(format!("SELECT {n} + $1"))).bind(1_i64);
         let sql = || SqlStr::from_static("SELECT n FROM numbers WHERE n = $1");
-        let answer = match deed {
-            Deed::Fetch => poll_n(sqlx::query_scalar(two).fetch_all(db), polls).await,
-            Deed::FetchPrepared => poll_n(sum.fetch_all(db), polls).await,
-            Deed::FetchOnLease => {
+        let answer = match action {
+            Action::Fetch => poll_n(sqlx::query_scalar(two).fetch_all(db), polls).await,
+            Action::FetchPrepared => poll_n(sum.fetch_all(db), polls).await,
+            Action::FetchOnLease => {
                 let mut lease = db.acquire().await.unwrap();
                 poll_n(sqlx::query_scalar(one).fetch_all(&mut lease), polls).await
             }
-            Deed::FetchInTransaction => {
+            Action::FetchInTransaction => {
                 let mut tx = db.begin().await.unwrap();
                 poll_n(sum.fetch_all(&mut *tx), polls).await
             }
             // Its first answer only; the other one stays where it is.
-            Deed::Stream => {
+            Action::Stream => {
                 let first = async || sqlx::query_scalar(two).fetch(db).try_next().await;
                 poll_n(first(), polls).await.map(|first| first.map(Vec::from_iter))
             }
-            Deed::Prepare => return is_done(poll_n(db.prepare(sql()), polls).await),
-            Deed::PrepareOnLease => {
+            Action::Prepare => return is_done(poll_n(db.prepare(sql()), polls).await),
+            Action::PrepareOnLease => {
                 let mut lease = db.acquire().await.unwrap();
                 return is_done(poll_n((&mut *lease).prepare(sql()), polls).await);
             }
-            Deed::Describe => return is_done(poll_n(db.describe(sql()), polls).await),
+            Action::Describe => return is_done(poll_n(db.describe(sql()), polls).await),
             _ => {
                 let mut tx = db.begin().await.unwrap();
                 return is_done(poll_n((&mut *tx).describe(sql()), polls).await);
             }
         };
-        let right = match deed {
-            Deed::Fetch => vec![n, n + 1],
-            Deed::FetchPrepared | Deed::FetchInTransaction => vec![n + 1],
+        let right = match action {
+            Action::Fetch => vec![n, n + 1],
+            Action::FetchPrepared | Action::FetchInTransaction => vec![n + 1],
             _ => vec![n],
         };
-        answer.inspect(|answer| assert_eq!(*answer.as_ref().unwrap(), right, "{deed:?}")).is_some()
+        answer
+            .inspect(|answer| assert_eq!(*answer.as_ref().unwrap(), right, "{action:?}"))
+            .is_some()
     }
 
-    async fn ended_within(&self, polls: usize, deed: Deed) -> bool {
+    async fn ended_within(&self, polls: usize, action: Action) -> bool {
         let numbers = [nonce(), nonce()];
         let tx = self.writes(numbers).await;
-        let ended = match deed {
-            Deed::Commit => poll_n(tx.commit(), polls).await,
+        let ended = match action {
+            Action::Commit => poll_n(tx.commit(), polls).await,
             _ => poll_n(tx.rollback(), polls).await,
         };
         let ended = ended.inspect(|ended| assert!(ended.is_ok(), "{ended:?}")).is_some();
-        self.next_is_served(deed).await;
-        match (deed, self.count(numbers).await) {
-            (Deed::Commit, 2) => {}
-            (Deed::Commit, 0) => assert!(!ended),
-            (Deed::Rollback, 0) => {}
-            (_, count) => panic!("after {deed:?}: {count} of 2 are there"),
+        self.next_is_served(action).await;
+        match (action, self.count(numbers).await) {
+            (Action::Commit, 2) => {}
+            (Action::Commit, 0) => assert!(!ended),
+            (Action::Rollback, 0) => {}
+            (_, count) => panic!("after {action:?}: {count} of 2 are there"),
         }
         ended
     }
@@ -238,7 +240,7 @@ impl World {
         let migrator = Migrator::with_migrations(vec![migration]);
         let done = poll_n(self.db.migrate(&migrator), polls).await.map(|done| done.unwrap());
         // SQLite has no lock for migrations, and what was cut off may be committed yet.
-        self.next_is_served(Deed::Migrate).await;
+        self.next_is_served(Action::Migrate).await;
         // The next one is not locked out by a lock that no task holds any more.
         let next = tokio::time::timeout(LONG, self.straight.migrate(&migrator))
             .await
@@ -263,17 +265,17 @@ impl World {
 
     /// The next caller gets the answer to its own query, outside any transaction, and the pool has
     /// its slot.
-    async fn next_is_served(&self, deed: Deed) {
+    async fn next_is_served(&self, action: Action) {
         let (db, n) = (&self.db, nonce());
         let backend = db.dialect();
         let sql = AssertSqlSafe(format!("SELECT {n} + $1"));
         let sum: i64 = sqlx::query_scalar(sql).bind(1_i64).fetch_one(db).await.unwrap();
-        assert_eq!(sum, n + 1, "{backend}, after {deed:?}");
+        assert_eq!(sum, n + 1, "{backend}, after {action:?}");
         sqlx::query("INSERT INTO numbers VALUES ($1)").bind(n).execute(db).await.unwrap();
         assert_eq!(
             self.count([n, n]).await,
             1,
-            "{backend}, after {deed:?}: a transaction was open"
+            "{backend}, after {action:?}: a transaction was open"
         );
         until("one connection is there and nobody waits", async || {
             let status = db.status();
@@ -287,7 +289,7 @@ impl World {
         .await;
         let totals = db.status().totals;
         let ended = totals.succeeded + totals.timed_out + totals.cancelled + totals.failed;
-        assert_eq!(totals.acquires, ended, "{backend}, after {deed:?}");
+        assert_eq!(totals.acquires, ended, "{backend}, after {action:?}");
     }
 }
 
@@ -300,17 +302,17 @@ fn is_done<T>(outcome: Option<Result<T, sqlx::Error>>) -> bool {
 async fn whatever_is_cut_off_wherever_it_is_the_next_borrower_is_served_and_sees_nothing_of_it() {
     for world in World::everywhere().await {
         let mut cuts = 0;
-        for deed in DEEDS {
+        for action in ACTIONS {
             let mut polls = 0;
-            while !world.done_within(polls, deed).await {
+            while !world.done_within(polls, action).await {
                 polls += 1;
-                assert!(polls < POLLS_MAX, "{deed:?} is polled without end");
-                world.next_is_served(deed).await;
+                assert!(polls < POLLS_MAX, "{action:?} is polled without end");
+                world.next_is_served(action).await;
             }
             cuts += polls;
-            world.next_is_served(deed).await;
+            world.next_is_served(action).await;
         }
-        assert!(cuts > DEEDS.len(), "{}: {cuts} cuts", world.db.dialect());
+        assert!(cuts > ACTIONS.len(), "{}: {cuts} cuts", world.db.dialect());
         let open =
             || world.proxy.iter().flat_map(ChaosProxy::links).filter(|link| link.is_open()).count();
         let left = usize::from(world.proxy.is_some());

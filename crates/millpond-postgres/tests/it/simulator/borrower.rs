@@ -20,7 +20,7 @@ use tokio::time::timeout;
 /// Nothing in a world takes as long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How a deed ended, as far as its borrower knows.
+/// How an action ended, as far as its borrower knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// Nothing of it was kept.
@@ -115,10 +115,10 @@ impl Borrower {
     /// Does something to its end, or for some polls. `None` if it was cut off.
     async fn does<T>(
         &mut self,
-        deed: impl Future<Output = Result<T, Error>>,
+        action: impl Future<Output = Result<T, Error>>,
     ) -> Option<Result<T, Error>> {
         let asked = self.asked.take();
-        let said = self.does_unseen(deed).await;
+        let said = self.does_unseen(action).await;
         if let Some(Err(error)) = &said {
             self.check_error(error, asked);
         }
@@ -128,11 +128,11 @@ impl Borrower {
     /// The same past the pool's eyes, where the driver tells errors of what was cut off before.
     async fn does_unseen<T>(
         &mut self,
-        deed: impl Future<Output = Result<T, Error>>,
+        action: impl Future<Output = Result<T, Error>>,
     ) -> Option<Result<T, Error>> {
         self.steps.fetch_add(1, Ordering::Relaxed);
         let polls = if self.dice.u8(0..4) == 0 { self.dice.usize(1..=6) } else { usize::MAX };
-        match timeout(PATIENCE, poll_n(deed, polls)).await {
+        match timeout(PATIENCE, poll_n(action, polls)).await {
             Ok(said) => said,
             Err(_) => {
                 self.server.violation("something hangs".to_owned());
@@ -151,9 +151,9 @@ impl Borrower {
     }
 
     /// Something without which there is nothing to go on with: it is not cut off, and has to be Ok.
-    async fn gets<T>(&mut self, deed: impl Future<Output = Result<T, Error>>) -> Option<T> {
+    async fn gets<T>(&mut self, action: impl Future<Output = Result<T, Error>>) -> Option<T> {
         self.steps.fetch_add(1, Ordering::Relaxed);
-        match timeout(PATIENCE, deed).await {
+        match timeout(PATIENCE, action).await {
             Ok(Ok(got)) => Some(got),
             Ok(Err(error))
                 if matches!(&error, Error::Io(_))
@@ -191,7 +191,7 @@ impl Borrower {
                 end_of(said, End::Committed)
             }
         };
-        self.tell(story);
+        self.record(story);
     }
 
     /// The same with statements instead of a guard.
@@ -220,7 +220,7 @@ impl Borrower {
                 end_of(said, End::Committed)
             }
         };
-        self.tell(story);
+        self.record(story);
     }
 
     async fn borrow_without_a_transaction(&mut self) {
@@ -256,7 +256,7 @@ impl Borrower {
                 story.note(step, said.as_ref());
                 story.end = if let Some(Ok(_)) = said { End::Committed } else { End::Unknown };
                 story.undone.clear();
-                self.tell(story);
+                self.record(story);
             }
             _ => {
                 let number = self.server.number();
@@ -279,7 +279,7 @@ impl Borrower {
             _ => End::Unknown,
         };
         story.undone.clear();
-        self.tell(story);
+        self.record(story);
     }
 
     async fn insert<'c>(
@@ -408,7 +408,7 @@ impl Borrower {
         }
     }
 
-    fn tell(&mut self, mut story: Story) {
+    fn record(&mut self, mut story: Story) {
         if story.commits && story.end == End::Undone {
             story.end = End::Unknown;
         }

@@ -1,7 +1,7 @@
 //! What a session executes, and where: a statement says whose it is, so the server notices one that
 //! does not belong.
 //!
-//! `INSERT INTO book VALUES (7, 2)` is step 2 of the borrower's deed 7, and `SELECT 7002` asks in
+//! `INSERT INTO book VALUES (7, 2)` is step 2 of the borrower's action 7, and `SELECT 7002` asks in
 //! it for an answer. A negative number is to commit by itself; a `first` statement is the first of
 //! a borrower.
 
@@ -9,13 +9,13 @@ use super::server::Temper;
 use super::session::Session;
 use super::wire::{BOOL, INT8, TEXT, Value};
 
-/// How many answers a deed has room for: see [`nonce`].
+/// How many answers an action has room for: see [`nonce`].
 const ANSWERS: i64 = 1_000;
 
 /// What stands before the statement that an error names.
 pub const NAMED: &str = " in statement ";
 
-/// What a deed asks for in one of its steps.
+/// What an action asks for in one of its steps.
 pub fn nonce(number: i64, step: i64) -> i64 {
     number * ANSWERS + step
 }
@@ -76,10 +76,10 @@ impl Session {
             "DEALLOCATE" | "DISCARD" if text.ends_with("ALL") => self.forget(),
             "INSERT" => {
                 let mut words = words.skip(3);
-                let (deed, step) = (number(words.next().unwrap()), number(words.next().unwrap()));
-                self.belongs(deed, text);
-                self.maybe_refuse(&format!("{NAMED}{}", nonce(deed, step)))?;
-                self.pending.push((deed, step));
+                let (action, step) = (number(words.next().unwrap()), number(words.next().unwrap()));
+                self.belongs(action, text);
+                self.maybe_refuse(&format!("{NAMED}{}", nonce(action, step)))?;
+                self.pending.push((action, step));
             }
             "SELECT" => {
                 return self.select(text, words.map(|word| word.to_owned()).collect(), number);
@@ -149,20 +149,20 @@ impl Session {
         Ok(())
     }
 
-    /// Notes when a statement of this deed does not belong here.
-    fn belongs(&mut self, deed: i64, text: &str) {
+    /// Notes when a statement of this action does not belong here.
+    fn belongs(&mut self, action: i64, text: &str) {
         let is_first = text.contains("first");
         let fault = match self.state {
-            State::Idle if deed < 0 || is_first => return,
+            State::Idle if action < 0 || is_first => return,
             State::Idle if text.starts_with("INSERT") => "outside of a transaction",
             State::Idle => return,
             _ if is_first => "in a transaction, and it is a borrower's first statement",
-            _ if deed < 0 => "in a transaction, and was to commit by itself",
-            _ if *self.owner.get_or_insert(deed) != deed => "in the transaction of another one",
+            _ if action < 0 => "in a transaction, and was to commit by itself",
+            _ if *self.owner.get_or_insert(action) != action => "in the transaction of another one",
             _ => return,
         };
         self.violation(&format!(
-            "a statement of {deed} was executed {fault} ({:?}): {text}",
+            "a statement of {action} was executed {fault} ({:?}): {text}",
             self.owner
         ));
     }

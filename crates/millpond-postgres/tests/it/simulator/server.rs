@@ -84,7 +84,7 @@ impl Server {
         self.book.lock().unwrap()
     }
 
-    /// The number of a borrower's deed: nobody else has it.
+    /// The number of a borrower's action: nobody else has it.
     pub fn number(&self) -> i64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }

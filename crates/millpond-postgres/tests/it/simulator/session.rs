@@ -209,13 +209,13 @@ impl Session {
             if !outcome.columns.is_empty() {
                 self.reply.columns(&outcome.columns, false);
             }
-            self.tell(outcome, false)?;
+            self.answer(outcome, false)?;
         }
         Ok(())
     }
 
     /// Tells the rows, and how they end.
-    fn tell(&mut self, outcome: Outcome, binary: bool) -> Result<(), Stop> {
+    fn answer(&mut self, outcome: Outcome, binary: bool) -> Result<(), Stop> {
         outcome.rows.iter().for_each(|row| self.reply.row(row, binary));
         match outcome.stop {
             Some(stop) => Err(stop),
@@ -267,7 +267,7 @@ impl Session {
             b'E' => {
                 let (sql, parameters) = mem::take(&mut self.bound);
                 let outcome = self.statement(&sql, &parameters)?;
-                self.tell(outcome, true)?;
+                self.answer(outcome, true)?;
             }
             b'C' => {
                 let ([kind], name) = (asked.bytes(), asked.text());
@@ -337,7 +337,7 @@ impl Session {
         }
         let mut outcome = self.execute(sql, parameters)?;
         if after {
-            // It has happened, and the client is not told.
+            // It has happened, and the client does not learn it.
             if self.state == State::Idle {
                 self.commit();
             }
