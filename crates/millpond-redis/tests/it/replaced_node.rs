@@ -1,10 +1,8 @@
 //! Masters of a cluster that come back at their own address without their slots, or whose address
 //! another server has got: their keys are answered by the replicas that took over.
 
-use crate::support::{by_each_driver, few, get, set};
-use millpond_redis::{
-    Command, RedisError, RedisPool, SharedRedisPool, SharedRedisPoolOptions, slot_of,
-};
+use crate::support::{by_each_driver, few, get, set, shared};
+use millpond_redis::{Command, RedisError, RedisPool, SharedRedisPool, slot_of};
 use millpond_testkit::{OwnServer, until};
 use std::path::Path;
 use std::process::{Child, Stdio};
@@ -33,7 +31,7 @@ impl First {
         for key in keys() {
             lease.run::<()>(set(&key, &key)).await.unwrap();
         }
-        let wait = Command::new("WAIT").arg(1).arg(5000);
+        let wait = Command::new("WAIT").arg(1).arg(30_000);
         assert_eq!(lease.run::<i64>(wait).await.unwrap(), 1);
     }
 
@@ -93,8 +91,8 @@ fn keys() -> impl Iterator<Item = String> {
 async fn pools(url: &str) -> Vec<(RedisPool, SharedRedisPool)> {
     let mut pools = Vec::new();
     for url in by_each_driver(url) {
-        let shared = SharedRedisPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
-        pools.push((few(1).connect(&url).await.unwrap(), shared));
+        let many = shared().max_connections(1).connect(&url).await.unwrap();
+        pools.push((few(1).connect(&url).await.unwrap(), many));
     }
     pools
 }
