@@ -1,7 +1,7 @@
 //! SQLite's implementation of [`Backend`].
 
 use crate::error_class;
-use crate::only_reads::returns_what_it_wrote;
+use crate::only_reads::{only_reads, returns_what_it_wrote};
 use crate::parameter_zero::has_parameter_zero;
 use crate::schema;
 use crate::verify::{is_alive, is_marked, mark, transaction_state, verify};
@@ -81,6 +81,10 @@ impl Backend<Sqlite> for SqliteBackend {
 
     fn depends_on_schema(&self, sql: &str) -> bool {
         schema::depends_on_schema(sql)
+    }
+
+    fn remembers_types(&self, sql: &str) -> bool {
+        only_reads(sql)
     }
 
     async fn check_schema(

@@ -7,6 +7,7 @@ use crate::transaction_state::TransactionState;
 use millpond_core::async_trait;
 use sqlx::{Connection, Database, Describe, Error, SqlStr};
 use std::fmt::Debug;
+use std::time::Instant;
 
 /// Database-specific behaviour of tracked connections. Opening them is the manager's part.
 ///
@@ -254,6 +255,14 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         false
     }
 
+    /// Returns true if a statement returns rows whose declared types the driver caches, even if the
+    /// schema has changed. The schema is then checked from time to time for pools
+    /// [with declared types](crate::SqlPool::with_declared_types). Defaults to false.
+    fn remembers_types(&self, sql: &str) -> bool {
+        let _ = sql;
+        false
+    }
+
     /// Compares the schema with `schema`, and clears the driver's caches if it has changed. Called
     /// before a statement that [depends on it](Self::depends_on_schema); `inside` means that a
     /// transaction may be open.
@@ -404,6 +413,8 @@ pub struct KnownSchema {
     /// True if this connection may have changed the schema in a transaction that may still be
     /// rolled back: a later change could then have the same version.
     pub(crate) uncommitted: bool,
+    /// When it was last checked.
+    pub(crate) checked_at: Option<Instant>,
 }
 
 impl KnownSchema {

@@ -113,7 +113,7 @@ where
                 .boxed();
         }
         let effect = self.backend().effect(command.text());
-        if self.is_plain(effect) && !self.backend().depends_on_schema(command.text()) {
+        if self.is_plain(effect) && !self.needs_schema_check(command.text()) {
             if self.may_be_misread(&command) {
                 return generate(move |out| async move { self.forward_rows(command, &out).await })
                     .boxed();

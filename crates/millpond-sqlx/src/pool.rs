@@ -2,7 +2,7 @@
 
 use crate::backing_pool::BackingPool;
 use crate::lease::SqlLease;
-use crate::time_limits::Limits;
+use crate::time_limits::{CurrentLease, Limits};
 use crate::tracked::Tracked;
 use crate::transaction::Transaction;
 use futures_util::future;
@@ -194,7 +194,10 @@ impl<DB: Database> SqlPool<DB> {
     #[track_caller]
     pub fn try_acquire(&self) -> Option<SqlLease<DB>> {
         let main = (!self.inner.transactions_only).then_some(&self.inner.main)?;
-        main.check_identity(main.as_pool().try_acquire_with(Request::here())?).ok()
+        let request = Request::here();
+        let mut lease = main.check_identity(main.as_pool().try_acquire_with(request)?).ok()?;
+        lease.begin_lease(CurrentLease::new(self.limits, Some(request.location)));
+        Some(lease)
     }
 
     /// Begins a transaction that owns its connection; on a pool of one writer and many readers, the
@@ -293,6 +296,14 @@ impl<DB: Database> SqlPool<DB> {
     #[must_use]
     pub fn statement_timeout(&self, limit: impl Into<Option<Duration>>) -> Self {
         Self { limits: Limits { statement: limit.into(), ..self.limits }, ..self.clone() }
+    }
+
+    /// Returns the same pool for code that relies on the declared types of columns, as sqlx's `Any`
+    /// types do. Where the driver caches them, as SQLite's does, the schema is checked again before
+    /// a statement if 100 ms have passed since the last check.
+    #[must_use]
+    pub fn with_declared_types(&self) -> Self {
+        Self { limits: Limits { declared_types: true, ..self.limits }, ..self.clone() }
     }
 
     /// Returns true for a pool of one writer and many readers.

@@ -2,13 +2,15 @@
 //!
 //! Needed where a driver returns cached columns of a statement although a migration has changed
 //! them. The second check covers the time between the first one and the statement; in a transaction
-//! the database's snapshot does.
+//! the database's snapshot does. Of columns that a statement names itself only the declared types
+//! are cached, so checking from time to time is enough.
 
 use crate::sql_text::StatementEffect;
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use sqlx::{Connection, Database, Error};
 use std::mem;
+use std::time::{Duration, Instant};
 
 /// What must be done when the statement has ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,11 +25,23 @@ pub(crate) enum Recheck {
 const SCHEMA_CHANGED: &str = "the schema was changed while the statement was executed, so its \
     columns may be mixed up: the statement took effect; read its rows again";
 
+/// How long a check is valid for statements of which only declared types depend on the schema.
+const CHECK_VALID_FOR: Duration = Duration::from_millis(100);
+
 impl<DB: Database> Tracked<DB> {
+    /// Returns true if the schema must be checked before a statement.
+    pub(crate) fn needs_schema_check(&self, sql: &str) -> bool {
+        let backend = self.backend();
+        backend.depends_on_schema(sql)
+            || (self.lease.limits.declared_types
+                && backend.remembers_types(sql)
+                && self.schema.checked_at.is_none_or(|at| at.elapsed() >= CHECK_VALID_FOR))
+    }
+
     /// Clears the driver's caches if the columns of a statement may have changed.
     pub(crate) async fn check_schema(&mut self, sql: &str) -> Result<Recheck, Error> {
         let backend = self.backend();
-        if !backend.depends_on_schema(sql) {
+        if !self.needs_schema_check(sql) {
             return Ok(Recheck::None);
         }
         let inside = self.sync_state() >= SyncState::InDoubt;
@@ -36,8 +50,11 @@ impl<DB: Database> Tracked<DB> {
         self.schema_mut().uncommitted = schema.uncommitted;
         let (conn, guard) = self.begin_operation(SyncState::Clean);
         guard.track(backend.check_schema(conn, &mut schema, sql, inside)).await?;
+        schema.checked_at = Some(Instant::now());
         *self.schema_mut() = schema;
-        Ok(if self.driver().is_in_transaction() {
+        Ok(if !backend.depends_on_schema(sql) {
+            Recheck::None
+        } else if self.driver().is_in_transaction() {
             Recheck::Frozen
         } else if backend.effect(sql) == StatementEffect::None {
             Recheck::Required

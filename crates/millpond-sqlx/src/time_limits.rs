@@ -12,18 +12,21 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// The settings of a pool that limit operations on its connections.
+/// The settings of a pool, or of a handle of it, for its leases.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Limits {
     /// The limit of one statement.
     pub(crate) statement: Option<Duration>,
     /// The limit of one lease.
     pub(crate) lease: Option<Duration>,
+    /// True if borrowers rely on the declared types of columns.
+    pub(crate) declared_types: bool,
 }
 
 impl Limits {
     pub(crate) fn of(config: &PoolConfig) -> Self {
-        Self { statement: config.statement_timeout, lease: config.max_lease }
+        let (statement, lease) = (config.statement_timeout, config.max_lease);
+        Self { statement, lease, declared_types: false }
     }
 }
 

@@ -52,13 +52,13 @@ pub struct Tracked<DB: Database> {
     prepared: u32,
     pub(crate) cache: StatementCache,
     /// The schema as of the last check, where the backend needs one.
-    schema: KnownSchema,
+    pub(crate) schema: KnownSchema,
     /// Whether the last statement must not be interrupted if its rows are dropped.
     ends_by_itself: bool,
     /// The session's settings after its hooks ran, where a reset restores them.
     pub(crate) baseline: Vec<Option<String>>,
     pub(crate) identity_check: Option<IdentityCheck>,
-    lease: CurrentLease,
+    pub(crate) lease: CurrentLease,
     /// Whether a session lock may have been taken by a statement or through the driver's
     /// connection.
     pub(crate) may_hold_locks: bool,

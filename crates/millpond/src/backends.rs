@@ -154,7 +154,7 @@ impl IntoTyped for Postgres {
 #[cfg(feature = "sqlite")]
 impl IntoTyped for Sqlite {
     fn pool(pool: SqlPool<Self>) -> TypedPool {
-        TypedPool::Sqlite(pool)
+        TypedPool::Sqlite(pool.with_declared_types())
     }
 
     fn lease(lease: SqlLease<Self>) -> TypedLease {

@@ -248,3 +248,34 @@ async fn a_table_that_was_rebuilt_or_has_more_columns_is_read_right_at_the_next_
         }
     }
 }
+
+#[tokio::test]
+async fn a_column_that_is_declared_anew_is_read_as_what_it_is_now() {
+    const REBUILT: &str = "BEGIN; CREATE TABLE new (id INTEGER, done BOOLEAN); INSERT INTO new \
+        SELECT id, done FROM todo; DROP TABLE todo; ALTER TABLE new RENAME TO todo; COMMIT";
+    const READ: &str = "SELECT done FROM todo";
+    let files = Directory::new();
+    for kind in [PoolKind::Queue, PoolKind::ReadWrite] {
+        for by_another_process in [false, true] {
+            let url = files.url(&format!("{kind:?}-{by_another_process}.db"));
+            let builder = DatabaseConnection::builder(&url).pool(kind).pool_size(1).max_overflow(0);
+            let db = builder.connect().await.unwrap();
+            let create =
+                "CREATE TABLE todo (id INTEGER, done INTEGER); INSERT INTO todo VALUES (1, 1)";
+            sqlx::raw_sql(create).execute(&db).await.unwrap();
+            assert_eq!(sqlx::query_scalar::<_, i64>(READ).fetch_one(&db).await.unwrap(), 1);
+            let other = DatabaseConnection::connect(&url).await.unwrap();
+            let by = if by_another_process { &other } else { &db };
+            sqlx::raw_sql(REBUILT).execute(by).await.unwrap();
+            let is_same = kind == PoolKind::Queue && !by_another_process;
+            let since = std::time::Instant::now();
+            loop {
+                match sqlx::query_scalar::<_, bool>(READ).fetch_one(&db).await {
+                    Ok(done) => break assert!(done),
+                    // It is looked at from time to time.
+                    Err(error) => assert!(!is_same && since.elapsed().as_secs() < 20, "{error}"),
+                }
+            }
+        }
+    }
+}

@@ -85,14 +85,19 @@ async fn a_statement_that_takes_too_long_ends_by_the_setting_or_by_the_limit_of_
         let limited = db.statement_timeout(Duration::from_millis(50));
         for db in [limited, set.connect().await.unwrap()] {
             let error = sqlx::raw_sql(slow).execute(&db).await.unwrap_err().to_string();
-            let is_limit = error.contains("did not end within statement_timeout (50ms)");
-            let named = error.contains("`SELECT") || error.contains("`WITH");
-            assert!(is_limit && named, "{error}");
+            let is_right = |error: &str| {
+                error.contains("did not end within statement_timeout (50ms)")
+                    && (error.contains("`SELECT") || error.contains("`WITH"))
+            };
+            assert!(is_right(&error), "{error}");
             // Without a limit, since a busy machine may need long for an easy question.
             let patient = db.statement_timeout(None);
             let n: i64 =
                 sqlx::query_scalar("SELECT $1").bind(4711_i64).fetch_one(&patient).await.unwrap();
             assert_eq!(n, 4711);
+            let mut lease = db.try_acquire().unwrap();
+            let error = sqlx::raw_sql(slow).execute(&mut lease).await.unwrap_err().to_string();
+            assert!(is_right(&error) && error.contains("timeouts.rs"), "{error}");
         }
     }
 }
