@@ -41,6 +41,7 @@ pub(crate) fn gather(names: &Names, variables: &[(OsString, OsString)]) -> Gathe
                 Err(set_twice(&name))
             }
             Some((setting, true)) => from_file(setting, &name, value),
+            None if is_of_a_service(&name, value) => continue,
             None => match names.suggest(&name) {
                 Some(help) => {
                     Err(SettingProblem::new(&name, &variable(&name), "is not a setting", help))
@@ -166,6 +167,34 @@ impl Names {
     }
 }
 
+/// Whether it is one of the variables that Kubernetes sets in every container for each Service of
+/// the namespace: a Service `psn-redis` gives `PSN_REDIS_SERVICE_HOST`,
+/// `PSN_REDIS_PORT=tcp://10.0.0.11:6379`, `PSN_REDIS_PORT_6379_TCP_ADDR`.
+fn is_of_a_service(name: &str, value: &OsStr) -> bool {
+    const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
+    if name.ends_with("_SERVICE_HOST") || name.ends_with("_SERVICE_PORT") {
+        return true;
+    }
+    if name.ends_with("_PORT")
+        && let Some((protocol, _)) = value.to_str().and_then(|value| value.split_once("://"))
+        && PROTOCOLS.iter().any(|known| known.eq_ignore_ascii_case(protocol))
+    {
+        return true;
+    }
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_of_a_port = |rest: &str| {
+        let mut parts = rest.split('_');
+        parts.next().is_some_and(is_number)
+            && parts.next().is_some_and(|protocol| PROTOCOLS.contains(&protocol))
+            && parts.next().is_none_or(|what| ["ADDR", "PORT", "PROTO"].contains(&what))
+            && parts.next().is_none()
+    };
+    name.contains("_SERVICE_PORT_")
+        || name
+            .match_indices("_PORT_")
+            .any(|(at, port)| name.get(at.saturating_add(port.len())..).is_some_and(is_of_a_port))
+}
+
 fn by_variable(rest: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.variable() == rest)
 }
@@ -208,6 +237,29 @@ mod tests {
             ("PATHé", None),
         ] {
             assert_eq!(names().suggest(name).as_deref(), meant, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_variables_of_a_service_of_kubernetes_are_others() {
+        for (name, value) in [
+            ("PSN_REDIS_SERVICE_HOST", "10.0.0.11"),
+            ("PSN_REDIS_SERVICE_PORT", "6379"),
+            ("PSN_REDIS_SERVICE_PORT_REDIS", "6379"),
+            ("PSN_REDIS_PORT", "tcp://10.0.0.11:6379"),
+            ("PSN_REDIS_PORT_6379_TCP", "tcp://10.0.0.11:6379"),
+            ("PSN_REDIS_PORT_6379_TCP_PROTO", "tcp"),
+            ("PSN_DB_PORT_5432_UDP_ADDR", "10.0.0.12"),
+        ] {
+            assert!(is_of_a_service(name, OsStr::new(value)), "{name}");
+        }
+        for (name, value) in [
+            ("PSN_REDIS_PORT", "6379"),
+            ("PSN_REDIS_PORT_X_TCP", "1"),
+            ("PSN_REDIS_PORT_6379_TCP_SIZE", "1"),
+            ("PSN_DB_POOL_SISE", "5"),
+        ] {
+            assert!(!is_of_a_service(name, OsStr::new(value)), "{name}");
         }
     }
 

@@ -76,6 +76,25 @@ fn another_prefix_replaces_the_usual_one() {
 }
 
 #[test]
+fn what_kubernetes_sets_for_a_service_with_our_prefix_is_passed_over() {
+    let settings = env([
+        ("PSN_REDIS_SERVICE_HOST", "10.0.0.11"),
+        ("PSN_REDIS_SERVICE_PORT", "6379"),
+        ("PSN_REDIS_SERVICE_PORT_REDIS", "6379"),
+        ("PSN_REDIS_PORT", "tcp://10.0.0.11:6379"),
+        ("PSN_REDIS_PORT_6379_TCP", "tcp://10.0.0.11:6379"),
+        ("PSN_REDIS_PORT_6379_TCP_PROTO", "tcp"),
+        ("PSN_REDIS_PORT_6379_TCP_PORT", "6379"),
+        ("PSN_REDIS_PORT_6379_TCP_ADDR", "10.0.0.11"),
+        ("PSN_DB_PORT", "tcp://10.0.0.12:5432"),
+        ("PSN_DB_PORT_5432_TCP", "tcp://10.0.0.12:5432"),
+        ("PSN_DB_POOL_SIZE", "7"),
+    ]);
+    assert_eq!(settings.load().unwrap().db.pool.pool_size, 7);
+    assert!(env([("PSN_REDIS_PORT", "6379")]).load().is_err(), "it was meant for us");
+}
+
+#[test]
 fn a_misspelt_variable_is_an_error_with_a_suggestion() {
     for (name, meant) in [
         ("PSN_DB_POOL_SISE", "PSN_DB_POOL_SIZE"),
