@@ -52,6 +52,9 @@ impl<'a> Tokens<'a> {
                 self.skip_quoted(byte, false)
             }
             (b'[', Dialect::Sqlite) => self.skip_past("]"),
+            (b'-', Dialect::Postgres) if self.begins_a_dash_comment() => {
+                self.skip_while(|byte| byte != b'\n' && byte != b'\r');
+            }
             (b'-', _) if self.begins_a_dash_comment() => self.skip_past("\n"),
             (b'#', Dialect::MySql) => self.skip_past("\n"),
             (b'/', _) if self.peek() == Some(b'*') => self.skip_comment(),
@@ -223,6 +226,8 @@ mod tests {
             (Dialect::Postgres, "SELECT $$ $2 ? $$, $x$ $$ $2 $y$ $x$, $1"),
             (Dialect::Postgres, "SELECT /* /* $2 */ $3 */ $1"),
             (Dialect::Postgres, "SELECT $1 -- $2"),
+            (Dialect::Postgres, "SELECT 1 --\r, $1"),
+            (Dialect::Sqlite, "SELECT 1 --\r, $2\n, $1"),
             (Dialect::MySql, "SELECT `$2`, '\\'$3', \"\\\"$4\", $1"),
             (Dialect::MySql, "SELECT 1 # $2\n, $1"),
             (Dialect::MySql, "SELECT 1--$1 -- $2"),
