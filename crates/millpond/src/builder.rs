@@ -250,9 +250,10 @@ impl DatabaseBuilder {
     /// Adds a hook for every new connection, with the driver's own type, if the database is SQLite.
     /// It is called before the connection is lent; an error refuses the connection.
     ///
-    /// An error may be transient, so another connection is opened, until `pool_timeout`. To refuse
-    /// permanently, return a permanent sqlx error, such as `sqlx::Error::Configuration`: as long as
-    /// the pool has no other connection, it fails all waiters at once.
+    /// An error that is not sqlx's, or one such as a held lock, may be transient, so another
+    /// connection is opened, until `pool_timeout`. To refuse permanently, return a permanent sqlx
+    /// error, such as `sqlx::Error::Configuration`: as long as the pool has no other connection, it
+    /// fails all waiters at once. A mistake in the hook's own SQL is permanent too.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -270,8 +271,6 @@ impl DatabaseBuilder {
     /// assert!(error.to_string().contains("the database was not migrated"));
     /// # });
     /// ```
-    ///
-    /// An error in a hook's own SQL is treated like any other, so it is retried too.
     #[cfg(feature = "sqlite")]
     pub fn on_sqlite_connect<F>(self, hook: F) -> Self
     where
