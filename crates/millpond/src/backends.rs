@@ -72,16 +72,14 @@ impl TypedPool {
 
     /// Registers the gauges of this pool, or of its writer and readers.
     #[cfg(feature = "metrics")]
-    pub(crate) fn register_gauges(&self, metrics: &millpond_metrics::PoolMetrics, name: &str) {
+    pub(crate) fn register_gauges(&self, metrics: &millpond_metrics::PoolMetrics) {
         each!(Self, self, pool => {
             let weak = pool.downgrade();
+            metrics.follow(pool.pool().name(), move || Some(weak.upgrade()?.status()));
             if pool.is_split() {
-                metrics.follow(format!("{name}-writer"), move || Some(weak.upgrade()?.status()));
                 let weak = pool.downgrade();
                 let reader = move || Some(weak.upgrade()?.reader().status());
-                metrics.follow(format!("{name}-reader"), reader);
-            } else {
-                metrics.follow(name, move || Some(weak.upgrade()?.status()));
+                metrics.follow(pool.reader().pool().name(), reader);
             }
         });
     }

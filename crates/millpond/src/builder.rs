@@ -430,8 +430,6 @@ impl DatabaseBuilder {
         let (settings, target) =
             self.loader.load_with(|settings| target(settings, has_postgres_hooks))?;
         let Some(target) = target else { return Err(ConnectError::NoUrl) };
-        #[cfg(feature = "metrics")]
-        let name = Arc::clone(&self.common.name);
         let kind = settings.db.kind;
         let pool: TypedPool = match target {
             #[cfg(feature = "mysql")]
@@ -457,7 +455,7 @@ impl DatabaseBuilder {
             }
         };
         #[cfg(feature = "metrics")]
-        self.metrics.iter().for_each(|metrics| pool.register_gauges(metrics, &name));
+        self.metrics.iter().for_each(|metrics| pool.register_gauges(metrics));
         Ok(DatabaseConnection { pool, settings: Arc::new(settings) })
     }
 }

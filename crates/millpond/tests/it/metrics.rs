@@ -64,6 +64,25 @@ async fn of_one_writer_and_many_readers_both_are_reported() {
     assert_eq!(numbers["millpond.acquires orders-reader ok"], 1.0);
 }
 
+#[tokio::test]
+async fn a_name_that_a_step_gives_the_pool_is_that_of_all_its_numbers() {
+    let files = Directory::new();
+    for (kind, names) in
+        [(PoolKind::Queue, vec!["new"]), (PoolKind::ReadWrite, vec!["new-writer", "new-reader"])]
+    {
+        let metrics = PoolMetrics::manual();
+        let builder = DatabaseConnection::builder(&files.url("a.db")).pool(kind).name("old");
+        let builder = builder.metrics(&metrics).sqlite(|options| options.name("new"));
+        let _db = builder.connect().await.unwrap();
+        let numbers = numbers_of(&metrics);
+        assert!(!numbers.keys().any(|name| name.contains("old")), "{numbers:?}");
+        for name in names {
+            assert!(numbers.contains_key(&format!("pool_size {name}")), "{numbers:?}");
+            assert_eq!(numbers[&format!("millpond.acquires {name} ok")], 1.0);
+        }
+    }
+}
+
 #[cfg(all(feature = "cache", feature = "ratelimit"))]
 #[tokio::test]
 async fn the_pools_of_cache_and_rate_limiter_are_reported_like_all_others() {
