@@ -14,7 +14,7 @@ mod postgres;
 mod sqlite;
 
 use crate::dialect::Dialect;
-use crate::statement::Outline;
+use crate::statement::RowEffect;
 use sqlx::any::{AnyArguments, AnyQueryResult, AnyRow, AnyTypeInfo, AnyTypeInfoKind, AnyValue};
 use sqlx::error::BoxDynError;
 use sqlx::{Any, Arguments, Column, ColumnIndex, Database, Encode, Error, Row, Type, ValueRef};
@@ -51,7 +51,7 @@ pub(crate) trait AnyConversion: Database<Row: ReadByPosition> {
     fn argument(argument: AnyValueKind, to: &mut Self::Arguments) -> Result<(), BoxDynError>;
 
     /// How many rows were changed, and the key of the last one that was added.
-    fn outcome(result: Self::QueryResult, statement: Outline) -> AnyQueryResult;
+    fn outcome(result: Self::QueryResult, effect: RowEffect) -> AnyQueryResult;
 }
 
 /// A row whose columns can be read by their position.

@@ -27,7 +27,7 @@ use sqlx_core::any::AnyValueKind;
 pub(crate) fn adapt(
     sql: SqlStr,
     arguments: Option<AnyArguments>,
-    outline: Outline,
+    outline: &Outline,
     dialect: Dialect,
 ) -> Result<(SqlStr, Option<AnyArguments>), Error> {
     let found = outline.placeholders;
@@ -192,7 +192,7 @@ mod tests {
             arguments.add(*value).unwrap();
         }
         let outline = Outline::of(sql, dialect);
-        let (sql, arguments) = adapt(sql.into_sql_str(), Some(arguments), outline, dialect)
+        let (sql, arguments) = adapt(sql.into_sql_str(), Some(arguments), &outline, dialect)
             .map_err(|error| error.to_string())?;
         let values = arguments.unwrap().values.0.iter().map(|value| format!("{value:?}")).collect();
         Ok((sql.as_str().to_owned(), values))

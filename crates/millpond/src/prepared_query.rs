@@ -44,7 +44,7 @@ impl UntypedStatement {
 
     fn typed<DB: AnyConversion>(self) -> Result<(TypedStatement<DB>, Outline), Error> {
         let outline = Outline::of(self.sql.as_str(), DB::DIALECT);
-        let (sql, arguments) = placeholder::adapt(self.sql, self.arguments, outline, DB::DIALECT)?;
+        let (sql, arguments) = placeholder::adapt(self.sql, self.arguments, &outline, DB::DIALECT)?;
         let arguments =
             arguments.map(any_conversion::arguments::<DB>).transpose().map_err(Error::Encode)?;
         Ok((TypedStatement { sql, arguments, persistent: self.persistent }, outline))
@@ -89,11 +89,13 @@ where
         Ok(typed) => typed,
         Err(error) => return failed(error),
     };
-    let mut rows = Rows::default();
+    let (mut rows, mut results) = (Rows::default(), 0_usize);
     let convert = move |answer: Result<Either<DB::QueryResult, DB::Row>, Error>| match answer? {
         Either::Left(result) => {
             rows.end();
-            Ok(Either::Left(DB::outcome(result, outline)))
+            let effect = outline.effect(results);
+            results = results.saturating_add(1);
+            Ok(Either::Left(DB::outcome(result, effect)))
         }
         Either::Right(row) => rows.convert::<DB>(&row).map(Either::Right),
     };

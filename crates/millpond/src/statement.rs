@@ -5,15 +5,18 @@
 
 use crate::dialect::Dialect;
 use crate::tokens::{Token, Tokens};
+use std::mem;
 
-/// What is known of a statement.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What is known of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outline {
     pub(crate) placeholders: Placeholders,
-    /// What it does.
-    pub(crate) effect: RowEffect,
-    /// It begins with CREATE or PREPARE: its placeholders may be those of what it defines.
+    /// A statement begins with CREATE or PREPARE: its placeholders may be those of what it defines.
     pub(crate) defines: bool,
+    /// What each of its statements does, in order.
+    effects: Vec<RowEffect>,
+    /// What is assumed of a result that belongs to none of them.
+    beyond: RowEffect,
 }
 
 /// The placeholders of a statement.
@@ -36,16 +39,16 @@ pub(crate) enum RowEffect {
     Insert,
     /// It changes rows, or adds them if there is nothing to change.
     Change,
-    /// It changes no row: it reads, or is about tables, transactions, settings.
-    Other,
-    /// There are several statements.
-    Several,
+    /// It changes no row: it reads or defines something.
+    Nothing,
+    /// It may change rows, as a procedure does, or it is about transactions and settings.
+    Unknown,
 }
 
 impl Outline {
     pub(crate) fn of(sql: &str, dialect: Dialect) -> Self {
-        let (mut placeholders, mut verb) = (Placeholders::default(), Verb::Awaited);
-        let (mut depth, mut defines) = (0_usize, false);
+        let (mut placeholders, mut defines, mut depth) = (Placeholders::default(), false, 0_usize);
+        let (mut effects, mut statement) = (Vec::new(), Statement::default());
         for (_, token) in Tokens::new(sql, dialect) {
             match token {
                 Token::Numbered(number) => placeholders.add_numbered(number),
@@ -54,15 +57,26 @@ impl Outline {
                 }
                 Token::Open => depth = depth.saturating_add(1),
                 Token::Close => depth = depth.saturating_sub(1),
-                Token::End => verb = verb.ended(),
+                Token::End => effects.extend(statement.end()),
                 Token::Word(word) if depth == 0 => {
-                    defines |= verb == Verb::Awaited && is_one_of(word, &["create", "prepare"]);
-                    verb = verb.then(word);
+                    statement.add(word);
+                    defines |= statement.verb == Verb::Defines;
                 }
                 Token::Word(_) => {}
             }
         }
-        Self { placeholders, effect: verb.effect(), defines }
+        effects.extend(statement.verb.effect());
+        if dialect == Dialect::MySql {
+            // A procedure gives several results, and none of them says a number for rows read.
+            effects.truncate(usize::from(effects.len() == 1));
+            return Self { placeholders, defines, effects, beyond: RowEffect::Unknown };
+        }
+        Self { placeholders, defines, effects, beyond: RowEffect::Nothing }
+    }
+
+    /// What the statement does to which a result belongs, by its place among the results.
+    pub(crate) fn effect(&self, result: usize) -> RowEffect {
+        self.effects.get(result).copied().unwrap_or(self.beyond)
     }
 }
 
@@ -74,10 +88,49 @@ impl Placeholders {
     }
 }
 
+/// A statement, as far as it has been read.
+#[derive(Debug, Default)]
+struct Statement {
+    verb: Verb,
+    /// Whether it defines something that consists of statements itself, up to `; END`.
+    is_compound: bool,
+    /// Whether a `;` was the last token in it, or `; END` the last ones.
+    inner: Inner,
+}
+
+/// What was read last in a compound statement.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Inner {
+    #[default]
+    Within,
+    Ended,
+    Closed,
+}
+
+impl Statement {
+    fn add(&mut self, word: &str) {
+        let is_end = self.inner == Inner::Ended && is_one_of(word, &["end"]);
+        self.inner = if is_end { Inner::Closed } else { Inner::Within };
+        // The triggers of SQLite and the functions of PostgreSQL.
+        self.is_compound |= self.verb == Verb::Defines && is_one_of(word, &["trigger", "atomic"]);
+        self.verb = self.verb.then(word);
+    }
+
+    /// A `;` was read: what the statement does, if it was one and ends here.
+    fn end(&mut self) -> Option<RowEffect> {
+        if self.is_compound && self.inner != Inner::Closed {
+            self.inner = Inner::Ended;
+            return None;
+        }
+        mem::take(self).verb.effect()
+    }
+}
+
 /// The statement's main verb, as far as it has been read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Verb {
     /// No word yet.
+    #[default]
     Awaited,
     /// `WITH`: the verb comes after its tables, which stand in parentheses.
     AfterWith,
@@ -85,48 +138,44 @@ enum Verb {
     /// `INSERT` and, as the last word, `DO` or MySQL's `DUPLICATE KEY`: an `UPDATE` may follow.
     InsertOr,
     Change,
+    Reads,
+    Defines,
     Other,
-    /// A statement has ended; another word would be one too many.
-    Ended(RowEffect),
-    Several,
 }
+
+/// What reads, whatever number of rows a server says.
+const READS: [&str; 10] =
+    ["select", "values", "show", "explain", "describe", "desc", "fetch", "move", "table", "pragma"];
 
 impl Verb {
     fn then(self, word: &str) -> Self {
         let is = |keywords: &[&str]| is_one_of(word, keywords);
         match self {
             Self::Awaited if is(&["with"]) => Self::AfterWith,
+            Self::Awaited if is(&["create", "prepare"]) => Self::Defines,
             Self::Awaited | Self::AfterWith if is(&["insert", "replace"]) => Self::Insert,
             Self::Awaited | Self::AfterWith if is(&["update", "delete", "merge", "copy"]) => {
                 Self::Change
             }
-            Self::AfterWith if is(&["select", "values"]) => Self::Other,
+            Self::Awaited if is(&READS) => Self::Reads,
+            Self::AfterWith if is(&["select", "values", "table"]) => Self::Reads,
             Self::Awaited => Self::Other,
             Self::Insert if is(&["do", "key"]) => Self::InsertOr,
             Self::InsertOr if is(&["update"]) => Self::Change,
             Self::InsertOr => Self::Insert,
-            Self::Ended(_) => Self::Several,
-            Self::AfterWith | Self::Insert | Self::Change | Self::Other | Self::Several => self,
+            known => known,
         }
     }
 
-    fn ended(self) -> Self {
-        match self {
-            Self::Awaited | Self::Ended(_) | Self::Several => self,
-            Self::AfterWith | Self::Insert | Self::InsertOr | Self::Change | Self::Other => {
-                Self::Ended(self.effect())
-            }
-        }
-    }
-
-    fn effect(self) -> RowEffect {
-        match self {
-            Self::Awaited | Self::AfterWith | Self::Other => RowEffect::Other,
+    /// `None` where there is no statement.
+    fn effect(self) -> Option<RowEffect> {
+        Some(match self {
+            Self::Awaited => return None,
             Self::Insert | Self::InsertOr => RowEffect::Insert,
             Self::Change => RowEffect::Change,
-            Self::Ended(effect) => effect,
-            Self::Several => RowEffect::Several,
-        }
+            Self::AfterWith | Self::Reads | Self::Defines => RowEffect::Nothing,
+            Self::Other => RowEffect::Unknown,
+        })
     }
 }
 
@@ -141,8 +190,7 @@ mod tests {
     #[test]
     fn a_statement_is_known_by_its_main_verb() {
         for (sql, effect) in [
-            ("", RowEffect::Other),
-            ("SELECT 'INSERT'", RowEffect::Other),
+            ("SELECT 'INSERT'", RowEffect::Nothing),
             (" /* UPDATE */ -- DELETE\n insert into t values (1);", RowEffect::Insert),
             ("REPLACE INTO t VALUES (1)", RowEffect::Insert),
             (
@@ -159,16 +207,44 @@ mod tests {
                 "WITH x AS (SELECT 1), y(a) AS (DELETE) INSERT INTO t SELECT * FROM x",
                 RowEffect::Insert,
             ),
-            ("WITH x AS (INSERT) SELECT replace('a', 'b', 'c')", RowEffect::Other),
+            ("WITH x AS (INSERT) SELECT replace('a', 'b', 'c')", RowEffect::Nothing),
             ("WITH RECURSIVE n(i) AS (VALUES (1)) UPDATE t SET a = 1", RowEffect::Change),
-            ("EXPLAIN INSERT INTO t VALUES (1)", RowEffect::Other),
-            ("CREATE TRIGGER g AFTER INSERT ON t BEGIN DELETE FROM t; END", RowEffect::Several),
-            ("PRAGMA foreign_keys = ON; -- done\n;", RowEffect::Other),
-            ("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)", RowEffect::Several),
+            ("EXPLAIN INSERT INTO t VALUES (1)", RowEffect::Nothing),
+            ("CREATE TRIGGER g AFTER INSERT ON t BEGIN DELETE FROM t; END", RowEffect::Nothing),
+            ("PRAGMA foreign_keys = ON; -- done\n;", RowEffect::Nothing),
+            ("CALL p()", RowEffect::Unknown),
         ] {
             for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql] {
-                assert_eq!(Outline::of(sql, dialect).effect, effect, "{dialect}: {sql}");
+                if sql.contains("TRIGGER") && dialect == Dialect::MySql {
+                    continue;
+                }
+                let outline = Outline::of(sql, dialect);
+                assert_eq!(outline.effects.len(), 1, "{dialect}: {sql}");
+                assert_eq!(outline.effect(0), effect, "{dialect}: {sql}");
             }
         }
+    }
+
+    #[test]
+    fn every_result_belongs_to_a_statement() {
+        use RowEffect::{Change, Insert, Nothing, Unknown};
+        for (sql, effects) in [
+            ("", vec![]),
+            (" ; ; -- nothing", vec![]),
+            ("INSERT INTO t VALUES (1); SELECT 1; ; DELETE FROM t", vec![Insert, Nothing, Change]),
+            (
+                "CREATE TEMP TRIGGER g AFTER INSERT ON t BEGIN SELECT CASE 1 WHEN 1 THEN 2 END; \
+                 UPDATE t SET a = 1; END; UPDATE t SET b = 1; BEGIN; END",
+                vec![Nothing, Change, Unknown, Unknown],
+            ),
+        ] {
+            assert_eq!(Outline::of(sql, Dialect::Sqlite).effects, effects, "{sql}");
+        }
+        let sql =
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 1; SELECT 2; END; DELETE FROM t";
+        assert_eq!(Outline::of(sql, Dialect::Postgres).effects, [Nothing, Change]);
+        let outline = Outline::of("SELECT 1; UPDATE t SET a = 1", Dialect::MySql);
+        assert_eq!((outline.effect(0), outline.effect(7)), (Unknown, Unknown));
+        assert_eq!(Outline::of("SELECT 1", Dialect::Sqlite).effect(1), Nothing);
     }
 }

@@ -11,7 +11,7 @@ mod times;
 
 use super::{AnyConversion, add, blob, text};
 use crate::dialect::Dialect;
-use crate::statement::{Outline, RowEffect};
+use crate::statement::RowEffect;
 use sqlx::any::{AnyQueryResult, AnyTypeInfoKind};
 use sqlx::error::BoxDynError;
 use sqlx::mysql::{MySqlArguments, MySqlQueryResult, MySqlTypeInfo, MySqlValueRef};
@@ -85,14 +85,14 @@ impl AnyConversion for MySql {
         add(argument, to)
     }
 
-    fn outcome(result: MySqlQueryResult, statement: Outline) -> AnyQueryResult {
+    fn outcome(result: MySqlQueryResult, effect: RowEffect) -> AnyQueryResult {
         let mut outcome = AnyQueryResult::default();
-        if statement.effect != RowEffect::Other {
+        if effect != RowEffect::Nothing {
             outcome.rows_affected = result.rows_affected();
         }
         // 0 is no key: the table makes none.
         let key = i64::try_from(result.last_insert_id()).ok().filter(|key| *key != 0);
-        if statement.effect == RowEffect::Insert && outcome.rows_affected > 0 {
+        if effect == RowEffect::Insert && outcome.rows_affected > 0 {
             outcome.last_insert_id = key;
         }
         outcome

@@ -14,7 +14,7 @@ mod times;
 
 use super::{AnyConversion, add, blob, text};
 use crate::dialect::Dialect;
-use crate::statement::{Outline, RowEffect};
+use crate::statement::RowEffect;
 use sqlx::any::{AnyQueryResult, AnyTypeInfoKind};
 use sqlx::error::BoxDynError;
 use sqlx::postgres::types::Oid;
@@ -102,10 +102,10 @@ impl AnyConversion for Postgres {
         add(argument, to)
     }
 
-    fn outcome(result: PgQueryResult, statement: Outline) -> AnyQueryResult {
+    fn outcome(result: PgQueryResult, effect: RowEffect) -> AnyQueryResult {
         let mut outcome = AnyQueryResult::default();
         // The server counts the rows that a SELECT returns too; here it is rows changed.
-        if statement.effect != RowEffect::Other {
+        if effect != RowEffect::Nothing {
             outcome.rows_affected = result.rows_affected();
         }
         outcome

@@ -7,7 +7,7 @@
 
 use super::{AnyConversion, add, blob, text};
 use crate::dialect::Dialect;
-use crate::statement::{Outline, RowEffect};
+use crate::statement::RowEffect;
 use sqlx::any::{AnyQueryResult, AnyTypeInfoKind};
 use sqlx::error::BoxDynError;
 use sqlx::sqlite::{SqliteArguments, SqliteQueryResult, SqliteTypeInfo, SqliteValueRef};
@@ -51,14 +51,14 @@ impl AnyConversion for Sqlite {
         add(argument, to)
     }
 
-    fn outcome(result: SqliteQueryResult, statement: Outline) -> AnyQueryResult {
+    fn outcome(result: SqliteQueryResult, effect: RowEffect) -> AnyQueryResult {
         let mut outcome = AnyQueryResult::default();
         // The driver repeats the numbers of an earlier statement, perhaps another borrower's, after
         // one that changes no row; and the key of an earlier row after one that added none.
-        if statement.effect != RowEffect::Other {
+        if matches!(effect, RowEffect::Insert | RowEffect::Change) {
             outcome.rows_affected = result.rows_affected();
         }
-        if statement.effect == RowEffect::Insert && outcome.rows_affected > 0 {
+        if effect == RowEffect::Insert && outcome.rows_affected > 0 {
             outcome.last_insert_id = Some(result.last_insert_rowid());
         }
         outcome

@@ -1,6 +1,6 @@
 //! What sqlx offers works on `&db` without a word about the database behind it.
 
-use crate::world::{everywhere, names, servers, users, users_in_memory};
+use crate::world::{databases, everywhere, names, schema, servers, users, users_in_memory};
 use futures_util::TryStreamExt;
 use millpond::DatabaseConnection;
 use sqlx::error::ErrorKind;
@@ -161,6 +161,50 @@ async fn a_statement_that_changes_no_row_does_not_repeat_what_an_earlier_one_cha
     for sql in ["SELECT 1", "CREATE TABLE empty (n INTEGER)", "PRAGMA user_version"] {
         let result = sqlx::query(sql).execute(&db).await.unwrap();
         assert_eq!((result.rows_affected(), result.last_insert_id()), (0, None), "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn of_several_statements_each_counts_the_rows_that_it_has_changed_itself() {
+    for db in users(&["Ada", "Grace"]).await {
+        let changed = async |sql: &'static str| {
+            sqlx::raw_sql(sql).execute(&db).await.unwrap().rows_affected()
+        };
+        assert_eq!(changed("UPDATE users SET id = id + 100").await, 2);
+        for (sql, rows) in [
+            ("SELECT 1; SELECT 2", 0),
+            ("UPDATE users SET id = id + 100; SELECT id FROM users", 2),
+            ("SELECT id FROM users; UPDATE users SET id = id + 100; SELECT 1", 2),
+            ("DELETE FROM users WHERE name = 'Ada'; UPDATE users SET id = id + 100; SELECT 1", 2),
+        ] {
+            assert_eq!(changed(sql).await, rows, "{}: {sql}", db.dialect());
+        }
+    }
+    let db = users_in_memory(&["Ada", "Grace"]).await;
+    let script = "UPDATE users SET name = name || '!'; CREATE TRIGGER g AFTER DELETE ON users \
+        BEGIN SELECT CASE 1 WHEN 1 THEN 2 END; UPDATE users SET id = 7; END; SELECT 1";
+    assert_eq!(sqlx::raw_sql(script).execute(&db).await.unwrap().rows_affected(), 2);
+}
+
+#[tokio::test]
+async fn what_changes_rows_in_another_way_counts_them_too() {
+    for db in databases().await {
+        sqlx::query("CREATE TABLE users (id BIGINT)").execute(&db).await.unwrap();
+        let procedure = "CREATE PROCEDURE add_two() INSERT INTO users VALUES (1), (2)";
+        sqlx::raw_sql(procedure).execute(&db).await.unwrap();
+        let called = sqlx::raw_sql("CALL add_two()").execute(&db).await.unwrap();
+        assert_eq!(called.rows_affected(), 2, "{}", db.dialect());
+        let read = sqlx::raw_sql("SELECT * FROM users").execute(&db).await.unwrap();
+        assert_eq!(read.rows_affected(), 0);
+    }
+    if let Some(db) = schema().await {
+        let mut lease = db.acquire().await.unwrap();
+        let prepared = "CREATE TABLE t (i INT); PREPARE add_two AS INSERT INTO t VALUES (1), (2)";
+        lease.execute(sqlx::raw_sql(prepared)).await.unwrap();
+        let added = lease.execute(sqlx::raw_sql("EXECUTE add_two")).await.unwrap();
+        assert_eq!(added.rows_affected(), 2);
+        let read = lease.execute(sqlx::raw_sql("TABLE t; SHOW timezone")).await.unwrap();
+        assert_eq!(read.rows_affected(), 0);
     }
 }
 
