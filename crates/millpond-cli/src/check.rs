@@ -41,16 +41,18 @@ fn good(settings: &Settings, reached: Option<&[Reached]>) -> io::Result<()> {
             "\nThe settings are good. Nothing was connected to; with --connect it is.",
         );
     };
-    for Reached { setting, server, warnings } in reached {
-        screen.line(Tone::Plain, &format!("\n{setting}: connected to {server}"))?;
-        warnings
+    for server in reached {
+        screen.line(Tone::Plain, &format!("\n{}", server.line()))?;
+        server
+            .warnings
             .iter()
             .try_for_each(|warning| screen.line(Tone::Bad, &format!("warning: {warning}")))?;
     }
-    screen.line(
-        Tone::Good,
-        "\nThe settings are good, and every server that they name can be reached.",
-    )
+    let all = match reached.iter().any(|server| server.missing.is_some()) {
+        true => "\nThe settings are good.",
+        false => "\nThe settings are good, and every server that they name can be reached.",
+    };
+    screen.line(Tone::Good, all)
 }
 
 fn json_good(settings: &Settings, reached: Option<&[Reached]>) -> io::Result<()> {

@@ -1,10 +1,12 @@
 //! Connecting to every server that the settings name, as a service would, and what its pool says of
-//! it.
+//! it. A file is only read.
 
 use millpond::redis::RedisPoolOptions;
+use millpond::sqlite::{PoolKind, SqliteConnectOptions, SqlitePoolOptions};
 use millpond::{DatabaseConnection, Dialect, Event, EventContext, Loader, Pooler, Settings};
 use serde_json::{Value, json};
 use std::error::Error;
+use std::path::{self, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// A server to which a connection was opened.
@@ -16,12 +18,31 @@ pub struct Reached {
     pub server: String,
     /// What the pool found out about settings that do not suit it.
     pub warnings: Vec<String>,
+    /// The database file, if it does not exist yet: then nothing was connected to.
+    pub missing: Option<PathBuf>,
 }
 
 impl Reached {
+    fn new(setting: &'static str, server: impl Into<String>) -> Self {
+        Self { setting, server: server.into(), warnings: Vec::new(), missing: None }
+    }
+
+    /// In one line.
+    pub fn line(&self) -> String {
+        match &self.missing {
+            Some(path) => format!(
+                "{}: {} does not exist; the service would create it",
+                self.setting,
+                path.display()
+            ),
+            None => format!("{}: connected to {}", self.setting, self.server),
+        }
+    }
+
     /// The same for machines.
     pub fn to_json(&self) -> Value {
-        json!({ "setting": self.setting, "server": self.server, "warnings": self.warnings })
+        let Self { setting, server, warnings, missing } = self;
+        json!({ "setting": setting, "server": server, "warnings": warnings, "missing": missing })
     }
 }
 
@@ -35,23 +56,55 @@ pub fn servers(loader: &Loader, settings: &Settings) -> Result<Vec<Reached>, Box
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
         let mut reached = Vec::new();
-        if settings.storage.connection_string.is_some() {
-            reached.push(database(loader.clone()).await?);
+        if let Some(url) = &settings.storage.connection_string {
+            reached.push(match file(url.expose()) {
+                Some(options) => read(options, may_create(url.expose())).await?,
+                None => database(loader.clone()).await?,
+            });
         }
         for (setting, redis) in [("redis.url", &settings.redis), ("cache.url", &settings.cache)] {
             if let Some(url) = &redis.url {
                 let pool = RedisPoolOptions::new().connect(url.expose()).await;
                 let pool = pool.map_err(|error| format!("{setting}: {error}"))?;
                 let _ = pool.close().await;
-                reached.push(Reached { setting, server: "Redis".to_owned(), warnings: Vec::new() });
+                reached.push(Reached::new(setting, "Redis"));
             }
         }
         Ok(reached)
     })
 }
 
+/// The setting that names the database.
+const SETTING: &str = "storage.connection_string";
+
+/// How the database is opened, if it is a file of SQLite.
+fn file(url: &str) -> Option<SqliteConnectOptions> {
+    let options = SqlitePoolOptions::parse_url(url).ok()?;
+    let name = options.get_filename().to_str()?;
+    let is_in_memory = name.is_empty() || name == ":memory:" || name.starts_with("file:");
+    (!is_in_memory).then_some(options)
+}
+
+/// Whether a service would create the file that its URL names.
+fn may_create(url: &str) -> bool {
+    let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
+    !parameters.split('&').any(|parameter| parameter == "mode=ro" || parameter == "mode=rw")
+}
+
+/// Opens a file to read it. A pool would create a missing one, and change its journal mode.
+async fn read(options: SqliteConnectOptions, may_create: bool) -> Result<Reached, Box<dyn Error>> {
+    let path = path::absolute(options.get_filename())?;
+    let reached = Reached::new(SETTING, Dialect::Sqlite.to_string());
+    if may_create && !path.try_exists()? && path.parent().is_some_and(Path::is_dir) {
+        return Ok(Reached { missing: Some(path), ..reached });
+    }
+    let pool = SqlitePoolOptions::new().pool(PoolKind::Null);
+    let pool = pool.connect_with(options.read_only(true).create_if_missing(false)).await;
+    pool.map_err(|error| format!("{SETTING}: {error}"))?.close().await;
+    Ok(reached)
+}
+
 async fn database(loader: Loader) -> Result<Reached, Box<dyn Error>> {
-    const SETTING: &str = "storage.connection_string";
     let heard = Arc::new(Mutex::new(Vec::new()));
     let note = Arc::clone(&heard);
     let builder =
@@ -84,9 +137,6 @@ async fn database(loader: Loader) -> Result<Reached, Box<dyn Error>> {
         (dialect, _) => dialect.to_string(),
     };
     let _ = database.close().await;
-    Ok(Reached {
-        setting: SETTING,
-        server,
-        warnings: warned.into_iter().map(|(_, message)| message).collect(),
-    })
+    let warnings = warned.into_iter().map(|(_, message)| message).collect();
+    Ok(Reached { warnings, ..Reached::new(SETTING, server) })
 }

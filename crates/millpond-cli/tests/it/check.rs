@@ -328,6 +328,7 @@ fn with_connect_every_server_is_connected_to() {
         let mut check = sandbox.millpond(&["check", "--connect"]);
         Ended::from(check.args(extra).env("PSN_STORAGE_CONNECTION_STRING", url).output().unwrap())
     };
+    sandbox.write("here.db", "");
     let ended = checked("sqlite:///./here.db", &[]);
     ended.assert_code(0);
     assert!(ended.stdout.contains("storage.connection_string: connected to SQLite"), "{ended:?}");
@@ -338,6 +339,31 @@ fn with_connect_every_server_is_connected_to() {
     let ended = checked("sqlite:///.", &[]);
     ended.assert_code(1);
     assert!(ended.stderr.contains("storage.connection_string: "), "{ended:?}");
+}
+
+#[test]
+fn with_connect_no_file_is_created_or_changed() {
+    let sandbox = Sandbox::new();
+    let checked = |url: &str, extra: &[&str]| {
+        let mut check = sandbox.millpond(&["check", "--connect"]);
+        check.args(extra).env("PSN_STORAGE_CONNECTION_STRING", url);
+        Ended::from(check.env("PSN_DB_POOL", "read-write").output().unwrap())
+    };
+    let new = sandbox.path().join("new.db");
+    let ended = checked("sqlite:///./new.db", &[]);
+    ended.assert_code(0);
+    let told = format!("{} does not exist; the service would create it", new.display());
+    assert!(ended.stdout.contains(&told), "{ended:?}");
+    assert!(!ended.stdout.contains("connected to"), "{ended:?}");
+    let json = checked("sqlite:///./new.db", &["--json"]).json();
+    assert_eq!(json["connected"][0]["missing"], new.to_str().unwrap());
+    checked("sqlite:///./new.db?mode=rw", &[]).assert_code(1);
+    checked("sqlite:///./nowhere/new.db", &[]).assert_code(1);
+    assert!(!new.exists());
+
+    sandbox.write("old.db", "");
+    checked("sqlite:///./old.db", &[]).assert_code(0);
+    assert_eq!(std::fs::metadata(sandbox.path().join("old.db")).unwrap().len(), 0);
 }
 
 #[test]
