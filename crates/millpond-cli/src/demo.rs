@@ -88,14 +88,16 @@ async fn run_demo(
     Ok(report.is_balanced())
 }
 
-/// Opens the database as a service would: what the demo needs is set in code, the rest comes from
-/// the user's own file and environment.
+/// Opens the database as a service would, with what the demo needs and the defaults: settings for
+/// the user's own service, good or bad, are none of its business.
 async fn open(file: &Path, tally: &Arc<Tally>) -> Result<DatabaseConnection, Box<dyn Error>> {
     let file = std::path::absolute(file)?;
     let Some(path) = file.to_str() else {
         return Err("the path of the database is not UTF-8".into());
     };
     let loader = Settings::loader()
+        .no_file()
+        .no_environment()
         .set("storage.connection_string", format!("sqlite:///{}", escaped(path)))
         .set("db.pool", PoolKind::ReadWrite)
         .set("db.pool_size", READERS)
