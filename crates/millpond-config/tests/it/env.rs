@@ -182,6 +182,23 @@ fn a_pipe_is_not_waited_for() {
     assert!(error.to_string().contains("it is a pipe, not a file"), "{error}");
 }
 
+// What `<(..)` of a shell names.
+#[cfg(unix)]
+#[test]
+fn an_anonymous_pipe_is_read_like_a_file() {
+    use std::os::fd::AsRawFd;
+    let piped = |text: &str| {
+        let (reader, mut writer) = std::io::pipe().unwrap();
+        std::io::Write::write_all(&mut writer, text.as_bytes()).unwrap();
+        (format!("/dev/fd/{}", reader.as_raw_fd()), reader)
+    };
+    let (path, _open) = piped("redis://h\n");
+    let settings = env([("PSN_REDIS_URL_FILE", path.as_str())]).load().unwrap();
+    assert_eq!(settings.redis.url, Some(Secret::new("redis://h")));
+    let (path, _open) = piped("[db]\npool_size = 7\n");
+    assert_eq!(bare().file(path).load().unwrap().db.pool.pool_size, 7);
+}
+
 #[test]
 fn a_value_and_its_file_at_once_are_an_error() {
     let path = file("redis://h\n");
