@@ -106,18 +106,19 @@ struct Parameters {
 
 impl Parameters {
     fn parse(query: &str) -> Result<Self, SqliteUrlError> {
-        let (mut parameters, mut names) = (Self::default(), Vec::new());
+        let (mut parameters, mut given) = (Self::default(), Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').ok_or(SqliteUrlError::NoValue)?;
             let name = decode("a parameter", name)?;
             if !is_parameter(&name) {
                 return Err(SqliteUrlError::NoValue);
             }
-            if names.contains(&name) {
+            let value = decode("a parameter", value)?;
+            if given.iter().any(|(known, other)| *known == name && *other != value) {
                 return Err(SqliteUrlError::Twice(name));
             }
-            parameters.set(&name, &decode("a parameter", value)?)?;
-            names.push(name);
+            parameters.set(&name, &value)?;
+            given.push((name, value));
         }
         Ok(parameters)
     }
@@ -230,7 +231,7 @@ pub enum SqliteUrlError {
     NoValue,
     /// A parameter is unknown.
     Parameter(String),
-    /// It has a parameter twice.
+    /// It has a parameter twice, with two values.
     Twice(String),
     /// It has a parameter whose value means nothing here.
     Value {
@@ -284,7 +285,10 @@ impl fmt::Display for SqliteUrlError {
                 }
             }
             Self::Twice(name) => {
-                write!(f, "the URL has the parameter {name:?} twice: write it once")
+                write!(
+                    f,
+                    "the URL has the parameter {name:?} twice, and not the same: write it once"
+                )
             }
             Self::Value { name, expected } => {
                 write!(f, "the URL parameter {name:?} must be {expected}")

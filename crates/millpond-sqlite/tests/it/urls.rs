@@ -140,7 +140,8 @@ fn a_timeout_that_the_driver_cannot_take_is_refused() {
 }
 
 #[test]
-fn a_parameter_that_is_given_twice_is_refused() {
+fn a_parameter_that_is_given_with_two_values_is_refused() {
     let text = refusal("sqlite:///x.db?mode=rwc&cache=private&mode=ro");
     assert!(text.contains("\"mode\" twice"), "{text}");
+    SqlitePoolOptions::new().connect_lazy("sqlite:///x.db?mode=rwc&mode=rwc").unwrap();
 }
