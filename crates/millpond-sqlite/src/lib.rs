@@ -56,6 +56,7 @@ mod error_class;
 mod file_check;
 mod files;
 mod in_memory;
+mod interrupt;
 mod manager;
 mod only_reads;
 mod open_error;

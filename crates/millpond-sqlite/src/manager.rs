@@ -6,6 +6,7 @@ use crate::error_class;
 use crate::file_check::{has_file, refuse_device};
 use crate::files::Files;
 use crate::in_memory::{InMemoryDatabase, OpenConnection, lost};
+use crate::interrupt::install_interrupt_handler;
 use crate::open_error::{DatabasePath, is_uri, open_error};
 use crate::role::Role;
 use crate::setup_hook::SetupHook;
@@ -15,15 +16,11 @@ use futures_util::lock::Mutex;
 use millpond_core::{ConnectInfo, ErrorClass, Manager, ResetLevel, Triage};
 use millpond_sqlx::{SyncState, Tracked};
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, Error, Sqlite, SqliteConnection};
+use sqlx::{ConnectOptions, Connection, Error, Sqlite};
 use std::fmt;
 use std::path::{self, Path};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-
-/// The number of steps of SQLite's virtual machine between two checks of the interrupt flag: about
-/// ten microseconds.
-const STEPS_BETWEEN_CHECKS: i32 = 1000;
 
 /// The manager of `sqlx::SqliteConnection`. [`SqlitePoolOptions`](crate::SqlitePoolOptions) creates
 /// one; use it directly to build a core pool for a custom pool.
@@ -301,18 +298,6 @@ async fn open(options: &SqliteConnectOptions) -> Result<OpenConnection, Error> {
     let interrupt_flag = Arc::new(AtomicBool::new(false));
     install_interrupt_handler(&mut conn, Arc::clone(&interrupt_flag)).await?;
     Ok(OpenConnection { conn, interrupt_flag })
-}
-
-/// Makes SQLite stop a connection's statement when its interrupt flag is set.
-async fn install_interrupt_handler(
-    conn: &mut SqliteConnection,
-    interrupt_flag: Arc<AtomicBool>,
-) -> Result<(), Error> {
-    let mut handle = conn.lock_handle().await?;
-    handle.set_progress_handler(STEPS_BETWEEN_CHECKS, move || {
-        !interrupt_flag.load(Ordering::Acquire)
-    });
-    Ok(())
 }
 
 /// The error if the driver's thread panics while it opens a connection.

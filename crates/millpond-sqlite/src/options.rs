@@ -21,6 +21,10 @@ pub type SqlitePool = SqlPool<Sqlite>;
 
 /// The options of a SQLite pool: kind, settings, hooks, pragmas.
 ///
+/// A connection has one progress handler, and the pool needs it: by it a query that was dropped is
+/// interrupted. One that a hook sets is replaced, and one that a borrower sets lasts until the
+/// connection goes back; what is dropped meanwhile runs to its end.
+///
 /// ```
 /// use millpond_sqlite::{PoolKind, PragmaHook, SqlitePoolOptions};
 /// use std::time::Duration;

@@ -6,6 +6,7 @@
 use crate::baseline;
 use crate::file_check::is_database;
 use crate::files::Files;
+use crate::interrupt::install_interrupt_handler;
 use crate::open_error::{DatabasePath, open_error};
 use crate::role::Role;
 use millpond_core::{BoxError, ConnectionInfo, HookPoint, HookPoints, Hooks, async_trait};
@@ -44,6 +45,9 @@ impl SetupHook {
             }
             _ => {}
         }
+        // A hook may have set a progress handler of its own.
+        let flag = conn.interrupt_flag();
+        install_interrupt_handler(conn.driver_mut(), flag).await?;
         if self.reuses {
             let settings = baseline::read(conn.driver_mut(), self.sets_journal).await?;
             match &*self.role {

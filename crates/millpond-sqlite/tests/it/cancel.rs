@@ -158,3 +158,20 @@ async fn a_query_that_takes_too_long_ends_with_an_error_and_its_connection_is_le
     drop(tx);
     assert_eq!(pool.status().totals.created, 1);
 }
+
+#[tokio::test]
+async fn what_is_dropped_is_interrupted_although_a_hook_has_set_a_progress_handler() {
+    let dir = Dir::new();
+    for url in [dir.url("one.db"), "sqlite::memory:".to_owned()] {
+        let options = one().on_connect(|conn, _| {
+            Box::pin(async move {
+                conn.lock_handle().await?.set_progress_handler(100, || true);
+                Ok(())
+            })
+        });
+        let pool = options.connect(&url).await.unwrap();
+        abandon_endless(&pool).await;
+        let n: i64 = sqlx::query_scalar("SELECT 1").fetch_one(&pool).await.unwrap();
+        assert_eq!((n, pool.status().totals.created), (1, 1));
+    }
+}
