@@ -2,10 +2,12 @@
 
 use crate::act::{Act, Call};
 use crate::conformance::fixture::Fixture;
+use crate::conformance::health::CUTS_MAX;
 use crate::conformance::pools::PoolUnderTest;
 use crate::conformance::stage::{SOON, Stage, Trial, join, ms, refused, secs, timed};
 use crate::gate::Gate;
-use millpond_core::{CloseReason, Lease, Pool, PoolExt};
+use crate::poll::poll_n;
+use millpond_core::{CloseReason, ConnectInfo, Lease, Manager as _, Pool, PoolExt};
 
 /// After close every acquire is refused.
 pub async fn c80_after_close_every_acquire_is_refused<T: Trial>(stage: Stage<T>) {
@@ -92,26 +94,13 @@ pub async fn c84_everything_that_was_opened_is_closed<T: Trial>(stage: Stage<T>)
 
 /// What the pool has closed is closed at the server, whatever it was closed for.
 pub async fn c84_what_is_closed_is_closed_at_the_server<T: Trial>(stage: Stage<T>) {
-    let open = async || match stage.fixture.open_at_server().await {
-        Ok(open) => open,
-        Err(error) => panic!("the server could not be asked what is open: {error}"),
-    };
-    let fewer = async |most: usize| {
-        for _ in 0..2_000 {
-            if open().await <= most {
-                return true;
-            }
-            tokio::time::sleep(ms(5)).await;
-        }
-        false
-    };
-    let before = open().await;
+    let before = open_at_server(&stage).await;
     let world = stage.world(2, 1);
     let leases = world.leases(3).await;
     // The server may learn of a connection after its client has it.
     let mut counted = 0;
     for _ in 0..2_000 {
-        counted = open().await;
+        counted = open_at_server(&stage).await;
         if counted == before + 3 {
             break;
         }
@@ -121,12 +110,55 @@ pub async fn c84_what_is_closed_is_closed_at_the_server<T: Trial>(stage: Stage<T
     for lease in leases {
         Lease::discard(lease, CloseReason::Discarded);
     }
-    assert!(fewer(before).await, "what was discarded is open at the server");
+    assert!(falls_to(&stage, before).await, "what was discarded is open at the server");
     drop(Lease::detach(world.lease().await));
-    assert!(fewer(before).await, "what was detached and dropped is open at the server");
+    assert!(falls_to(&stage, before).await, "what was detached and dropped is open at the server");
     drop(world.leases(3).await);
     assert!(world.pool.close().await.is_clean());
-    assert!(fewer(before).await, "the pool is closed, and its connections are open at the server");
+    assert!(
+        falls_to(&stage, before).await,
+        "the pool is closed, and its connections are open at the server"
+    );
+}
+
+/// A connect that was cut off, wherever, leaves nothing open at the server.
+pub async fn c84_a_connect_that_is_cut_off_leaves_nothing_open_at_the_server<T: Trial>(
+    stage: Stage<T>,
+) {
+    let (manager, before) = (stage.real(), open_at_server(&stage).await);
+    let info = ConnectInfo::first("conformance", secs(20));
+    let mut is_open = false;
+    for polls in 0..CUTS_MAX {
+        match poll_n(manager.connect(&info), polls).await {
+            None => {}
+            Some(Ok(conn)) => {
+                is_open = true;
+                let _ = manager.close(conn).await;
+                break;
+            }
+            Some(Err(error)) => panic!("poll {polls}: nothing was opened: {error}"),
+        }
+    }
+    assert!(is_open, "`connect` does not end");
+    assert!(falls_to(&stage, before).await, "what was cut off is open at the server");
+}
+
+async fn open_at_server<T: Trial>(stage: &Stage<T>) -> usize {
+    match stage.fixture.open_at_server().await {
+        Ok(open) => open,
+        Err(error) => panic!("the server could not be asked what is open: {error}"),
+    }
+}
+
+/// Whether the server has no more than so many connections in a moment.
+async fn falls_to<T: Trial>(stage: &Stage<T>, most: usize) -> bool {
+    for _ in 0..2_000 {
+        if open_at_server(stage).await <= most {
+            return true;
+        }
+        tokio::time::sleep(ms(5)).await;
+    }
+    false
 }
 
 /// A closed pool stays closed, whatever is called.

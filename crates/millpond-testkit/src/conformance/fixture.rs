@@ -95,7 +95,7 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     ///
     /// # Cancel safety
     ///
-    /// It is not cancelled.
+    /// It is dropped at every poll: the pool must cope with what is left of it.
     fn make_dirty(
         &self,
         conn: &mut Connection<Self>,
@@ -551,7 +551,7 @@ impl Capability {
             Self::Answers => "that an answer reaches only who asked for it",
             Self::Dies => "that a ping notices a connection which the server has ended",
             Self::Dirty => "that what a borrower leaves on a connection is undone",
-            Self::Counted => "that what is closed is closed at the server",
+            Self::Counted => "that what is closed or cut off is closed at the server",
             Self::Transactions => "that no transaction is lent on",
             Self::Streams => "that rows nobody read are not lent on",
             _ => return None,

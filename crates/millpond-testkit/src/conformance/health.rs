@@ -13,6 +13,9 @@ use std::time::Duration;
 /// A poll that takes longer than this every time waits for something.
 const BLOCKING: Duration = ms(500);
 
+/// What is cut at one poll after the other ends before this one.
+pub(crate) const CUTS_MAX: usize = 1_000;
+
 /// A ping is sent when the policy says so: always, or never.
 pub async fn c50_a_ping_is_sent_only_when_it_is_due<T: Trial>(stage: Stage<T>) {
     for (always, pings) in [(true, 4), (false, 0)] {
@@ -87,28 +90,64 @@ pub async fn c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next<T
     world.assert_sound().await;
 }
 
+/// The same of what was cut off while it was left.
+pub async fn c53_what_a_borrower_leaves_half_done_never_reaches_the_next<T: Trial>(
+    stage: Stage<T>,
+) {
+    let world = stage.world(1, 0);
+    let mut is_done = false;
+    for polls in 0..CUTS_MAX {
+        let mut lease = world.lease().await;
+        match poll_n(stage.fixture.make_dirty(lease.real()), polls).await {
+            None => {}
+            Some(Ok(())) => is_done = true,
+            Some(Err(error)) => panic!("nothing could be left on the connection: {error}"),
+        }
+        drop(lease);
+        let mut next = world.lease().await;
+        match stage.fixture.is_dirty(next.real()).await {
+            Ok(dirty) => assert!(!dirty, "what was dropped at poll {polls} is there"),
+            Err(error) => panic!("a connection in trouble was lent after poll {polls}: {error}"),
+        }
+        if is_done {
+            break;
+        }
+    }
+    assert!(is_done, "`make_dirty` does not end");
+    world.assert_sound().await;
+}
+
 /// No call of the manager keeps its thread from doing something else.
 pub async fn c54_no_call_of_the_manager_blocks_its_thread<T: Trial>(stage: Stage<T>) {
+    const CALLS: [&str; 5] = ["connect", "ping", "close", "triage", "reset"];
     let manager = stage.real();
-    let mut shortest = [Duration::MAX; 3];
+    let mut shortest = [Duration::MAX; CALLS.len()];
     // A thread may be kept waiting by the machine, but not every time.
     for round in 0..5 {
         let info = ConnectInfo::first("conformance", secs(20));
+        let opened = |conn: Result<_, _>| {
+            conn.unwrap_or_else(|error| panic!("round {round}: nothing was opened: {error}"))
+        };
         let (conn, opening) = longest_poll(manager.connect(&info)).await;
-        let mut conn =
-            conn.unwrap_or_else(|error| panic!("round {round}: nothing was opened: {error}"));
+        let mut conn = opened(conn);
         let (ping, pinging) = longest_poll(manager.ping(&mut conn)).await;
         assert!(ping.is_ok(), "`ping` takes a living connection for dead: {ping:?}");
         let (closed, closing) = longest_poll(manager.close(conn)).await;
         assert!(closed.is_ok(), "`close` fails on a healthy connection: {closed:?}");
-        for (shortest, took) in shortest.iter_mut().zip([opening, pinging, closing]) {
+        // Another one, since a reset may find nothing to do but to refuse.
+        let mut conn = opened(manager.connect(&info).await);
+        let (_, sorting) = longest_poll(async { manager.triage(&mut conn) }).await;
+        let (_, resetting) = longest_poll(manager.reset(&mut conn)).await;
+        let _ = manager.close(conn).await;
+        let took = [opening, pinging, closing, sorting, resetting];
+        for (shortest, took) in shortest.iter_mut().zip(took) {
             *shortest = took.min(*shortest);
         }
         if shortest.iter().all(|took| *took < BLOCKING) {
             break;
         }
     }
-    for (call, took) in ["connect", "ping", "close"].into_iter().zip(shortest) {
+    for (call, took) in CALLS.into_iter().zip(shortest) {
         assert!(
             took < BLOCKING,
             "`{call}` blocks its thread for {took:?}: await instead, or use spawn_blocking"

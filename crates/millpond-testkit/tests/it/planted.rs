@@ -21,6 +21,9 @@ enum Flaw {
     CloseThatLeaks,
     ResetThatDoesNothing,
     PingThatBlocks,
+    ResetThatBlocks,
+    HalfDirtyKept,
+    CutConnectThatLeaks,
 }
 
 /// One connection, as the server has it.
@@ -30,6 +33,8 @@ struct Session {
     asking: bool,
     dead: bool,
     dirty: bool,
+    /// Whether its manager knows of that.
+    known_dirty: bool,
 }
 
 impl Drop for Session {
@@ -54,14 +59,25 @@ impl Manager for Planted {
             return Err(io::Error::other("too many sessions"));
         }
         self.open.fetch_add(1, Ordering::SeqCst);
-        let open = Arc::clone(&self.open);
-        Ok(Session { open, answers: VecDeque::new(), asking: false, dead: false, dirty: false })
+        if self.flaw == Flaw::CutConnectThatLeaks {
+            // Nobody closes it from here on if this is dropped.
+            tokio::task::yield_now().await;
+        }
+        let session = Session {
+            open: Arc::clone(&self.open),
+            answers: VecDeque::new(),
+            asking: false,
+            dead: false,
+            dirty: false,
+            known_dirty: false,
+        };
+        tokio::task::yield_now().await;
+        Ok(session)
     }
 
     async fn ping(&self, session: &mut Session) -> io::Result<()> {
         if self.flaw == Flaw::PingThatBlocks {
-            let (_said, heard) = std::sync::mpsc::channel::<()>();
-            let _ = heard.recv_timeout(Duration::from_secs(1));
+            block();
         }
         let dead = session.dead && self.flaw != Flaw::PingThatDoesNothing;
         if dead { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
@@ -70,7 +86,7 @@ impl Manager for Planted {
     fn triage(&self, session: &mut Session) -> Triage {
         if session.asking && self.flaw != Flaw::HalfAskedKept {
             Triage::Discard
-        } else if session.dirty && self.flaw != Flaw::DirtyKept {
+        } else if session.known_dirty && self.flaw != Flaw::DirtyKept {
             Triage::Reset
         } else {
             Triage::Keep
@@ -78,8 +94,11 @@ impl Manager for Planted {
     }
 
     async fn reset(&self, session: &mut Session) -> io::Result<()> {
+        if self.flaw == Flaw::ResetThatBlocks {
+            block();
+        }
         if self.flaw != Flaw::ResetThatDoesNothing {
-            session.dirty = false;
+            (session.dirty, session.known_dirty) = (false, false);
         }
         Ok(())
     }
@@ -90,6 +109,12 @@ impl Manager for Planted {
         }
         Ok(())
     }
+}
+
+/// Keeps its thread from doing anything else for a moment.
+fn block() {
+    let (_said, heard) = std::sync::mpsc::channel::<()>();
+    let _ = heard.recv_timeout(Duration::from_secs(1));
 }
 
 struct Bench {
@@ -121,7 +146,10 @@ impl Fixture for Bench {
     }
 
     async fn make_dirty(&self, session: &mut Session) -> Result<(), BoxError> {
+        session.asking = self.flaw != Flaw::HalfDirtyKept;
         session.dirty = true;
+        tokio::task::yield_now().await;
+        (session.known_dirty, session.asking) = (true, false);
         Ok(())
     }
 
@@ -178,6 +206,13 @@ falls! {
             c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next;
     a_ping_that_blocks_is_seen:
         PingThatBlocks falls at c54_no_call_of_the_manager_blocks_its_thread;
+    a_reset_that_blocks_is_seen:
+        ResetThatBlocks falls at c54_no_call_of_the_manager_blocks_its_thread;
+    what_is_dirty_by_half_and_is_kept_is_seen:
+        HalfDirtyKept falls at c53_what_a_borrower_leaves_half_done_never_reaches_the_next;
+    a_connect_that_leaks_when_it_is_cut_off_is_seen:
+        CutConnectThatLeaks falls at
+            c84_a_connect_that_is_cut_off_leaves_nothing_open_at_the_server;
 }
 
 #[test]
