@@ -76,8 +76,9 @@ impl Loader {
     ///
     /// Needed only for unknown variables that begin with a section of ours (`PSN_DB_`,
     /// `PSN_STORAGE_`, `PSN_REDIS_`, `PSN_CACHE_`) or look like a slip in one of our names: those
-    /// are errors. Other variables with our prefix are ignored anyway, and a variable that is a
-    /// setting always counts. May be called more than once.
+    /// are errors. Other variables with our prefix are ignored anyway, and so are those that
+    /// Kubernetes sets for a Service (`PSN_REDIS_SERVICE_HOST`, `PSN_REDIS_PORT=tcp://..`); a
+    /// variable that is a setting always counts. May be called more than once.
     pub fn foreign(mut self, prefix: impl Into<String>) -> Self {
         self.names.foreign.push(prefix.into());
         self

@@ -59,7 +59,8 @@ use std::time::Duration;
 ///   text, the latter without decimals that are zero. The key of the first row that was added is
 ///   `last_insert_id`.
 ///
-/// `rows_affected` counts rows changed, so it is 0 for a statement that only reads.
+/// `rows_affected` counts rows changed, so it is 0 for a statement that only reads. Of several
+/// statements in one text each counts its own.
 ///
 /// For features of one database there are the typed pools: `as_mysql`, `as_postgres`, `as_sqlite`.
 ///
