@@ -237,7 +237,7 @@ async fn sqlxs_own_options_for_memory_are_recognised_and_a_hidden_one_is_refused
     assert_eq!(pool.status().limit(), 1);
     let hidden = options("sqlite://x?mode=memory");
     let error = SqlitePoolOptions::new().connect_with(hidden).await.unwrap_err();
-    assert!(error.to_string().contains("in memory"), "{error}");
+    assert!(error.to_string().contains("in-memory"), "{error}");
 }
 
 #[tokio::test]
@@ -256,6 +256,6 @@ async fn when_the_drivers_thread_panics_its_loss_is_an_error_and_no_empty_one_ta
     assert!(error.to_string().contains("stopped before the end"), "{error}");
     for _ in 0..3 {
         let error = sqlx::query("SELECT 1").execute(&pool).await.unwrap_err();
-        assert!(error.to_string().contains("the database in memory is lost"), "{error}");
+        assert!(error.to_string().contains("the in-memory database is lost"), "{error}");
     }
 }
