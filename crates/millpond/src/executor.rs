@@ -38,7 +38,8 @@ impl<'p> Executor<'p> for &'_ DatabaseConnection {
     {
         match UntypedStatement::new(query) {
             Ok(statement) => {
-                each!(TypedPool, &self.pool, pool => prepared_query::fetch_optional(pool, statement))
+                let pool = &self.pool;
+                each!(TypedPool, pool, pool => prepared_query::fetch_optional(pool, statement))
             }
             Err(error) => future::err(error).boxed(),
         }

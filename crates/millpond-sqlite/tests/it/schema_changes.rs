@@ -258,8 +258,7 @@ async fn a_transaction_that_begins_with_a_write_of_all_columns_waits_for_the_loc
 }
 
 #[tokio::test]
-async fn a_function_that_takes_the_drivers_own_connection_finds_current_columns_at_the_next_checkout()
- {
+async fn a_function_that_takes_the_drivers_own_connection_finds_current_columns_at_the_next_loan() {
     let dir = Dir::new();
     let pool = dir.one().await;
     raw_sql(USERS).execute(&pool).await.unwrap();

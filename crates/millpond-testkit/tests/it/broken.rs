@@ -173,7 +173,8 @@ falls! {
     a_pool_that_miscounts_is_seen: MISCOUNTING falls at c03_the_status_shows_every_step;
     a_pool_that_swallows_the_cause_is_seen: SWALLOWING
         falls at c93_a_timeout_names_the_last_connect_error;
-    a_pool_that_hoards_is_seen: HOARDING falls at c20_nothing_beyond_the_limit_is_open_at_any_instant;
+    a_pool_that_hoards_is_seen: HOARDING
+        falls at c20_nothing_beyond_the_limit_is_open_at_any_instant;
     a_pool_that_lends_after_close_is_seen: LENDING_AFTER_CLOSE
         falls at c80_after_close_every_acquire_is_refused;
 }

@@ -20,9 +20,8 @@ async fn a_timeout_names_the_sizes_and_the_holder() {
         .unwrap();
     let held = (db.acquire().await.unwrap(), db.acquire().await.unwrap());
     let error = db.acquire_within(Duration::from_millis(20)).await.unwrap_err();
-    assert!(
-        matches!(pool_error_of(&error), PoolError::TimedOut(timed_out) if timed_out.phase == Phase::Wait)
-    );
+    let PoolError::TimedOut(timed_out) = pool_error_of(&error) else { panic!("{error}") };
+    assert_eq!(timed_out.phase, Phase::Wait);
     let text = error.to_string();
     assert!(
         text.contains(
