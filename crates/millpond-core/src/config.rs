@@ -9,8 +9,8 @@
 pub(crate) mod conflicts;
 pub(crate) mod table;
 
-use crate::config::table::{PoolSetting, SettingForm, SettingType, SettingValue, define};
-use crate::with_pool_settings;
+use crate::config::table::{SettingType, define};
+use crate::{PoolSetting, SettingForm, SettingValue, with_pool_settings};
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;

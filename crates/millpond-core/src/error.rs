@@ -1,8 +1,6 @@
 //! Acquire errors, with what is needed to diagnose them.
 
-use crate::event::{AcquireFailure, SharedError};
-use crate::hooks::{HookPoint, RequestRefusal};
-use crate::status::{Holder, Status};
+use crate::{AcquireFailure, Holder, HookPoint, RequestRefusal, SharedError, Status};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,9 +1,6 @@
 //! Everything that happens in a pool, as one stream of events for metrics, logs, pages and tests.
 
-use crate::histogram::PoolHistograms;
-use crate::hooks::HookPoint;
-use crate::info::ConnectionId;
-use crate::manager::{BoxError, ErrorClass};
+use crate::{BoxError, ConnectionId, ErrorClass, HookPoint, PoolHistograms};
 use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;

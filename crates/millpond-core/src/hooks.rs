@@ -1,7 +1,6 @@
 //! Hooks act on a connection at five hook points of its life and may refuse it.
 
-use crate::info::ConnectionInfo;
-use crate::manager::BoxError;
+use crate::{BoxError, ConnectionInfo};
 use std::fmt;
 use std::future::{Future, ready};
 use std::ops::BitOr;

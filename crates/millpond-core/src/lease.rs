@@ -1,9 +1,7 @@
 //! The guard that a borrower holds, and the way back that every pool gives it.
 
-use crate::event::CloseReason;
-use crate::info::ConnectionInfo;
-use crate::ledger::{LeaseMeta, PooledConnection};
-use crate::rt::panics::catch_panic;
+use crate::rt::catch_panic;
+use crate::{CloseReason, ConnectionInfo, LeaseMeta, PooledConnection};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};

@@ -37,13 +37,21 @@ mod unlocked;
 mod visits;
 mod wait_queue;
 
+pub(crate) use backoff::Pause;
+use backoff::{ConnectHistory, HANG_MIN};
+use borrowers::Borrowers;
 pub(crate) use effects::{Effect, Effects};
 pub(crate) use entry::{Attempt, Claim, Claimant, Grant, Job, Validated, Validation};
 pub use entry::{LeaseMeta, PooledConnection};
+use entry::{Renewal, bump};
+use idle::Idle;
 pub(crate) use shares::{LentShare, WaitOutcome};
 pub(crate) use slots::Caller;
+use slots::{Slots, Stage};
 pub(crate) use state::Ledger;
+use state::MaintenanceTask;
 pub(crate) use unlocked::Unlocked;
 pub(crate) use wait_queue::{Polled, Ticket, TimersSet};
+use wait_queue::{Queue, WaiterCell};
 #[cfg(all(test, not(millpond_models)))]
-pub(crate) use {backoff::Pause, claim::RECENT_PING, growth::Setback};
+pub(crate) use {claim::RECENT_PING, growth::Setback};

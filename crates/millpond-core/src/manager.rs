@@ -1,7 +1,7 @@
 //! The trait that a backend implements: how to connect, check, reset and close one kind of
 //! connection.
 
-use crate::info::ConnectInfo;
+use crate::ConnectInfo;
 use std::future::Future;
 use std::sync::Arc;
 

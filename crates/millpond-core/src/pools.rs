@@ -6,10 +6,7 @@ pub(crate) mod multiplexer;
 pub(crate) mod queue;
 pub(crate) mod reservation;
 
-use crate::error::PoolError;
-use crate::lease::Lease;
-use crate::request::Request;
-use crate::status::{CloseReport, Holder, Status};
+use crate::{CloseReport, Holder, Lease, PoolError, Request, Status};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;

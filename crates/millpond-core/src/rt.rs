@@ -5,7 +5,6 @@ pub(crate) mod lock;
 pub(crate) mod panics;
 pub(crate) mod time;
 
-use crate::rt::time::Time;
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,6 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+pub(crate) use deadline_thread::TIMER_AFTER;
+pub(crate) use panics::{catch_panic, drop_catching_panic};
+pub(crate) use time::Time;
 /// A handle to a tokio runtime: tokio's own.
 pub use tokio::runtime::Handle;
 

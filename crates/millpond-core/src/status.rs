@@ -1,6 +1,6 @@
 //! One consistent look at a pool, taken under its lock.
 
-use crate::info::ConnectionId;
+use crate::ConnectionId;
 use std::fmt;
 use std::ops::Add;
 use std::panic::Location;

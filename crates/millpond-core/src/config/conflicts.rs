@@ -5,7 +5,7 @@
 //! the one who wrote them counts on them. What could never work is refused by
 //! [`PoolConfig::check`].
 
-use crate::config::PoolConfig;
+use crate::PoolConfig;
 use std::fmt;
 use std::time::Duration;
 

@@ -5,7 +5,8 @@
 //! setters of the builders, the names in files and variables (`millpond-config`) and
 //! `docs/settings.md`. A new setting is a row here.
 
-use crate::config::{Limits, PoolConfig, SETTINGS};
+use crate::config::SETTINGS;
+use crate::{Limits, PoolConfig};
 use std::fmt;
 use std::time::Duration;
 

@@ -1,18 +1,14 @@
 //! The future of an acquire: its fast paths, the only loop of a checkout, and what is done when it
 //! is dropped.
 
+use crate::engine::Shared;
 use crate::engine::checkout::{
     PendingAcquire, SHORT, Step, begin, claim, delegate, fail, failed, lent, pause, poll_pause,
     poll_wait, validate,
 };
-use crate::engine::shared::Shared;
-use crate::error::PoolError;
-use crate::event::Event;
-use crate::lease::Lease;
 use crate::ledger::{Claimant, Grant, Ticket, Validation};
-use crate::manager::Manager;
-use crate::request::Request;
 use crate::rt::{self, COARSE_ERROR, Timer};
+use crate::{Event, Lease, Manager, PoolError, Request};
 use std::fmt;
 use std::future::Future;
 use std::mem;

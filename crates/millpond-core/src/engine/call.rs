@@ -1,12 +1,10 @@
 //! The one way to call foreign code: under a limit, behind a guard against panics, and with a guard
 //! for the connection that it is called on.
 
-use crate::engine::shared::Shared;
-use crate::event::{CloseReason, SharedError, share};
-use crate::ledger::PooledConnection;
-use crate::manager::{BoxError, ErrorClass, Manager};
-use crate::rt;
-use crate::rt::panics::{catch_panic, drop_catching_panic};
+use crate::engine::Shared;
+use crate::event::share;
+use crate::rt::{catch_panic, drop_catching_panic};
+use crate::{BoxError, CloseReason, ErrorClass, Manager, PooledConnection, SharedError, rt};
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;

@@ -3,14 +3,10 @@
 //! The first half runs in `Drop`: it looks at the connection, moves it under the lock, and wakes a
 //! waiter. What has to be awaited is a job of the maintenance task.
 
-use crate::engine::shared::Shared;
-use crate::event::{CloseReason, Event};
-use crate::info::ConnectionInfo;
-use crate::lease::LeaseOwner;
+use crate::engine::Shared;
 use crate::ledger::{LeaseMeta, Ledger, PooledConnection};
-use crate::manager::{Manager, Triage};
-use crate::rt::panics::catch_panic;
-use crate::rt::time::Time;
+use crate::rt::{Time, catch_panic};
+use crate::{CloseReason, ConnectionInfo, Event, LeaseOwner, Manager, Triage};
 use std::thread;
 use std::time::Duration;
 

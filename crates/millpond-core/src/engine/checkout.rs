@@ -3,14 +3,12 @@
 //! Ask the ledger; take what is idle, or wait in the queue; validate what is granted; if it is
 //! unusable, ask again with the same arrival number and the same deadline.
 
-use crate::engine::shared::Shared;
+use crate::engine::Shared;
 use crate::engine::validate::{begin_hooks, begin_ping};
 use crate::ledger::{
     Caller, Claim, Claimant, Grant, Ledger, Polled, Ticket, Validated, Validation,
 };
-use crate::rt::deadline_thread::TIMER_AFTER;
-use crate::rt::time::Time;
-use crate::rt::{self, Timer};
+use crate::rt::{self, TIMER_AFTER, Time, Timer};
 use crate::{Event, HookPoint, Lease, Manager, Phase, PoolError, PooledConnection, Request};
 use std::ops::ControlFlow;
 use std::sync::Arc;

@@ -1,13 +1,11 @@
 //! The only caller of `Manager::close`: runs `on_close`, closes, frees the slot.
 
+use crate::engine::Shared;
 use crate::engine::call::{CallError, call};
 use crate::engine::run_hooks::run_hooks;
-use crate::engine::shared::Shared;
-use crate::event::{CloseReason, SharedError, share};
-use crate::hooks::HookPoint;
-use crate::ledger::{LeaseMeta, PooledConnection};
-use crate::manager::Manager;
-use crate::rt::panics::drop_catching_panic;
+use crate::event::share;
+use crate::rt::drop_catching_panic;
+use crate::{CloseReason, HookPoint, LeaseMeta, Manager, PooledConnection, SharedError};
 use std::sync::Arc;
 use std::time::Duration;
 

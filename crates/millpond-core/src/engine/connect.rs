@@ -3,17 +3,14 @@
 //! Runs as a job of the maintenance task, so a caller that goes away cancels nothing: a connection
 //! that arrives late serves the next one.
 
+use crate::engine::Shared;
 use crate::engine::call::call;
 use crate::engine::close::close_unpooled;
 use crate::engine::run_hooks::run_hooks;
-use crate::engine::shared::Shared;
-use crate::event::{Event, SharedError, share};
-use crate::hooks::HookPoint;
-use crate::info::{ConnectInfo, ConnectionInfo};
+use crate::event::share;
 use crate::ledger::{Attempt, PooledConnection};
-use crate::manager::{ErrorClass, Manager};
-use crate::rt;
-use crate::rt::time::Time;
+use crate::rt::Time;
+use crate::{ConnectInfo, ConnectionInfo, ErrorClass, Event, HookPoint, Manager, SharedError, rt};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;

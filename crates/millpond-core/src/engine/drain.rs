@@ -1,12 +1,9 @@
 //! Waits until the pool is drained (`close`) or filled (`prewarm`).
 
-use crate::engine::shared::Shared;
-use crate::error::PoolError;
+use crate::engine::Shared;
 use crate::ledger::Ledger;
-use crate::manager::Manager;
-use crate::rt;
-use crate::rt::time::Time;
-use crate::status::CloseReport;
+use crate::rt::Time;
+use crate::{CloseReport, Manager, PoolError, rt};
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;

@@ -4,17 +4,14 @@
 //! It holds the pool only while it works, so a pool without handles can be dropped. Jobs run side
 //! by side, each under its own limit: one that hangs delays no other.
 
+use crate::engine::Shared;
 use crate::engine::call::CallGuard;
 use crate::engine::close::{Closing, close};
 use crate::engine::connect::{OpeningSlot, connect};
 use crate::engine::recheck::{check_in, complete, validate_idle};
-use crate::engine::shared::Shared;
-use crate::event::Event;
 use crate::ledger::{Job, Ledger};
-use crate::manager::Manager;
-use crate::rt::time::Time;
-use crate::rt::{self, Handle, Jobs, Timer};
-use crate::status::Holder;
+use crate::rt::{self, Handle, Jobs, Time, Timer};
+use crate::{Event, Holder, Manager};
 use std::future::poll_fn;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};

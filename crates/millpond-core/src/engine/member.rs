@@ -1,11 +1,7 @@
 //! A connection of a [`Multiplexer`](crate::Multiplexer), for as long as it serves.
 
-use crate::engine::shared::Shared;
-use crate::event::CloseReason;
-use crate::info::ConnectionId;
-use crate::lease::Lease;
-use crate::ledger::LeaseMeta;
-use crate::manager::Manager;
+use crate::engine::Shared;
+use crate::{CloseReason, ConnectionId, Lease, LeaseMeta, Manager};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};

@@ -1,10 +1,8 @@
 //! What a pool is made of, as its builder has put it together.
 
-use crate::config::PoolConfig;
-use crate::event::Observer;
 use crate::hooks::HookLists;
-use crate::manager::Manager;
 use crate::rt::Handle;
+use crate::{Manager, Observer, PoolConfig};
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,18 +1,13 @@
 //! What the maintenance task does with connections before they may be lent again: resets, pings of
 //! idle ones, and validations whose callers have gone.
 
+use crate::engine::Shared;
 use crate::engine::call::{CallGuard, call};
 use crate::engine::run_hooks::run_hooks;
-use crate::engine::shared::Shared;
 use crate::engine::validate::{failed_ping, report_failure};
-use crate::error::Phase;
-use crate::event::{CloseReason, Event};
-use crate::hooks::HookPoint;
 use crate::ledger::{PooledConnection, Validated, Validation};
-use crate::manager::Manager;
-use crate::rt;
-use crate::rt::panics::catch_panic;
-use crate::rt::time::Time;
+use crate::rt::{Time, catch_panic};
+use crate::{CloseReason, Event, HookPoint, Manager, Phase, rt};
 use std::sync::Arc;
 
 /// Completes a validation whose caller has gone. It may have begun on a runtime that is blocked

@@ -1,12 +1,9 @@
 //! Calling the hooks of a hook point.
 
+use crate::engine::Shared;
 use crate::engine::call::{CallError, call};
-use crate::engine::shared::Shared;
-use crate::event::{Event, SharedError};
-use crate::hooks::{HookPoint, RequestRefusal};
-use crate::info::ConnectionInfo;
-use crate::manager::{BoxError, Manager};
-use crate::rt::time::Time;
+use crate::rt::Time;
+use crate::{BoxError, ConnectionInfo, Event, HookPoint, Manager, RequestRefusal, SharedError};
 use std::sync::Arc;
 
 /// What a hook refused.

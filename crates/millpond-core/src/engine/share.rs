@@ -2,18 +2,11 @@
 //! end of its share.
 
 use crate::engine::call::call;
-use crate::engine::member::Member;
-use crate::engine::shared::Shared;
 use crate::engine::validate::failed_ping;
-use crate::error::PoolError;
-use crate::event::{CloseReason, Event};
-use crate::info::ConnectionId;
-use crate::lease::{Lease, LeaseOwner};
+use crate::engine::{Member, Shared};
 use crate::ledger::{Caller, LeaseMeta, Ledger, LentShare, PooledConnection, WaitOutcome};
-use crate::manager::Manager;
-use crate::request::Request;
-use crate::rt::time::Time;
-use crate::rt::{self, Timer};
+use crate::rt::{self, Time, Timer};
+use crate::{CloseReason, ConnectionId, Event, Lease, LeaseOwner, Manager, PoolError, Request};
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::sync::Arc;

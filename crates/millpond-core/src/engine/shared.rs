@@ -1,18 +1,19 @@
 //! What the pool's handles, its leases and its maintenance task share, and the one way to change
 //! the ledger.
 
-use crate::config::PoolConfig;
-use crate::engine::parts::PoolParts;
-use crate::event::{CloseReason, Event, EventContext, Interest, Observer, SharedError, share};
-use crate::hooks::{HookLists, HookPoint};
-use crate::info::ConnectionInfo;
+use crate::engine::PoolParts;
+use crate::event::share;
+use crate::hooks::HookLists;
 use crate::ledger::{Effect, Effects, LeaseMeta, Ledger, PooledConnection, TimersSet, Unlocked};
-use crate::manager::{ErrorClass, Manager};
-use crate::rt::deadline_thread::{self, TIMER_AFTER};
+use crate::rt::deadline_thread;
 use crate::rt::lock::Mutex;
-use crate::rt::panics::{catch_panic, drop_catching_panic};
-use crate::rt::time::Time;
-use crate::rt::{Clock, Handle, Signal, Timer};
+use crate::rt::{
+    Clock, Handle, Signal, TIMER_AFTER, Time, Timer, catch_panic, drop_catching_panic,
+};
+use crate::{
+    CloseReason, ConnectionInfo, ErrorClass, Event, EventContext, HookPoint, Interest, Manager,
+    Observer, PoolConfig, SharedError,
+};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

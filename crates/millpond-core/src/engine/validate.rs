@@ -5,16 +5,12 @@
 //! caller goes away. If it is dead the other idle ones may be too: the maintenance task validates
 //! those, side by side, while the caller waits for whichever is first, one of them or a new one.
 
+use crate::engine::Shared;
 use crate::engine::call::{CallError, CallGuard, call};
 use crate::engine::run_hooks::{Refused, run_hooks};
-use crate::engine::shared::Shared;
-use crate::error::Phase;
-use crate::event::{CloseReason, Event, SharedError};
-use crate::hooks::HookPoint;
-use crate::info::ConnectionId;
 use crate::ledger::{PooledConnection, Validated, Validation};
-use crate::manager::{ErrorClass, Manager};
-use crate::rt::time::Time;
+use crate::rt::Time;
+use crate::{CloseReason, ConnectionId, ErrorClass, Event, HookPoint, Manager, Phase, SharedError};
 use std::sync::Arc;
 
 /// Begins the ping.

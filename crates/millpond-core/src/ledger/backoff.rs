@@ -4,8 +4,8 @@
 //! Architecture Blog's "Exponential Backoff And Jitter", Marc Brooker, 2015). Without demand the
 //! limit is 5 s instead of `backoff_max`.
 
-use crate::event::SharedError;
-use crate::rt::time::Time;
+use crate::SharedError;
+use crate::rt::Time;
 use std::time::Duration;
 
 /// The pause after a first failure; it doubles from there up to `backoff_max`.

@@ -1,7 +1,7 @@
 //! The borrowers of shares who wait for a member.
 
-use crate::ledger::entry::bump;
-use crate::rt::time::Time;
+use crate::ledger::bump;
+use crate::rt::Time;
 use std::collections::BTreeSet;
 
 /// What the ledger knows of the borrowers of shares, beside the slots of their shares.

@@ -1,14 +1,12 @@
 //! Asking for a connection: what is idle is lent, else the caller joins the queue, is polled, and
 //! leaves.
 
-use crate::error::PoolError;
-use crate::event::CloseReason;
-use crate::ledger::effects::Effect;
-use crate::ledger::entry::{Claim, Claimant, Grant, LeaseMeta, PooledConnection};
-use crate::ledger::slots::Caller;
-use crate::ledger::state::Ledger;
-use crate::ledger::wait_queue::{Polled, Ticket, TimersSet};
-use crate::rt::time::Time;
+use crate::ledger::{
+    Caller, Claim, Claimant, Effect, Grant, LeaseMeta, Ledger, Polled, PooledConnection, Ticket,
+    TimersSet,
+};
+use crate::rt::Time;
+use crate::{CloseReason, PoolError};
 use std::mem;
 use std::task::Waker;
 use std::time::Duration;

@@ -1,14 +1,9 @@
 //! Operations on the whole pool: its maintenance task comes and goes, it is resized, invalidated,
 //! suspended, closed.
 
-use crate::error::PoolError;
-use crate::event::CloseReason;
-use crate::ledger::effects::Effect;
-use crate::ledger::entry::Job;
-use crate::ledger::slots::Stage;
-use crate::ledger::state::{Ledger, MaintenanceTask};
-use crate::rt::Handle;
-use crate::rt::time::Time;
+use crate::ledger::{Effect, Job, Ledger, MaintenanceTask, Stage};
+use crate::rt::{Handle, Time};
+use crate::{CloseReason, PoolError};
 use std::any::Any;
 use std::mem;
 use std::sync::Arc;

@@ -1,12 +1,9 @@
 //! Why a deadline passed: what the pool looked like at that moment, so that the error can say what
 //! helps.
 
-use crate::error::{Phase, PoolError, TimedOut};
-use crate::ledger::slots::Stage;
-use crate::ledger::state::Ledger;
-use crate::rt::TaskId;
-use crate::rt::time::Time;
-use crate::status::Status;
+use crate::ledger::{Ledger, Stage};
+use crate::rt::{TaskId, Time};
+use crate::{Phase, PoolError, Status, TimedOut};
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -1,8 +1,7 @@
 //! What follows from a change of the ledger and is done once its lock is released.
 
-use crate::error::PoolError;
-use crate::event::{CloseReason, SharedError};
-use crate::ledger::entry::{PooledConnection, Validation};
+use crate::ledger::{PooledConnection, Validation};
+use crate::{CloseReason, PoolError, SharedError};
 use std::task::Waker;
 
 /// What has to be done once the lock is released. Wakers and destructors are user code.

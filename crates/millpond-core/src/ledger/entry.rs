@@ -1,14 +1,9 @@
 //! What the ledger keeps and hands out: connections with what is known of them, requests, grants,
 //! and jobs for the maintenance task.
 
-use crate::error::{Phase, PoolError};
-use crate::event::{CloseReason, SharedError};
-use crate::hooks::RequestRefusal;
-use crate::info::ConnectionId;
-use crate::ledger::slots::Caller;
-use crate::ledger::wait_queue::{Ticket, WaiterCell};
-use crate::rt::TaskId;
-use crate::rt::time::Time;
+use crate::ledger::{Caller, Ticket, WaiterCell};
+use crate::rt::{TaskId, Time};
+use crate::{CloseReason, ConnectionId, Phase, PoolError, RequestRefusal, SharedError};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;

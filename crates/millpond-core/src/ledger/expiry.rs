@@ -1,10 +1,8 @@
 //! What falls due by the clock, at each turn of the maintenance task.
 
-use crate::event::CloseReason;
-use crate::ledger::entry::{Job, Renewal};
-use crate::ledger::state::Ledger;
-use crate::rt::time::Time;
-use crate::status::Holder;
+use crate::ledger::{Job, Ledger, Renewal};
+use crate::rt::Time;
+use crate::{CloseReason, Holder};
 use std::mem;
 use std::task::Waker;
 

@@ -11,11 +11,8 @@
 //! a [`Grant::Ready`] without the lock 22 %, and that callers of a crowded pool do not try
 //! [`take_fresh`](Ledger::take_fresh) first 26 %.
 
-use crate::ledger::entry::{Grant, PooledConnection};
-use crate::ledger::slots::{Caller, Stage};
-use crate::ledger::state::{Ledger, MaintenanceTask};
-use crate::ledger::wait_queue::Ticket;
-use crate::rt::time::Time;
+use crate::ledger::{Caller, Grant, Ledger, MaintenanceTask, PooledConnection, Stage, Ticket};
+use crate::rt::Time;
 use std::task::Waker;
 
 /// How many idle connections behind the freshest are searched for the one that the caller had last.

@@ -4,15 +4,12 @@
 //! each idle connection short of `min_idle`, one for each that is about to be recycled. While
 //! connects fail there is one at a time.
 
-use crate::error::PoolError;
-use crate::event::SharedError;
-use crate::ledger::backoff::{HANG_MIN, Pause};
-use crate::ledger::effects::Effect;
-use crate::ledger::entry::{Attempt, Job, LeaseMeta, PooledConnection, Renewal, bump};
-use crate::ledger::slots::Stage;
-use crate::ledger::state::Ledger;
-use crate::manager::ErrorClass;
-use crate::rt::time::Time;
+use crate::ledger::{
+    Attempt, Effect, HANG_MIN, Job, LeaseMeta, Ledger, Pause, PooledConnection, Renewal, Stage,
+    bump,
+};
+use crate::rt::Time;
+use crate::{ErrorClass, PoolError, SharedError};
 use std::mem;
 use std::time::Duration;
 

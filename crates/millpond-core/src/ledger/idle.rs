@@ -4,9 +4,8 @@
 //! Only a sweep walks the whole stack, and only when something has fallen due: a return, a reset or
 //! a turn of the maintenance task costs the same however many connections are idle.
 
-use crate::ledger::entry::{PooledConnection, Renewal};
-use crate::ledger::visits;
-use crate::rt::time::Time;
+use crate::ledger::{PooledConnection, Renewal, visits};
+use crate::rt::Time;
 use std::collections::VecDeque;
 
 #[derive(Debug)]

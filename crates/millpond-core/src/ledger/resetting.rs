@@ -1,11 +1,9 @@
 //! What the maintenance task looks after before it may be lent again: resets, pings of idle
 //! connections, validations whose callers have gone.
 
-use crate::event::CloseReason;
-use crate::ledger::entry::{Job, LeaseMeta, PooledConnection, Validation};
-use crate::ledger::slots::Stage;
-use crate::ledger::state::Ledger;
-use crate::rt::time::Time;
+use crate::CloseReason;
+use crate::ledger::{Job, LeaseMeta, Ledger, PooledConnection, Stage, Validation};
+use crate::rt::Time;
 use std::time::Duration;
 
 impl<C: Send + 'static> Ledger<C> {

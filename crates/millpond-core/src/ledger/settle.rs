@@ -1,12 +1,9 @@
 //! What becomes of a connection that is available: it is granted, kept idle, or closed, and its
 //! slot is free at the end.
 
-use crate::event::CloseReason;
-use crate::ledger::effects::Effect;
-use crate::ledger::entry::{Grant, Job, PooledConnection, bump};
-use crate::ledger::slots::Stage;
-use crate::ledger::state::Ledger;
-use crate::rt::time::Time;
+use crate::CloseReason;
+use crate::ledger::{Effect, Grant, Job, Ledger, PooledConnection, Stage, bump};
+use crate::rt::Time;
 use std::time::Duration;
 
 impl<C: Send + 'static> Ledger<C> {

@@ -5,12 +5,9 @@
 //! borrowers are those of the shares: they alone wait, are counted, measured and named as holders.
 //! A share takes a slot in [`Slots`](super::slots::Slots) that is no connection's.
 
-use crate::error::PoolError;
-use crate::ledger::borrowers::Borrowers;
-use crate::ledger::entry::{LeaseMeta, bump};
-use crate::ledger::slots::Caller;
-use crate::ledger::state::Ledger;
-use crate::rt::time::Time;
+use crate::PoolError;
+use crate::ledger::{Borrowers, Caller, LeaseMeta, Ledger, bump};
+use crate::rt::Time;
 use std::time::Duration;
 
 /// What a borrower gets that would wait for a member.

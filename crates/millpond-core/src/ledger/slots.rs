@@ -7,11 +7,9 @@
 //!    [`Slots::shift`] changes either.
 //! 2. A number is given to one connection only.
 
-use crate::info::ConnectionId;
 use crate::ledger::visits;
-use crate::rt::TaskId;
-use crate::rt::time::Time;
-use crate::status::Holder;
+use crate::rt::{TaskId, Time};
+use crate::{ConnectionId, Holder};
 use std::collections::BTreeSet;
 use std::mem;
 use std::panic::Location;

@@ -1,22 +1,12 @@
 //! The fields of the ledger, and what every change of them needs: numbers for events, measurements,
 //! wake-ups of the maintenance task.
 
-use crate::config::PoolConfig;
-use crate::error::PoolError;
-use crate::histogram::PoolHistograms;
-use crate::ledger::backoff::ConnectHistory;
-use crate::ledger::borrowers::Borrowers;
-use crate::ledger::effects::{Effect, Effects};
-#[cfg(all(test, not(millpond_models)))]
-use crate::ledger::entry::PooledConnection;
-use crate::ledger::entry::{Grant, Job, bump};
-use crate::ledger::idle::Idle;
-use crate::ledger::slots::{Slots, Stage};
-use crate::ledger::unlocked::Unlocked;
-use crate::ledger::wait_queue::Queue;
-use crate::rt::Handle;
-use crate::rt::time::Time;
-use crate::status::{Holder, Status, Totals};
+use crate::ledger::{
+    Borrowers, ConnectHistory, Effect, Effects, Grant, Idle, Job, Queue, Slots, Stage, Unlocked,
+    bump,
+};
+use crate::rt::{Handle, Time};
+use crate::{Holder, PoolConfig, PoolError, PoolHistograms, Status, Totals};
 use std::any::Any;
 use std::mem;
 use std::sync::Arc;
@@ -251,7 +241,7 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// The idle connections, the oldest first.
     #[cfg(all(test, not(millpond_models)))]
-    pub(crate) fn idle(&self) -> impl Iterator<Item = &PooledConnection<C>> {
+    pub(crate) fn idle(&self) -> impl Iterator<Item = &crate::PooledConnection<C>> {
         self.idle.iter()
     }
 

@@ -13,9 +13,9 @@
 //! 2. A waiter is in the ring, or its cell holds what it was granted, until it takes it or leaves.
 //! 3. A cell is filled under the pool's lock only.
 
-use crate::ledger::slots::Caller;
+use crate::ledger::Caller;
+use crate::rt::Time;
 use crate::rt::lock::Mutex;
-use crate::rt::time::Time;
 use std::collections::VecDeque;
 use std::fmt;
 use std::mem;

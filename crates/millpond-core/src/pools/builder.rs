@@ -1,12 +1,11 @@
 //! From a manager, settings, hooks and observers to a pool.
 
-use crate::config::{ConfigError, Limits, PoolConfig};
-use crate::engine::PoolParts;
-use crate::event::Observer;
-use crate::hooks::{HookFuture, HookLists, HookPoint, Hooks};
-use crate::info::ConnectionInfo;
-use crate::manager::Manager;
+use crate::hooks::HookLists;
 use crate::rt::Handle;
+use crate::{
+    ConfigError, ConnectionInfo, HookFuture, HookPoint, Hooks, Limits, Manager, Observer,
+    PoolConfig, PoolParts,
+};
 use std::fmt;
 use std::sync::Arc;
 

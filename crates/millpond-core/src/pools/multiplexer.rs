@@ -1,16 +1,10 @@
 //! `Multiplexer`: what a pool is built on that lends each connection to several borrowers at once.
 
-use crate::engine::{Borrower, Member, PoolParts, Share};
-use crate::error::PoolError;
-use crate::event::CloseReason;
-use crate::info::{ConnectionId, ConnectionInfo};
-use crate::lease::LeaseOwner;
-use crate::ledger::LeaseMeta;
-use crate::manager::Manager;
-use crate::pools::queue::QueuePool;
-use crate::request::Request;
-use crate::rt::Handle;
-use crate::rt::panics::catch_panic;
+use crate::rt::{Handle, catch_panic};
+use crate::{
+    Borrower, CloseReason, ConnectionId, ConnectionInfo, LeaseMeta, LeaseOwner, Manager, Member,
+    PoolError, PoolParts, QueuePool, Request, Share,
+};
 use std::fmt;
 use std::sync::Arc;
 

@@ -1,17 +1,12 @@
 //! `QueuePool` and `NullPool`: what a user holds of a pool of exclusive connections.
 
-use crate::config::{ConfigError, PoolConfig};
-use crate::engine::{self, Acquire, PoolParts, Shared, try_acquire};
-use crate::error::PoolError;
-use crate::event::Event;
-use crate::lease::Lease;
+use crate::engine::{self, Shared, try_acquire};
 use crate::ledger::Ledger;
-use crate::manager::Manager;
-use crate::pools::builder::{Buildable, Builder};
-use crate::pools::reservation::Reservation;
-use crate::pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool};
-use crate::request::Request;
-use crate::status::{CloseReport, Holder, Status};
+use crate::{
+    Acquire, AcquireFuture, Buildable, Builder, CloseFuture, CloseReport, ConfigError,
+    DEFAULT_CLOSE_TIMEOUT, Event, Holder, Lease, Manager, Pool, PoolConfig, PoolError, PoolParts,
+    Request, Reservation, Status,
+};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Weak};

@@ -1,8 +1,8 @@
 //! A slot within the limit for a connection that is opened past the pool, such as one that sends a
 //! cancel to the same server.
 
+use crate::Manager;
 use crate::engine::Shared;
-use crate::manager::Manager;
 use std::fmt;
 use std::sync::Arc;
 
