@@ -1,10 +1,10 @@
 //! The settings of a pool: plain values, their defaults, and the one check that refuses the
 //! impossible.
 //!
-//! Names, defaults and ranges are those of the user's guide, and stand in [`table`]. A setting out
-//! of range is an error in `build()`, never at the first acquire, and all problems are reported at
-//! once. `limits = "off"` ([`Limits::Off`]) lifts the ranges and leaves only what could not work at
-//! all.
+//! Names, defaults and ranges are those of the user's guide, and are listed in [`table`]. A setting
+//! out of range is an error in `build()`, never at the first acquire, and all problems are reported
+//! at once. `limits = "off"` ([`Limits::Off`]) lifts the ranges and leaves only what could not work
+//! at all.
 
 pub(crate) mod conflicts;
 pub(crate) mod table;
@@ -51,33 +51,19 @@ impl Limits {
     }
 }
 
-/// Which pool lends the connections of a SQL backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PoolKind {
-    /// `null`: opens a connection for every borrower and keeps none.
-    Null,
-    /// `queue`: keeps `pool_size` connections.
-    Queue,
-    /// `read-write`: one writer and `pool_size` readers, each in a pool of its own; SQLite only.
-    ReadWrite,
-}
-
-impl PoolKind {
+named! {
+    /// Which pool lends the connections of a SQL backend.
+    pub enum PoolKind {
+        /// `null`: opens a connection for every borrower and keeps none.
+        Null = "null",
+        /// `queue`: keeps `pool_size` connections.
+        Queue = "queue",
+        /// `read-write`: one writer and `pool_size` readers, each in a pool of its own; SQLite
+        /// only.
+        ReadWrite = "read-write",
+    }
     /// Its name in settings.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Null => "null",
-            Self::Queue => "queue",
-            Self::ReadWrite => "read-write",
-        }
-    }
-}
-
-impl fmt::Display for PoolKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
+    pub fn name;
 }
 
 /// What stands between a SQL pool and its server.

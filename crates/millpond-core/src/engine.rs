@@ -8,7 +8,6 @@ mod close;
 mod connect;
 mod drain;
 mod maintenance;
-mod member;
 mod parts;
 mod recheck;
 mod run_hooks;
@@ -20,10 +19,10 @@ pub use acquire::Acquire;
 pub(crate) use checkout::try_acquire;
 #[cfg(all(test, millpond_models))]
 pub(crate) use close::{Closing, close as close_connection};
+pub(crate) use connect::SlotGuard;
 #[cfg(all(test, millpond_models))]
-pub(crate) use connect::{OpeningSlot, connect};
+pub(crate) use connect::connect;
 pub(crate) use drain::{close, prewarm};
-pub use member::Member;
 pub use parts::PoolParts;
-pub use share::{Borrower, Share};
+pub use share::{Borrower, Member, Share};
 pub(crate) use shared::Shared;

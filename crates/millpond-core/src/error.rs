@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Why no connection was lent.
 ///
 /// Cheap to clone: one failing server fails many waiters, and they share its cause. No message
-/// contains a connection string or a password; a driver's own text stands in
+/// contains a connection string or a password; a driver's own text is in
 /// [`source`](std::error::Error::source) and at the end of the message.
 #[derive(Debug, Clone)]
 #[non_exhaustive]

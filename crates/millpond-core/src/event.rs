@@ -1,7 +1,6 @@
 //! Everything that happens in a pool, as one stream of events for metrics, logs, pages and tests.
 
 use crate::{BoxError, ConnectionId, ErrorClass, HookPoint, PoolHistograms};
-use std::fmt;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -213,7 +212,7 @@ pub enum Event {
         /// What it said.
         message: String,
     },
-    /// Newcomers now fail at once, because nothing has worked for `fail_fast_after`.
+    /// New callers now fail at once, because nothing has worked for `fail_fast_after`.
     FailingFast {
         /// The last failure.
         error: SharedError,
@@ -287,76 +286,46 @@ pub enum AcquireFailure {
     NoRuntime,
 }
 
-/// Why a connection was closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum CloseReason {
-    /// Older than `pool_recycle`.
-    Recycled,
-    /// Idle for longer than `idle_timeout`.
-    IdleTooLong,
-    /// A ping failed or took too long.
-    PingFailed,
-    /// A hook refused it.
-    RefusedByHook,
-    /// An operation on it was cut off before it ended.
-    Interrupted,
-    /// The driver reported it as unusable.
-    Broken,
-    /// It could not be verified to be in sync, or the manager's `triage` discarded it.
-    Unverified,
-    /// A reset failed or took too long.
-    ResetFailed,
-    /// Its borrower had it for longer than `max_lease`.
-    Overdue,
-    /// The borrower has kept another handle to it.
-    HandleLeaked,
-    /// It is older than the last `invalidate_all`.
-    Invalidated,
-    /// It came back and `pool_size` connections were idle already.
-    Overflow,
-    /// The pool keeps nothing (`NullPool`).
-    NotPooled,
-    /// The pool was made smaller.
-    Shrunk,
-    /// The borrower asked for it.
-    Discarded,
-    /// Its manager or its borrower panicked.
-    Panicked,
-    /// Its runtime has shut down.
-    RuntimeShutDown,
-    /// The pool was closed.
-    PoolClosed,
-}
-
-impl CloseReason {
+named! {
+    /// Why a connection was closed.
+    pub enum CloseReason {
+        /// Older than `pool_recycle`.
+        Recycled = "recycled",
+        /// Idle for longer than `idle_timeout`.
+        IdleTooLong = "idle_too_long",
+        /// A ping failed or took too long.
+        PingFailed = "ping_failed",
+        /// A hook refused it.
+        RefusedByHook = "refused_by_hook",
+        /// An operation on it was cut off before it ended.
+        Interrupted = "interrupted",
+        /// The driver reported it as unusable.
+        Broken = "broken",
+        /// It could not be verified to be in sync, or the manager's `triage` discarded it.
+        Unverified = "unverified",
+        /// A reset failed or took too long.
+        ResetFailed = "reset_failed",
+        /// Its borrower had it for longer than `max_lease`.
+        Overdue = "overdue",
+        /// The borrower has kept another handle to it.
+        HandleLeaked = "handle_leaked",
+        /// It is older than the last `invalidate_all`.
+        Invalidated = "invalidated",
+        /// It came back and `pool_size` connections were idle already.
+        Overflow = "overflow",
+        /// The pool keeps nothing (`NullPool`).
+        NotPooled = "not_pooled",
+        /// The pool was made smaller.
+        Shrunk = "shrunk",
+        /// The borrower asked for it.
+        Discarded = "discarded",
+        /// Its manager or its borrower panicked.
+        Panicked = "panicked",
+        /// Its runtime has shut down.
+        RuntimeShutDown = "runtime_shut_down",
+        /// The pool was closed.
+        PoolClosed = "pool_closed",
+    }
     /// The reason as one word for metrics and tables: `recycled`, `idle_too_long` and so on.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Recycled => "recycled",
-            Self::IdleTooLong => "idle_too_long",
-            Self::PingFailed => "ping_failed",
-            Self::RefusedByHook => "refused_by_hook",
-            Self::Interrupted => "interrupted",
-            Self::Broken => "broken",
-            Self::Unverified => "unverified",
-            Self::ResetFailed => "reset_failed",
-            Self::Overdue => "overdue",
-            Self::HandleLeaked => "handle_leaked",
-            Self::Invalidated => "invalidated",
-            Self::Overflow => "overflow",
-            Self::NotPooled => "not_pooled",
-            Self::Shrunk => "shrunk",
-            Self::Discarded => "discarded",
-            Self::Panicked => "panicked",
-            Self::RuntimeShutDown => "runtime_shut_down",
-            Self::PoolClosed => "pool_closed",
-        }
-    }
-}
-
-impl fmt::Display for CloseReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
+    pub fn name;
 }

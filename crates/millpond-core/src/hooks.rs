@@ -10,39 +10,22 @@ use std::sync::Arc;
 /// What a hook given as a closure returns: `Box::pin(async move { .. })`.
 pub type HookFuture<'a> = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>;
 
-/// One hook point in the life of a connection at which hooks are called.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum HookPoint {
-    /// After the pool's very first connection was opened, before `Connect`.
-    FirstConnect,
-    /// After any connection was opened.
-    Connect,
-    /// Before a connection is lent.
-    Checkout,
-    /// After a connection came back.
-    Checkin,
-    /// Before a connection is closed.
-    Close,
-}
-
-impl HookPoint {
+named! {
+    /// One hook point in the life of a connection at which hooks are called.
+    pub enum HookPoint {
+        /// After the pool's very first connection was opened, before `Connect`.
+        FirstConnect = "on_first_connect",
+        /// After any connection was opened.
+        Connect = "on_connect",
+        /// Before a connection is lent.
+        Checkout = "on_checkout",
+        /// After a connection came back.
+        Checkin = "on_checkin",
+        /// Before a connection is closed.
+        Close = "on_close",
+    }
     /// The name of the hook: `on_connect` and so on.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FirstConnect => "on_first_connect",
-            Self::Connect => "on_connect",
-            Self::Checkout => "on_checkout",
-            Self::Checkin => "on_checkin",
-            Self::Close => "on_close",
-        }
-    }
-}
-
-impl fmt::Display for HookPoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
+    pub fn name;
 }
 
 /// A set of [`HookPoint`]s.
@@ -63,13 +46,7 @@ impl HookPoints {
 
 impl From<HookPoint> for HookPoints {
     fn from(point: HookPoint) -> Self {
-        Self(match point {
-            HookPoint::FirstConnect => 1,
-            HookPoint::Connect => 2,
-            HookPoint::Checkout => 4,
-            HookPoint::Checkin => 8,
-            HookPoint::Close => 16,
-        })
+        Self(1 << point as u8)
     }
 }
 
@@ -105,6 +82,7 @@ impl<R: Into<HookPoints>> BitOr<R> for HookPoint {
 /// assert_eq!(error.to_string(), "tenant 7 is suspended");
 /// assert!(error.is::<RequestRefusal>());
 /// ```
+#[derive(Debug)]
 pub struct RequestRefusal(BoxError);
 
 impl RequestRefusal {
@@ -127,12 +105,6 @@ impl RequestRefusal {
 impl fmt::Display for RequestRefusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
-    }
-}
-
-impl fmt::Debug for RequestRefusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("RequestRefusal").field(&self.0).finish()
     }
 }
 
@@ -274,34 +246,24 @@ impl<C: Send + 'static> Hook<C> {
     }
 }
 
-/// The hooks of a pool, a list for each hook point, in the order of registration.
-pub(crate) struct HookLists<C> {
-    first_connect: Vec<Hook<C>>,
-    connect: Vec<Hook<C>>,
-    checkout: Vec<Hook<C>>,
-    checkin: Vec<Hook<C>>,
-    close: Vec<Hook<C>>,
-}
+/// The hooks of a pool in the order of registration, a list for each hook point.
+pub(crate) struct HookLists<C>([Vec<Hook<C>>; POINTS.len()]);
+
+const POINTS: [HookPoint; 5] = [
+    HookPoint::FirstConnect,
+    HookPoint::Connect,
+    HookPoint::Checkout,
+    HookPoint::Checkin,
+    HookPoint::Close,
+];
 
 impl<C: Send + 'static> HookLists<C> {
     pub(crate) fn new() -> Self {
-        Self {
-            first_connect: Vec::new(),
-            connect: Vec::new(),
-            checkout: Vec::new(),
-            checkin: Vec::new(),
-            close: Vec::new(),
-        }
+        Self(POINTS.map(|_| Vec::new()))
     }
 
     pub(crate) fn at(&self, point: HookPoint) -> &[Hook<C>] {
-        match point {
-            HookPoint::FirstConnect => &self.first_connect,
-            HookPoint::Connect => &self.connect,
-            HookPoint::Checkout => &self.checkout,
-            HookPoint::Checkin => &self.checkin,
-            HookPoint::Close => &self.close,
-        }
+        self.0.get(point as usize).map_or(&[], Vec::as_slice)
     }
 
     pub(crate) fn has(&self, point: HookPoint) -> bool {
@@ -309,32 +271,20 @@ impl<C: Send + 'static> HookLists<C> {
     }
 
     pub(crate) fn add_closure(&mut self, point: HookPoint, hook: Box<HookFn<C>>) {
-        self.list(point).push(Hook::Closure(hook));
+        self.add(point, Hook::Closure(hook));
     }
 
     /// Enters an object into the lists of the hook points that it wants.
     pub(crate) fn add_object(&mut self, hooks: &Arc<dyn Hooks<C>>) {
         let wanted = hooks.points();
-        for point in [
-            HookPoint::FirstConnect,
-            HookPoint::Connect,
-            HookPoint::Checkout,
-            HookPoint::Checkin,
-            HookPoint::Close,
-        ] {
-            if wanted.contains(point) {
-                self.list(point).push(Hook::Object(Arc::clone(hooks)));
-            }
+        for point in POINTS.into_iter().filter(|point| wanted.contains(*point)) {
+            self.add(point, Hook::Object(Arc::clone(hooks)));
         }
     }
 
-    fn list(&mut self, point: HookPoint) -> &mut Vec<Hook<C>> {
-        match point {
-            HookPoint::FirstConnect => &mut self.first_connect,
-            HookPoint::Connect => &mut self.connect,
-            HookPoint::Checkout => &mut self.checkout,
-            HookPoint::Checkin => &mut self.checkin,
-            HookPoint::Close => &mut self.close,
+    fn add(&mut self, point: HookPoint, hook: Hook<C>) {
+        if let Some(list) = self.0.get_mut(point as usize) {
+            list.push(hook);
         }
     }
 }

@@ -63,3 +63,10 @@ pub struct ConnectionInfo {
     /// How long it had been idle when this borrower came, or since it came back.
     pub idle: Duration,
 }
+
+impl ConnectionInfo {
+    /// What is known of a connection that was opened just now.
+    pub(crate) fn new(pool: Arc<str>, id: ConnectionId, generation: u64) -> Self {
+        Self { pool, id, generation, uses: 0, age: Duration::ZERO, idle: Duration::ZERO }
+    }
+}

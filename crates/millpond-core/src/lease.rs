@@ -2,10 +2,8 @@
 
 use crate::rt::catch_panic;
 use crate::{CloseReason, ConnectionInfo, LeaseMeta, PooledConnection};
-use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 /// Where a lease goes when it ends. Implement it for a pool of your own that wraps nothing; a pool
 /// that wraps another one needs only [`Lease::on_return`] or [`Lease::on_end`].
@@ -29,14 +27,8 @@ pub trait LeaseOwner<C: Send + 'static>: Send + Sync + 'static {
 
     /// What is known of a connection that is out. The default knows its number.
     fn info(&self, meta: &LeaseMeta) -> ConnectionInfo {
-        ConnectionInfo {
-            pool: Arc::from(""),
-            id: meta.id,
-            generation: meta.generation,
-            uses: meta.uses,
-            age: Duration::ZERO,
-            idle: Duration::ZERO,
-        }
+        let info = ConnectionInfo::new(Arc::from(""), meta.id, meta.generation);
+        ConnectionInfo { uses: meta.uses, ..info }
     }
 }
 
@@ -159,13 +151,7 @@ impl<C: Send + 'static> Drop for Lease<C> {
     }
 }
 
-impl<C: Send + 'static> fmt::Debug for Lease<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lease")
-            .field("connection", &self.held().inner.meta.id)
-            .finish_non_exhaustive()
-    }
-}
+opaque_debug!([C: Send + 'static] Lease<C>, "Lease", |it| { connection: it.held().inner.meta.id });
 
 /// An owner that calls a closure before the connection goes back to another owner, or after that.
 struct Wrapped<C> {

@@ -27,26 +27,6 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! # }).unwrap();
 //! ```
-//!
-//! # One checkout, in the order of the files
-//!
-//! 1. `pools/queue.rs`: [`QueuePool::acquire`] notes the caller's line and makes an [`Acquire`].
-//! 2. `engine/acquire.rs`: its first poll asks the ledger. This file holds the only loop; the steps
-//!    are in `engine/checkout.rs`.
-//! 3. `ledger/claim.rs`: `claim` answers with an idle connection, a position in the queue, or an
-//!    error. `ledger/growth.rs` decides whether a connection is opened for the caller.
-//! 4. `engine/validate.rs` checks an idle connection if a ping is due or there are hooks; a waiter
-//!    sleeps until it is granted one or its timer elapses, and then `ledger/diagnosis.rs` says why.
-//! 5. `engine/connect.rs`: the maintenance task (`engine/maintenance.rs`) opens connections; a new
-//!    one goes to the oldest waiter.
-//! 6. `lease.rs`: the borrower works, and drops the lease.
-//! 7. `engine/checkin.rs`: the manager's `triage` decides: keep, reset first, or discard.
-//! 8. `ledger/settle.rs`: `settle` hands it to the oldest waiter or puts it with the idle ones;
-//!    else `engine/close.rs` closes it.
-//!
-//! No lock is held across an await, a hook, a driver's call or a connection's drop; only
-//! `ledger/slots.rs` counts; only `engine/connect.rs` opens and only `engine/close.rs` closes; only
-//! `rt.rs` names the runtime.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
@@ -59,6 +39,9 @@
         clippy::arithmetic_side_effects
     )
 )]
+
+#[macro_use]
+mod macros;
 
 mod config;
 mod error;

@@ -3,7 +3,6 @@
 
 use crate::ConnectInfo;
 use std::future::Future;
-use std::sync::Arc;
 
 /// An error of any kind, as hooks return it and as causes are kept.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -186,49 +185,4 @@ pub enum ErrorClass {
     Permanent,
     /// It may pass: the pool goes on trying until the caller's deadline.
     Transient,
-}
-
-impl<M: Manager> Manager for Arc<M> {
-    type Connection = M::Connection;
-    type Error = M::Error;
-
-    fn connect(
-        &self,
-        info: &ConnectInfo,
-    ) -> impl Future<Output = Result<Self::Connection, Self::Error>> + Send {
-        (**self).connect(info)
-    }
-
-    fn ping(
-        &self,
-        conn: &mut Self::Connection,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        (**self).ping(conn)
-    }
-
-    fn triage(&self, conn: &mut Self::Connection) -> Triage {
-        (**self).triage(conn)
-    }
-
-    fn reset(
-        &self,
-        conn: &mut Self::Connection,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        (**self).reset(conn)
-    }
-
-    fn undoes_on_connect(&self, conn: &mut Self::Connection) -> bool {
-        (**self).undoes_on_connect(conn)
-    }
-
-    fn close(
-        &self,
-        conn: Self::Connection,
-    ) -> impl Future<Output = Result<(), Self::Error>> + Send {
-        (**self).close(conn)
-    }
-
-    fn classify(&self, error: &Self::Error) -> ErrorClass {
-        (**self).classify(error)
-    }
 }

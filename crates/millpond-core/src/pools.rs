@@ -113,32 +113,18 @@ pub type CloseFuture<'a> = Pin<Box<dyn Future<Output = CloseReport> + Send + 'a>
 /// How long [`PoolExt::close`] waits for borrowers.
 pub const DEFAULT_CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The calls that a user writes, for every [`Pool`], also behind `dyn`.
+/// The calls that a user writes, for every [`Pool`], also behind `dyn`. Their errors and what
+/// happens when their futures are dropped are those of [`Pool::acquire_with`] and
+/// [`Pool::close_within`].
 pub trait PoolExt: Pool {
     /// Lends a connection within the pool's `pool_timeout`. The calling line is remembered as the
     /// holder.
-    ///
-    /// # Errors
-    ///
-    /// As [`Pool::acquire_with`].
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`Pool::acquire_with`].
     #[track_caller]
     fn acquire(&self) -> AcquireFuture<'_, Self::Connection> {
         self.acquire_with(Request::here())
     }
 
     /// Lends a connection within a limit of its own.
-    ///
-    /// # Errors
-    ///
-    /// As [`Pool::acquire_with`].
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`Pool::acquire_with`].
     #[track_caller]
     fn acquire_within(&self, limit: Duration) -> AcquireFuture<'_, Self::Connection> {
         self.acquire_with(Request::here().within(limit))
@@ -151,10 +137,6 @@ pub trait PoolExt: Pool {
     }
 
     /// Closes the pool and waits up to [`DEFAULT_CLOSE_TIMEOUT`] (30 s) for what is lent.
-    ///
-    /// # Cancel safety
-    ///
-    /// As [`Pool::close_within`].
     fn close(&self) -> Pin<Box<dyn Future<Output = CloseReport> + Send + '_>> {
         self.close_within(DEFAULT_CLOSE_TIMEOUT)
     }

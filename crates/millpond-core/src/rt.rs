@@ -19,7 +19,6 @@ pub(crate) use time::Time;
 /// A handle to a tokio runtime: tokio's own.
 pub use tokio::runtime::Handle;
 
-/// Which task is running.
 pub(crate) type TaskId = tokio::task::Id;
 
 /// The longest timer: thirty years, which every clock can represent.
@@ -54,17 +53,14 @@ fn take_budget(cx: &mut Context<'_>) -> Poll<()> {
     pin!(tokio::task::consume_budget()).poll(cx)
 }
 
-/// Lets other tasks run.
 pub(crate) async fn yield_now() {
     tokio::task::yield_now().await;
 }
 
-/// The runtime of the calling thread.
 pub(crate) fn current() -> Option<Handle> {
     Handle::try_current().ok()
 }
 
-/// The task that is running, if one is.
 #[inline]
 pub(crate) fn task() -> Option<TaskId> {
     tokio::task::try_id()
@@ -81,7 +77,7 @@ pub(crate) fn spawn(runtime: &Handle, task: impl Future<Output = ()> + Send + 's
 pub(crate) struct Clock {
     origin: tokio::time::Instant,
     coarse_origin: coarsetime::Instant,
-    /// Whether tokio's clock was ever seen to stand still: from then on it alone is asked.
+    /// Whether tokio's clock was ever seen to be paused: from then on only it is read.
     paused: AtomicBool,
 }
 
@@ -111,13 +107,12 @@ impl Clock {
         Time::at_nanos(now.duration_since(self.coarse_origin).as_nanos())
     }
 
-    /// Whether tokio's clock was seen to stand still.
     pub(crate) fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
     }
 
-    /// Notes whether tokio's clock stands still while the machine's goes on, as it does in tests
-    /// that pause it.
+    /// Notes whether tokio's clock is paused while the machine's goes on, as in tests that pause
+    /// it.
     pub(crate) fn detect_pause(&self) {
         if self.paused.load(Ordering::Relaxed) {
             return;
@@ -158,7 +153,6 @@ pub(crate) fn has_timer(runtime: &Handle) -> bool {
     catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
 }
 
-/// Elapses once.
 #[derive(Debug)]
 pub(crate) struct Timer(Pin<Box<tokio::time::Sleep>>);
 
@@ -181,12 +175,10 @@ pub(crate) async fn sleep(span: Duration) {
 pub(crate) struct Jobs(tokio::task::JoinSet<()>);
 
 impl Jobs {
-    /// Starts a job on the runtime of the calling task.
     pub(crate) fn start(&mut self, job: impl Future<Output = ()> + Send + 'static) {
         self.0.spawn(job);
     }
 
-    /// Forgets the jobs that have ended.
     pub(crate) fn reap(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(_)) = self.0.poll_join_next(cx) {}
     }
@@ -205,7 +197,6 @@ impl Signal {
         self.0.send_if_modified(|level| to > std::mem::replace(level, to.max(*level)));
     }
 
-    /// Waits until it is raised above this.
     pub(crate) async fn raised_above(&self, level: u64) {
         let mut seen = self.0.subscribe();
         // The sender lives in `self`: an error cannot come.

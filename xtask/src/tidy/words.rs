@@ -9,7 +9,7 @@ use super::workspace::Workspace;
 
 /// Expressions for words and phrases, and what to write instead. They are matched against the words
 /// of a file in lower case, with identifiers taken apart.
-const PHRASES: [(&str, &str); 23] = [
+const PHRASES: [(&str, &str); 28] = [
     ("whoever|whomever", "the caller, a client, a task"),
     ("he|him|his|himself", "it, its; they, their"),
     ("(is|are|was|were|be|been|being) told", "gets, sees, is reported"),
@@ -33,6 +33,11 @@ const PHRASES: [(&str, &str); 23] = [
     ("tell every", "REPORT_INTERVAL"),
     ("brakes?", "the interrupt flag"),
     ("sees? to it|sisters?|amiss", "checks, ensures; related; wrong"),
+    ("calmly", "catch_panic"),
+    ("farewells?|goodbye", "a clean close"),
+    ("dozes?", "sleeps"),
+    ("landlords?", "a slot's pool"),
+    ("pool s home", "the pool's runtime"),
 ];
 
 /// Names that were replaced, each with the new one.

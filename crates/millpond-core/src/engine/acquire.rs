@@ -9,7 +9,6 @@ use crate::engine::checkout::{
 use crate::ledger::{Claimant, Grant, Ticket, Validation};
 use crate::rt::{self, COARSE_ERROR, Timer};
 use crate::{Event, Lease, Manager, PoolError, Request};
-use std::fmt;
 use std::future::Future;
 use std::mem;
 use std::ops::ControlFlow;
@@ -176,7 +175,6 @@ impl<M: Manager> Future for Acquire<M> {
 }
 
 impl<M: Manager> Acquire<M> {
-    /// Dropped before it has ended.
     #[cold]
     fn cancel(&mut self, shared: &Shared<M>) {
         let (pending, ticket) = match mem::replace(&mut self.state, State::Still) {
@@ -212,8 +210,4 @@ impl<M: Manager> Drop for Acquire<M> {
     }
 }
 
-impl<M: Manager> fmt::Debug for Acquire<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Acquire").field("request", &self.request).finish_non_exhaustive()
-    }
-}
+opaque_debug!([M: Manager] Acquire<M>, "Acquire", |it| { request: it.request });

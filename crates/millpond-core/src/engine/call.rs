@@ -10,14 +10,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-/// Why a call failed.
 #[derive(Debug)]
 pub(crate) enum CallError<E> {
-    /// It returned an error.
     Failed(E),
-    /// It took longer than this.
     TimedOut(Duration),
-    /// It panicked with this message.
     Panicked(String),
 }
 

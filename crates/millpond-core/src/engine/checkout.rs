@@ -51,7 +51,6 @@ impl PendingAcquire {
     }
 }
 
-/// The next step of a checkout.
 pub(crate) enum Step<C> {
     Claim,
     NeedsMaintenance,
@@ -377,7 +376,6 @@ pub(crate) fn delegate<M: Manager>(shared: &Shared<M>, validation: Validation<M:
     drop(refused);
 }
 
-/// What follows from a validation.
 fn conclude<M: Manager>(
     shared: &Arc<Shared<M>>,
     validated: Validated<M::Connection>,

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Opens one connection and hands it to the ledger, or reports the failure.
-pub(crate) async fn connect<M: Manager>(opening: OpeningSlot<M>, attempt: Attempt) {
+pub(crate) async fn connect<M: Manager>(opening: SlotGuard<M>, attempt: Attempt) {
     let shared = &opening.shared;
     shared.report(|| Event::Connecting { id: attempt.id, attempt: attempt.attempt });
     let began = shared.now();
@@ -52,14 +52,7 @@ async fn open<M: Manager>(
         let class = shared.class_of("connect", &error);
         (error.shared("connect_timeout"), class)
     })?;
-    let info = ConnectionInfo {
-        pool: Arc::clone(&shared.name),
-        id: attempt.id,
-        generation: attempt.generation,
-        uses: 0,
-        age: Duration::ZERO,
-        idle: Duration::ZERO,
-    };
+    let info = ConnectionInfo::new(Arc::clone(&shared.name), attempt.id, attempt.generation);
     for point in [HookPoint::FirstConnect, HookPoint::Connect] {
         if point == HookPoint::FirstConnect && !attempt.first {
             continue;
@@ -98,7 +91,7 @@ impl std::error::Error for Refusal {
 }
 
 fn arrived<M: Manager>(
-    mut opening: OpeningSlot<M>,
+    mut opening: SlotGuard<M>,
     attempt: &Attempt,
     conn: M::Connection,
     took: Duration,
@@ -120,7 +113,7 @@ fn arrived<M: Manager>(
 }
 
 fn failed<M: Manager>(
-    mut opening: OpeningSlot<M>,
+    mut opening: SlotGuard<M>,
     attempt: &Attempt,
     error: SharedError,
     class: ErrorClass,
@@ -148,20 +141,20 @@ fn failed<M: Manager>(
     }
 }
 
-/// The slot of a connection that is being opened. If the job is dropped half-way, the slot becomes
-/// free.
-pub(crate) struct OpeningSlot<M: Manager> {
+/// A slot that becomes free when this is dropped: of a connection that is being opened, or of one
+/// past the pool.
+pub(crate) struct SlotGuard<M: Manager> {
     shared: Arc<Shared<M>>,
     slot: Option<u32>,
 }
 
-impl<M: Manager> OpeningSlot<M> {
-    pub(crate) fn new(shared: Arc<Shared<M>>, attempt: &Attempt) -> Self {
-        Self { shared, slot: Some(attempt.slot) }
+impl<M: Manager> SlotGuard<M> {
+    pub(crate) fn new(shared: Arc<Shared<M>>, slot: u32) -> Self {
+        Self { shared, slot: Some(slot) }
     }
 }
 
-impl<M: Manager> Drop for OpeningSlot<M> {
+impl<M: Manager> Drop for SlotGuard<M> {
     fn drop(&mut self) {
         if let Some(slot) = self.slot.take() {
             self.shared.change(|ledger, now| ledger.free(slot, now));

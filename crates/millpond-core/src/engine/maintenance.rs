@@ -7,7 +7,7 @@
 use crate::engine::Shared;
 use crate::engine::call::CallGuard;
 use crate::engine::close::{Closing, close};
-use crate::engine::connect::{OpeningSlot, connect};
+use crate::engine::connect::{SlotGuard, connect};
 use crate::engine::recheck::{check_in, complete, validate_idle};
 use crate::ledger::{Job, Ledger};
 use crate::rt::{self, Handle, Jobs, Time, Timer};
@@ -47,7 +47,6 @@ impl<M: Manager> Shared<M> {
         self.read(Ledger::has_task)
     }
 
-    /// The runtime of the maintenance task.
     pub(crate) fn runtime(&self) -> Option<Handle> {
         self.read(|ledger| ledger.runtime().cloned())
     }
@@ -93,7 +92,7 @@ async fn run<M: Manager>(guard: TaskGuard<M>) {
 fn start<M: Manager>(jobs: &mut Jobs, shared: &Arc<Shared<M>>, job: Job<M::Connection>) {
     let shared = Arc::clone(shared);
     match job {
-        Job::Connect(attempt) => jobs.start(connect(OpeningSlot::new(shared, &attempt), attempt)),
+        Job::Connect(attempt) => jobs.start(connect(SlotGuard::new(shared, attempt.slot), attempt)),
         Job::Checkin { held, reset, ping } => {
             jobs.start(check_in(CallGuard::new(shared, held), reset, ping))
         }

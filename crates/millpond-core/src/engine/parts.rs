@@ -3,7 +3,6 @@
 use crate::hooks::HookLists;
 use crate::rt::Handle;
 use crate::{Manager, Observer, PoolConfig};
-use std::fmt;
 use std::sync::Arc;
 
 /// What a pool is made of: the manager, settings, name, hooks and observers that a
@@ -27,11 +26,4 @@ impl<M: Manager> PoolParts<M> {
     }
 }
 
-impl<M: Manager> fmt::Debug for PoolParts<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PoolParts")
-            .field("name", &self.name)
-            .field("config", &self.config)
-            .finish_non_exhaustive()
-    }
-}
+opaque_debug!([M: Manager] PoolParts<M>, "PoolParts", |it| { name: it.name, config: it.config });

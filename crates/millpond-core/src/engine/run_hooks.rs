@@ -6,7 +6,6 @@ use crate::rt::Time;
 use crate::{BoxError, ConnectionInfo, Event, HookPoint, Manager, RequestRefusal, SharedError};
 use std::sync::Arc;
 
-/// What a hook refused.
 pub(crate) enum Refused {
     /// This connection, or the call was cut off or panicked.
     Connection(SharedError),

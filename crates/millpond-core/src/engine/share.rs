@@ -1,15 +1,15 @@
 //! Lending shares of a connection to several borrowers at once: from a borrower's acquire to the
 //! end of its share.
 
+use crate::engine::Shared;
 use crate::engine::call::call;
 use crate::engine::validate::failed_ping;
-use crate::engine::{Member, Shared};
 use crate::ledger::{Caller, LeaseMeta, Ledger, LentShare, PooledConnection, WaitOutcome};
 use crate::rt::{self, Time, Timer};
 use crate::{CloseReason, ConnectionId, Event, Lease, LeaseOwner, Manager, PoolError, Request};
-use std::fmt;
 use std::future::{Future, poll_fn};
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 use std::time::Duration;
 
@@ -38,7 +38,6 @@ pub struct Borrower<'a, M: Manager> {
     state: State,
 }
 
-/// The state of an acquire of a share.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Asking,
@@ -49,7 +48,6 @@ enum State {
 }
 
 impl<'a, M: Manager> Borrower<'a, M> {
-    /// Begins an acquire.
     pub(crate) async fn begin(shared: &'a Arc<Shared<M>>, request: Request) -> Self {
         poll_fn(rt::cooperate).await;
         let since = shared.now();
@@ -133,7 +131,6 @@ impl<'a, M: Manager> Borrower<'a, M> {
         error
     }
 
-    /// The acquire has ended.
     fn leave(&mut self) {
         if self.state == State::Waiting {
             self.shared.change(|ledger, _| ledger.stop_waiting_for_share(self.number, self.since));
@@ -151,14 +148,9 @@ impl<M: Manager> Drop for Borrower<'_, M> {
     }
 }
 
-impl<M: Manager> fmt::Debug for Borrower<'_, M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Borrower")
-            .field("request", &self.request)
-            .field("state", &self.state)
-            .finish_non_exhaustive()
-    }
-}
+opaque_debug!([M: Manager] Borrower<'_, M>, "Borrower", |it| {
+    request: it.request, state: it.state
+});
 
 /// Lets other tasks run, and time pass, before a caller that was refused asks once more, unless
 /// something happens before.
@@ -249,3 +241,62 @@ impl<M: Manager> Shared<M> {
             .map_err(|error| failed_ping(&self, id, error))
     }
 }
+
+/// A connection of which a pool over a [`Multiplexer`](crate::Multiplexer) lends shares.
+/// Dereferences to it, and closes it when dropped: keep it until the last share has ended, for
+/// example in an `Arc` that the owner of each share has too.
+#[must_use = "a member is closed when it is dropped"]
+pub struct Member<M: Manager> {
+    shared: Arc<Shared<M>>,
+    lease: Lease<M::Connection>,
+    reason: OnceLock<CloseReason>,
+}
+
+impl<M: Manager> Member<M> {
+    pub(crate) fn new(shared: Arc<Shared<M>>, lease: Lease<M::Connection>) -> Self {
+        Self { shared, lease, reason: OnceLock::new() }
+    }
+
+    /// Returns the number of the connection.
+    pub fn id(&self) -> ConnectionId {
+        self.meta().id
+    }
+
+    /// Returns why the member should get no new borrowers: [`CloseReason::Recycled`] if it is as
+    /// old as `pool_recycle`, [`CloseReason::Invalidated`] if it is older than the last
+    /// `invalidate_all`, failover or end of the runtime. `None` if it is fit, which is seen without
+    /// a lock.
+    pub fn unfit(&self) -> Option<CloseReason> {
+        let (meta, now) = (self.meta(), self.shared.loan_time());
+        if self.shared.is_young(meta, now) {
+            return None;
+        }
+        self.shared.read(|ledger| ledger.unfit(meta, now))
+    }
+
+    /// Notes with which reason the connection will be closed. The first one counts. Default: that
+    /// of [`unfit`](Self::unfit), else [`CloseReason::Discarded`].
+    pub fn dismiss(&self, reason: CloseReason) {
+        let _ = self.reason.set(reason);
+    }
+
+    pub(crate) fn meta(&self) -> &LeaseMeta {
+        self.lease.meta()
+    }
+}
+
+impl<M: Manager> Deref for Member<M> {
+    type Target = M::Connection;
+    fn deref(&self) -> &M::Connection {
+        &self.lease
+    }
+}
+
+impl<M: Manager> Drop for Member<M> {
+    fn drop(&mut self) {
+        let reason = self.reason.get().copied().or_else(|| self.unfit());
+        self.lease.end(reason.unwrap_or(CloseReason::Discarded));
+    }
+}
+
+opaque_debug!([M: Manager] Member<M>, "Member", |it| { id: it.id() });

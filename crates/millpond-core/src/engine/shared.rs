@@ -14,7 +14,6 @@ use crate::{
     CloseReason, ConnectionInfo, ErrorClass, Event, EventContext, HookPoint, Interest, Manager,
     Observer, PoolConfig, SharedError,
 };
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -192,7 +191,6 @@ impl<M: Manager> Shared<M> {
         if self.exact { self.now() } else { self.clock.coarse() }
     }
 
-    /// Whether loans are measured, or reported with their times.
     pub(crate) fn is_exact(&self) -> bool {
         self.exact
     }
@@ -248,7 +246,6 @@ impl<M: Manager> Shared<M> {
         !self.observers.is_empty()
     }
 
-    /// Whether any observer wants an event for a lease that goes well.
     pub(crate) fn routine_observed(&self) -> bool {
         self.routine_observed
     }
@@ -278,7 +275,6 @@ impl<M: Manager> Shared<M> {
         self.report(|| Event::Panicked { callback, message });
     }
 
-    /// What the manager makes of an error.
     pub(crate) fn classify(&self, error: &M::Error) -> ErrorClass {
         match catch_panic(|| self.manager.classify(error)) {
             Ok(class) => class,
@@ -299,7 +295,6 @@ impl<M: Manager> Shared<M> {
         self.clock.timer(deadline, || self.runtime())
     }
 
-    /// What is known of a connection.
     pub(crate) fn describe(&self, meta: &LeaseMeta) -> ConnectionInfo {
         ConnectionInfo {
             pool: Arc::clone(&self.name),
@@ -346,7 +341,6 @@ impl<M: Manager> Shared<M> {
         }
     }
 
-    /// Ends a connection through the ledger.
     pub(crate) fn retire(&self, held: PooledConnection<M::Connection>, reason: CloseReason) {
         self.change(|ledger, now| ledger.retire(held, reason, now));
     }
@@ -360,7 +354,6 @@ impl<M: Manager> Shared<M> {
         }
     }
 
-    /// Makes everything opened so far out of date.
     pub(crate) fn invalidate_all(&self, hard: bool) {
         let (generation, seq) =
             self.change(|ledger, now| (ledger.invalidate_all(hard, now), ledger.next_seq()));
@@ -401,11 +394,4 @@ impl<M: Manager> Drop for Shared<M> {
     }
 }
 
-impl<M: Manager> fmt::Debug for Shared<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
-            .field("name", &self.name)
-            .field("kind", &self.kind)
-            .finish_non_exhaustive()
-    }
-}
+opaque_debug!([M: Manager] Shared<M>, "Shared", |it| { name: it.name, kind: it.kind });

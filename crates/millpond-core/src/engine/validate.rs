@@ -13,7 +13,6 @@ use crate::rt::Time;
 use crate::{CloseReason, ConnectionId, ErrorClass, Event, HookPoint, Manager, Phase, SharedError};
 use std::sync::Arc;
 
-/// Begins the ping.
 pub(crate) fn begin_ping<M: Manager>(
     shared: &Arc<Shared<M>>,
     held: PooledConnection<M::Connection>,
@@ -23,7 +22,6 @@ pub(crate) fn begin_ping<M: Manager>(
     Validation { stage, phase: Phase::Ping, limit, slot }
 }
 
-/// Begins the `on_checkout` hooks.
 pub(crate) fn begin_hooks<M: Manager>(
     shared: &Arc<Shared<M>>,
     held: PooledConnection<M::Connection>,
@@ -75,7 +73,6 @@ async fn call_hooks<M: Manager>(mut guard: CallGuard<M>) -> Validated<M::Connect
     }
 }
 
-/// Reports a ping that failed.
 pub(crate) fn failed_ping<M: Manager>(
     shared: &Shared<M>,
     id: ConnectionId,

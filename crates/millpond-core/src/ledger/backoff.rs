@@ -20,13 +20,10 @@ const HANG_FACTOR: u32 = 4;
 /// The least hang threshold: a lost packet is sent again by then.
 pub(super) const HANG_MIN: Duration = Duration::from_millis(250);
 
-/// The hang threshold before the first connect.
 const HANG_DEFAULT: Duration = Duration::from_secs(2);
 
-/// Recent connect history.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct ConnectHistory {
-    /// Failures in a row.
     pub(super) failures: u32,
     pub(super) failing_since: Option<Time>,
     pub(super) last_error: Option<SharedError>,
@@ -45,15 +42,13 @@ pub(crate) struct ConnectHistory {
     /// Whether a caller was refused because of that.
     pub(super) refused: bool,
     pub(super) last_failure: Time,
-    /// Whether the last error was permanent.
     pub(super) last_error_permanent: bool,
     /// How long a connect takes, as a moving average.
     pub(super) typical_connect: Option<Duration>,
     pub(super) random: fastrand::Rng,
 }
 
-/// When the pause after a failure is over.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Pause {
     /// While a caller asks for a connection.
     pub(crate) with_demand: Time,
@@ -62,8 +57,6 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
-    pub(super) const NONE: Self = Self { with_demand: Time::ZERO, without_demand: Time::ZERO };
-
     /// The end that holds with or without demand.
     pub(crate) fn end(self, demand: bool) -> Time {
         if demand { self.with_demand } else { self.without_demand }
@@ -72,22 +65,8 @@ impl Pause {
 
 impl ConnectHistory {
     pub(crate) fn new(first_pending: bool, seed: u64) -> Self {
-        Self {
-            failures: 0,
-            failing_since: None,
-            last_error: None,
-            pause: Pause::NONE,
-            last_demand: None,
-            first_pending,
-            replacements_due: 0,
-            prewarm_targets: Vec::new(),
-            failing_fast: false,
-            refused: false,
-            last_failure: Time::ZERO,
-            last_error_permanent: false,
-            typical_connect: None,
-            random: fastrand::Rng::with_seed(seed),
-        }
+        let random = fastrand::Rng::with_seed(seed);
+        Self { first_pending, random, ..Self::default() }
     }
 
     /// After how long an attempt to connect counts as hanging.
@@ -96,7 +75,6 @@ impl ConnectHistory {
             .map_or(HANG_DEFAULT, |typical| typical.saturating_mul(HANG_FACTOR).max(HANG_MIN))
     }
 
-    /// A connection was opened in this time.
     pub(crate) fn note_took(&mut self, took: Duration) {
         let before = self.typical_connect.unwrap_or(took).saturating_mul(3);
         self.typical_connect = before.saturating_add(took).checked_div(4);

@@ -16,7 +16,6 @@ pub(crate) struct Borrowers {
 }
 
 impl Borrowers {
-    /// The number of one more member that is asked for.
     pub(super) fn number_member(&mut self) -> u64 {
         bump(&mut self.members_asked);
         self.members_asked

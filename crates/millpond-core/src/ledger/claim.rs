@@ -207,7 +207,6 @@ impl<C: Send + 'static> Ledger<C> {
         set
     }
 
-    /// Fails all waiters.
     pub(crate) fn fail_waiters(&mut self, error: &PoolError) {
         while let Ok(waker) = self.waiters.grant(Grant::Refusal(error.clone())) {
             self.wake(waker);

@@ -13,12 +13,10 @@ impl<C: Send + 'static> Ledger<C> {
         self.task.is_some()
     }
 
-    /// The runtime that the maintenance task runs on.
     pub(crate) fn runtime(&self) -> Option<&Handle> {
         self.task.as_ref().map(|task| &task.runtime)
     }
 
-    /// Whether a runtime of the pool has shut down.
     pub(crate) fn has_lost_a_runtime(&self) -> bool {
         self.lost_a_runtime
     }
@@ -35,7 +33,6 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// The `on_first_connect` hooks have succeeded.
     pub(crate) fn first_connect_done(&mut self) {
         self.connects.first_pending = false;
     }
@@ -70,7 +67,6 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// A maintenance task is about to start on this runtime.
     pub(crate) fn maintenance_starts(&mut self, runtime: Handle, now: Time) {
         self.task = Some(MaintenanceTask {
             runtime,

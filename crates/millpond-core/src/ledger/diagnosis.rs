@@ -43,7 +43,6 @@ impl<C: Send + 'static> Ledger<C> {
         }))
     }
 
-    /// Which phase a waiting caller is in.
     fn waiting_phase(&self, status: &Status) -> Phase {
         let full = status.open >= status.limit();
         if self.suspended {

@@ -7,19 +7,16 @@ use std::task::Waker;
 /// What has to be done once the lock is released. Wakers and destructors are user code.
 #[derive(Debug)]
 pub(crate) enum Effect<C> {
-    /// Wakes a task.
     Wake(Waker),
     /// Drops a connection that no maintenance task is left to close.
     Drop(PooledConnection<C>, CloseReason),
     /// Cuts off a validation that no maintenance task is left to complete.
     CutOff(Validation<C>),
-    /// Drops an error.
     Forget(SharedError),
     /// Drops a refusal that was granted to a waiter who has left.
     ForgetRefusal(PoolError),
 }
 
-/// The effects of a change.
 #[derive(Debug)]
 pub(crate) struct Effects<C> {
     /// The first task to be woken: most changes have no other effect, and this one is not

@@ -4,7 +4,6 @@
 use crate::ledger::{Caller, Ticket, WaiterCell};
 use crate::rt::{TaskId, Time};
 use crate::{CloseReason, ConnectionId, Phase, PoolError, RequestRefusal, SharedError};
-use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,7 +22,6 @@ pub struct LeaseMeta {
     pub(crate) created: Time,
     /// When it has to be replaced; drawn once, with its jitter.
     pub(crate) expires: Time,
-    /// When its successor is to be opened.
     pub(crate) renew_at: Time,
     /// When it came back, or was opened.
     pub(crate) idle_since: Time,
@@ -37,7 +35,6 @@ pub struct LeaseMeta {
 /// Whether a connection that is soon too old has a successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Renewal {
-    /// It is young.
     NotYet,
     /// A successor has been asked for.
     Wanted,
@@ -93,7 +90,6 @@ pub struct PooledConnection<C> {
     pub(crate) inner: Box<Content<C>>,
 }
 
-/// What a [`PooledConnection`] holds.
 pub(crate) struct Content<C> {
     pub(crate) conn: C,
     pub(crate) meta: LeaseMeta,
@@ -127,13 +123,8 @@ impl<C> PooledConnection<C> {
     }
 }
 
-impl<C> fmt::Debug for PooledConnection<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PooledConnection").field("meta", &self.inner.meta).finish_non_exhaustive()
-    }
-}
+opaque_debug!([C] PooledConnection<C>, "PooledConnection", |it| { meta: it.inner.meta });
 
-/// What a validation came to.
 pub(crate) enum Validated<C> {
     Fit(PooledConnection<C>),
     Unfit {
@@ -148,22 +139,12 @@ pub(crate) enum Validated<C> {
 pub(crate) struct Validation<C> {
     pub(crate) stage: Pin<Box<dyn Future<Output = Validated<C>> + Send>>,
     pub(crate) phase: Phase,
-    /// The longest that it takes.
     pub(crate) limit: Duration,
-    /// The slot of the connection.
     pub(crate) slot: u32,
 }
 
-impl<C> fmt::Debug for Validation<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Validation")
-            .field("slot", &self.slot)
-            .field("phase", &self.phase)
-            .finish_non_exhaustive()
-    }
-}
+opaque_debug!([C] Validation<C>, "Validation", |it| { slot: it.slot, phase: it.phase });
 
-/// What a waiter is granted.
 #[derive(Debug)]
 pub(crate) enum Grant<C> {
     /// A connection for which nothing is due: its waiter may take it without the lock, and counts
@@ -171,11 +152,9 @@ pub(crate) enum Grant<C> {
     Ready(PooledConnection<C>),
     /// A connection that must be validated and counted.
     NeedsCheck(PooledConnection<C>),
-    /// No.
     Refusal(PoolError),
 }
 
-/// Work for the maintenance task.
 #[derive(Debug)]
 pub(crate) enum Job<C> {
     /// Open a connection in this slot.
@@ -190,7 +169,6 @@ pub(crate) enum Job<C> {
     Close(PooledConnection<C>, CloseReason),
 }
 
-/// A connection to be opened.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Attempt {
     pub(crate) slot: u32,
@@ -201,21 +179,23 @@ pub(crate) struct Attempt {
     pub(crate) first: bool,
 }
 
-/// The answer to one who asks for a connection.
+/// The ledger's answer to a claim.
 #[derive(Debug)]
 pub(crate) enum Claim<C> {
     /// An idle connection, to be validated if something is due.
     Idle(PooledConnection<C>),
     /// A position in the queue; `register` if the deadline thread does not know of this pool yet.
-    Wait { ticket: Ticket<Grant<C>>, register: bool },
+    Wait {
+        ticket: Ticket<Grant<C>>,
+        register: bool,
+    },
     /// The caller has to wait, and there is no maintenance task yet: bring a runtime, then ask
     /// again.
     NeedsMaintenance,
-    /// No.
     Failed(PoolError),
 }
 
-/// Who asks, and when it came.
+/// A caller and when it asked.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Claimant {
     pub(crate) caller: Caller,
@@ -228,7 +208,6 @@ pub(crate) struct Claimant {
     pub(crate) has_timer: bool,
 }
 
-/// Counts one more.
 pub(crate) fn bump(count: &mut u64) {
     *count = count.saturating_add(1);
 }

@@ -106,7 +106,6 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// When the maintenance task has to look again.
     fn next_due(&self, now: Time) -> Time {
         let mut due = self.growth_due(now);
         due = due.min(self.idle.due());

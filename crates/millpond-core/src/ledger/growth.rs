@@ -31,7 +31,6 @@ const FIRST_ASKER_PAUSE: Duration = Duration::from_millis(50);
 /// twentieth of its life.
 const RENEW_AHEAD: Duration = Duration::from_secs(10);
 
-/// What a failed attempt leads to.
 #[derive(Debug)]
 pub(crate) struct Setback {
     pub(crate) retry_in: Duration,
@@ -40,7 +39,6 @@ pub(crate) struct Setback {
         expect(dead_code, reason = "only the simulator looks at it")
     )]
     pub(crate) pause: Pause,
-    /// Newcomers fail at once from now on.
     pub(crate) failing_fast: bool,
 }
 
@@ -60,13 +58,11 @@ impl<C: Send + 'static> Ledger<C> {
         self.wake_by(self.growth_due(now), now);
     }
 
-    /// No attempt before this.
     fn not_before(&self, now: Time) -> Time {
         let lately = self.connects.last_demand.is_some_and(|at| now.since(at) < DEMAND_LASTS);
         self.connects.pause.end(lately || self.has_demand())
     }
 
-    /// Whether a caller waits for a connection to be opened.
     fn has_demand(&self) -> bool {
         !self.waiters.is_empty() || !self.connects.prewarm_targets.is_empty()
     }
@@ -88,7 +84,6 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// Whether one more connection is wanted and there is room for it.
     fn wants_one_more(&self, now: Time) -> bool {
         let used = self.slots.used();
         if used >= self.config.limit() {
@@ -200,7 +195,6 @@ impl<C: Send + 'static> Ledger<C> {
         due.min(self.hanging(now).1)
     }
 
-    /// What is known of a connection that was opened just now.
     pub(crate) fn new_meta(&mut self, attempt: &Attempt, now: Time) -> LeaseMeta {
         let percent = self.config.recycle_jitter;
         let (expires, renew_at) = match self.config.pool_recycle {
@@ -233,7 +227,7 @@ impl<C: Send + 'static> Ledger<C> {
         let failed_for = self.connects.failing_since.take().map(|since| now.since(since));
         self.connects.failures = 0;
         self.effects.extend(self.connects.last_error.take().map(Effect::Forget));
-        (self.connects.pause, self.connects.last_demand) = (Pause::NONE, None);
+        (self.connects.pause, self.connects.last_demand) = (Pause::default(), None);
         (self.connects.failing_fast, self.connects.refused) = (false, false);
         self.connects.replacements_due = self.connects.replacements_due.saturating_sub(1);
         self.connects.last_error_permanent = false;
@@ -362,13 +356,11 @@ impl<C: Send + 'static> Ledger<C> {
         self.connects.last_error.clone()
     }
 
-    /// The cached cause of failing connects.
     pub(crate) fn connect_error(&self) -> Option<PoolError> {
         let source = self.last_error()?;
         Some(PoolError::Connect { attempts: self.connects.failures, source })
     }
 
-    /// When something is due for an idle connection.
     pub(crate) fn idle_due(&self, meta: &LeaseMeta) -> Time {
         let mut due = Self::renewal_due(meta);
         if let Some(idle_timeout) = self.config.idle_timeout {

@@ -51,23 +51,19 @@ impl<C> Idle<C> {
         self.due
     }
 
-    /// Whether a sweep may find something now.
     pub(crate) fn is_due(&self, now: Time) -> bool {
         self.overdue || now >= self.due
     }
 
-    /// The one that has been idle longest.
     pub(crate) fn oldest(&self) -> Option<&PooledConnection<C>> {
         self.stack.front()
     }
 
-    /// The one that came back last.
     #[inline]
     pub(crate) fn freshest(&self) -> Option<&PooledConnection<C>> {
         self.stack.back()
     }
 
-    /// All of them, the oldest first.
     #[cfg(all(test, not(millpond_models)))]
     pub(crate) fn iter(&self) -> impl Iterator<Item = &PooledConnection<C>> {
         self.stack.iter()

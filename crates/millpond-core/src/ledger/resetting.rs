@@ -1,5 +1,5 @@
-//! What the maintenance task looks after before it may be lent again: resets, pings of idle
-//! connections, validations whose callers have gone.
+//! Connections that the maintenance task checks before they may be lent again: resets, pings of
+//! idle connections, validations whose callers have gone.
 
 use crate::CloseReason;
 use crate::ledger::{Job, LeaseMeta, Ledger, PooledConnection, Stage, Validation};
@@ -58,7 +58,6 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// Has a connection validated by the maintenance task.
     pub(crate) fn validate(&mut self, held: PooledConnection<C>, now: Time) {
         self.slots.shift(held.inner.meta.slot, Stage::Resetting, now);
         self.inbox.push(Job::Validate(held));

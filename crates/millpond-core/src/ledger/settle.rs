@@ -102,7 +102,6 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// A connection has been closed: its slot is free.
     pub(crate) fn connection_closed(&mut self, slot: u32, now: Time) {
         bump(&mut self.totals.closed);
         self.free(slot, now);

@@ -20,10 +20,8 @@ pub(crate) enum WaitOutcome {
     Refused(PoolError),
 }
 
-/// What is known of a share that is lent.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LentShare {
-    /// The slot of the share.
     pub(crate) slot: u32,
     /// Whether its connection has to be pinged, which counts as begun.
     pub(crate) ping_due: bool,
@@ -35,12 +33,10 @@ impl<C: Send + 'static> Ledger<C> {
         self.borrowers = Some(Borrowers::default());
     }
 
-    /// Whether what is lent are members and shares of them.
     pub(crate) fn is_multiplexed(&self) -> bool {
         self.borrowers.is_some()
     }
 
-    /// Counts an acquire of a share: its number.
     pub(crate) fn count_acquire(&mut self) -> u64 {
         bump(&mut self.totals.acquires);
         self.totals.acquires
@@ -68,7 +64,6 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// A borrower waits no longer.
     pub(crate) fn stop_waiting_for_share(&mut self, number: u64, since: Time) {
         if let Some(borrowers) = &mut self.borrowers {
             borrowers.leave(since, number);

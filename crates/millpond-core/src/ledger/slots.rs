@@ -15,7 +15,6 @@ use std::mem;
 use std::panic::Location;
 use std::time::Duration;
 
-/// What the connection in a slot is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
     Free,
@@ -34,7 +33,7 @@ pub(crate) enum Stage {
 
 const STAGES: usize = 8;
 
-/// Who asks for a connection: what a timeout error will say of the holder.
+/// The caller that asks for a connection, as timeout errors will name it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Caller {
     pub(crate) location: &'static Location<'static>,
@@ -46,16 +45,13 @@ pub(crate) struct Caller {
 #[derive(Debug)]
 struct Slot {
     stage: Stage,
-    /// When the stage began.
     since: Time,
-    /// When its connection was opened.
     opened: Time,
     id: ConnectionId,
     caller: Option<Caller>,
     leak_reported: bool,
     /// Whether the connection was lent before another one was found broken: it may be broken too.
     suspect: bool,
-    /// How many shares of the connection are lent.
     shares: u32,
     /// When a connection that is shared was last checked.
     checked: Time,
@@ -64,7 +60,7 @@ struct Slot {
 }
 
 /// All slots. Grows to the limit and never shrinks: a slot takes some dozens of bytes.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Slots {
     slots: Vec<Slot>,
     free: Vec<u32>,
@@ -76,7 +72,6 @@ pub(crate) struct Slots {
     /// When the oldest loan not yet reported as a leak began. May be earlier, if that one has
     /// ended.
     oldest_unreported: Option<Time>,
-    /// How many loans are suspect.
     suspects: u32,
     /// How many connections have shares that are lent.
     shared: u32,
@@ -84,21 +79,6 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    pub(crate) fn new() -> Self {
-        Self {
-            slots: Vec::new(),
-            free: Vec::new(),
-            counts: [0; STAGES],
-            connecting: Vec::new(),
-            resetting: BTreeSet::new(),
-            oldest_unreported: None,
-            suspects: 0,
-            shared: 0,
-            last_id: 0,
-        }
-    }
-
-    /// How many slots are in a stage.
     pub(crate) fn count(&self, stage: Stage) -> u32 {
         self.counts.get(stage as usize).copied().unwrap_or(0)
     }
@@ -249,7 +229,6 @@ impl Slots {
         slot
     }
 
-    /// A share has come back.
     pub(crate) fn end_share(&mut self, slot: u32) {
         let share = self.slots.get_mut(slot as usize).filter(|entry| entry.stage == Stage::Share);
         let Some(entry) = share else {
@@ -325,17 +304,14 @@ impl Slots {
         }
     }
 
-    /// Whether the loan of a slot is suspect.
     pub(crate) fn is_suspect(&self, slot: u32) -> bool {
         self.suspects > 0 && self.slots.get(slot as usize).is_some_and(|entry| entry.suspect)
     }
 
-    /// Whether any loan is suspect.
     pub(crate) fn has_suspects(&self) -> bool {
         self.suspects > 0
     }
 
-    /// Since when the slot has been in its stage.
     pub(crate) fn since(&self, slot: u32) -> Time {
         self.slots.get(slot as usize).map_or(Time::ZERO, |entry| entry.since)
     }
@@ -345,7 +321,6 @@ impl Slots {
         self.resetting.iter().rev().map(|(since, _)| *since)
     }
 
-    /// Who holds what, the oldest first.
     pub(crate) fn holders(&self, now: Time) -> Vec<Holder> {
         let mut holders: Vec<Holder> =
             self.slots.iter().filter_map(|entry| entry.holder(now)).collect();
@@ -353,7 +328,6 @@ impl Slots {
         holders
     }
 
-    /// Whether a task holds a connection.
     pub(crate) fn holds(&self, task: TaskId) -> bool {
         let is_theirs = |caller: &Caller| caller.task == Some(task);
         self.slots.iter().any(|entry| {

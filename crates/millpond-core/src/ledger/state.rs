@@ -17,7 +17,6 @@ use std::time::Duration;
 /// State of the pool's background task.
 #[derive(Debug)]
 pub(crate) struct MaintenanceTask {
-    /// The runtime that it runs on.
     pub(super) runtime: Handle,
     pub(super) waker: Option<Waker>,
     /// When it wakes by itself.
@@ -29,7 +28,6 @@ pub(crate) struct MaintenanceTask {
 }
 
 impl MaintenanceTask {
-    /// Wakes the task whose state this was.
     pub(crate) fn wake(self) {
         if let Some(waker) = self.waker {
             waker.wake();
@@ -57,7 +55,6 @@ pub(crate) struct Ledger<C> {
     pub(super) unlocked: Arc<Unlocked>,
     /// Connections of a generation below this are dropped without closing.
     pub(super) hard_below: u64,
-    /// Ready to be lent.
     pub(super) idle: Idle<C>,
     pub(super) waiters: Queue<Grant<C>>,
     /// Whether the pool is registered with the deadline thread.
@@ -66,7 +63,6 @@ pub(crate) struct Ledger<C> {
     pub(super) connects: ConnectHistory,
     pub(super) inbox: Vec<Job<C>>,
     pub(super) task: Option<MaintenanceTask>,
-    /// How many times the pool's runtime has shut down.
     pub(super) lost_a_runtime: bool,
     /// Tasks that wait for any change, each with its own number: `prewarm` and `close`.
     pub(super) watchers: Vec<(u64, Waker)>,
@@ -103,7 +99,7 @@ impl<C: Send + 'static> Ledger<C> {
             idle: Idle::new(),
             waiters: Queue::new(),
             registered: false,
-            slots: Slots::new(),
+            slots: Slots::default(),
             inbox: Vec::new(),
             task: None,
             lost_a_runtime: false,
@@ -117,7 +113,6 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// The next number in the order of events.
     pub(crate) fn next_seq(&mut self) -> u64 {
         self.seq = self.seq.saturating_add(1);
         self.seq
@@ -144,7 +139,6 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// Records how long a connect took.
     pub(crate) fn note_took(&mut self, took: Duration) {
         self.connects.note_took(took);
         if let Some(histograms) = &self.histograms {
@@ -174,12 +168,10 @@ impl<C: Send + 'static> Ledger<C> {
         self.closed
     }
 
-    /// How many callers wait.
     pub(crate) fn waiting(&self) -> u32 {
         self.borrowers.as_ref().map_or(self.waiters.len(), Borrowers::waiting)
     }
 
-    /// Who holds what, the oldest loan first.
     pub(crate) fn holders(&self, now: Time) -> Vec<Holder> {
         self.slots.holders(now)
     }
@@ -189,7 +181,6 @@ impl<C: Send + 'static> Ledger<C> {
         self.slots.since(slot)
     }
 
-    /// How many slots are taken.
     pub(crate) fn used(&self) -> u32 {
         self.slots.used()
     }
@@ -219,45 +210,38 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// An acquire has failed.
     pub(crate) fn count_failure(&mut self, error: &PoolError) {
         if self.borrowers.is_none() {
             self.count_unserved(Some(error));
         }
     }
 
-    /// An acquire was dropped by its caller.
     pub(crate) fn count_cancelled(&mut self) {
         if self.borrowers.is_none() {
             self.count_unserved(None);
         }
     }
 
-    /// The arrival number of the first waiter.
     #[cfg(all(test, not(millpond_models)))]
     pub(crate) fn first_arrival(&self) -> Option<u64> {
         self.waiters.first_arrival()
     }
 
-    /// The idle connections, the oldest first.
     #[cfg(all(test, not(millpond_models)))]
     pub(crate) fn idle(&self) -> impl Iterator<Item = &crate::PooledConnection<C>> {
         self.idle.iter()
     }
 
-    /// The deadline thread looks after the waiters.
     #[cfg(all(test, millpond_models))]
     pub(crate) fn register_deadlines(&mut self) {
         self.registered = true;
     }
 
-    /// Takes what has to be done once the lock is released.
     #[inline]
     pub(crate) fn take_effects(&mut self) -> Option<Effects<C>> {
         (!self.effects.is_empty()).then(|| mem::take(&mut self.effects))
     }
 
-    /// How the pool is doing.
     pub(crate) fn status(&self, now: Time) -> Status {
         let taken_unlocked = self.unlocked.taken_unlocked.load(Ordering::Relaxed);
         let succeeded = self.totals.succeeded.saturating_add(taken_unlocked);
@@ -292,7 +276,6 @@ impl<C: Send + 'static> Ledger<C> {
         self.effects.extend(waker.map(Effect::Wake));
     }
 
-    /// Wakes the maintenance task.
     pub(crate) fn wake_maintenance(&mut self, now: Time) {
         let Some(task) = &mut self.task else { return };
         if task.woken_at.is_none() {
@@ -309,7 +292,6 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// A number for a new watcher.
     pub(crate) fn number_watcher(&mut self) -> u64 {
         self.last_watcher = self.last_watcher.saturating_add(1);
         self.last_watcher
@@ -327,7 +309,6 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// That task watches no longer.
     pub(crate) fn unwatch(&mut self, number: u64) -> Option<Waker> {
         let at = self.watchers.iter().position(|(other, _)| *other == number)?;
         Some(self.watchers.swap_remove(at).1)
@@ -363,7 +344,6 @@ impl<C: Send + 'static> Ledger<C> {
             && config.max_waiters.is_none();
     }
 
-    /// What callers and waiters read and count without the lock.
     pub(crate) fn unlocked(&self) -> &Arc<Unlocked> {
         &self.unlocked
     }

@@ -17,7 +17,6 @@ use crate::ledger::Caller;
 use crate::rt::Time;
 use crate::rt::lock::Mutex;
 use std::collections::VecDeque;
-use std::fmt;
 use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
@@ -48,11 +47,7 @@ impl<G> WaiterCell<G> {
     }
 }
 
-impl<G> fmt::Debug for WaiterCell<G> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WaiterCell").finish_non_exhaustive()
-    }
-}
+opaque_debug!([G] WaiterCell<G>, "WaiterCell", |_it| {});
 
 /// A position in the queue. Its owner must [`Queue::leave`] with it, or take the grant from its
 /// cell.
@@ -77,7 +72,6 @@ struct Waiter<G> {
 /// Which waiters have a timer after [`Queue::set_timers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TimersSet {
-    /// All waiters.
     All,
     /// Those that have waited long enough; younger ones must be woken later.
     Due,
@@ -85,12 +79,9 @@ pub(crate) enum TimersSet {
     Enough,
 }
 
-/// What polling a waiter finds.
 #[derive(Debug)]
 pub(crate) enum Polled<G> {
-    /// Something was granted.
     Granted(G),
-    /// Not yet: its ticket.
     Waiting(Ticket<G>),
 }
 
@@ -118,12 +109,10 @@ impl<G> Queue<G> {
         self.ring.is_empty()
     }
 
-    /// The arrival number of the first waiter.
     pub(crate) fn first_arrival(&self) -> Option<u64> {
         self.ring.front().map(|first| first.arrival)
     }
 
-    /// Who is first, and since when.
     pub(crate) fn first(&self) -> Option<(Caller, Time)> {
         self.ring.front().map(|first| (first.caller, first.since))
     }

@@ -6,7 +6,6 @@ use crate::{
     ConfigError, ConnectionInfo, HookFuture, HookPoint, Hooks, Limits, Manager, Observer,
     PoolConfig, PoolParts,
 };
-use std::fmt;
 use std::sync::Arc;
 
 /// A pool that a [`Builder`] can build: [`QueuePool`](crate::QueuePool),
@@ -79,6 +78,23 @@ pub struct Builder<P: Buildable> {
     parts: PoolParts<P::Manager>,
 }
 
+/// Declares the setter of a hook that is a closure.
+macro_rules! hook_setter {
+    ($(#[$doc:meta])* $name:ident, $point:expr) => {
+        $(#[$doc])*
+        pub fn $name<F>(mut self, hook: F) -> Self
+        where
+            F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>
+                + Send
+                + Sync
+                + 'static,
+        {
+            self.parts.hooks.add_closure($point, Box::new(hook));
+            self
+        }
+    };
+}
+
 type Connection<P> = <<P as Buildable>::Manager as Manager>::Connection;
 
 impl<P: Buildable> Builder<P> {
@@ -141,70 +157,29 @@ impl<P: Buildable> Builder<P> {
         self
     }
 
-    fn closure<F>(mut self, point: HookPoint, hook: F) -> Self
-    where
-        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>
-            + Send
-            + Sync
-            + 'static,
-    {
-        self.parts.hooks.add_closure(point, Box::new(hook));
-        self
+    hook_setter! {
+        /// Adds a hook for the pool's very first connection: see [`Hooks::on_first_connect`].
+        on_first_connect, HookPoint::FirstConnect
     }
 
-    /// Adds a hook for the pool's very first connection: see [`Hooks::on_first_connect`].
-    pub fn on_first_connect<F>(self, hook: F) -> Self
-    where
-        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>
-            + Send
-            + Sync
-            + 'static,
-    {
-        self.closure(HookPoint::FirstConnect, hook)
+    hook_setter! {
+        /// Adds a hook for every new connection: see [`Hooks::on_connect`].
+        on_connect, HookPoint::Connect
     }
 
-    /// Adds a hook for every new connection: see [`Hooks::on_connect`].
-    pub fn on_connect<F>(self, hook: F) -> Self
-    where
-        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>
-            + Send
-            + Sync
-            + 'static,
-    {
-        self.closure(HookPoint::Connect, hook)
+    hook_setter! {
+        /// Adds a hook before every loan: see [`Hooks::on_checkout`].
+        on_checkout, HookPoint::Checkout
     }
 
-    /// Adds a hook before every loan: see [`Hooks::on_checkout`].
-    pub fn on_checkout<F>(self, hook: F) -> Self
-    where
-        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>
-            + Send
-            + Sync
-            + 'static,
-    {
-        self.closure(HookPoint::Checkout, hook)
+    hook_setter! {
+        /// Adds a hook after every return: see [`Hooks::on_checkin`].
+        on_checkin, HookPoint::Checkin
     }
 
-    /// Adds a hook after every return: see [`Hooks::on_checkin`].
-    pub fn on_checkin<F>(self, hook: F) -> Self
-    where
-        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>
-            + Send
-            + Sync
-            + 'static,
-    {
-        self.closure(HookPoint::Checkin, hook)
-    }
-
-    /// Adds a hook before every close: see [`Hooks::on_close`].
-    pub fn on_close<F>(self, hook: F) -> Self
-    where
-        F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>
-            + Send
-            + Sync
-            + 'static,
-    {
-        self.closure(HookPoint::Close, hook)
+    hook_setter! {
+        /// Adds a hook before every close: see [`Hooks::on_close`].
+        on_close, HookPoint::Close
     }
 }
 
@@ -225,8 +200,4 @@ impl<P: Buildable> Builder<P> {
     }
 }
 
-impl<P: Buildable> fmt::Debug for Builder<P> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Builder").field("parts", &self.parts).finish()
-    }
-}
+opaque_debug!([P: Buildable] Builder<P>, "Builder", |it| { parts: it.parts });

@@ -5,7 +5,6 @@ use crate::{
     Borrower, CloseReason, ConnectionId, ConnectionInfo, LeaseMeta, LeaseOwner, Manager, Member,
     PoolError, PoolParts, QueuePool, Request, Share,
 };
-use std::fmt;
 use std::sync::Arc;
 
 /// Opens connections and keeps the books of a pool that lends each of them to several borrowers at
@@ -141,8 +140,4 @@ impl<M: Manager> Multiplexer<M> {
     }
 }
 
-impl<M: Manager> fmt::Debug for Multiplexer<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Multiplexer").field("pool", &self.pool).finish()
-    }
-}
+opaque_debug!([M: Manager] Multiplexer<M>, "Multiplexer", |it| { pool: it.pool });

@@ -104,7 +104,6 @@ impl<M: Manager> QueuePool<M> {
         pool
     }
 
-    /// Reports conflicting settings.
     fn report_conflicts(&self, keeps: bool) {
         let config = &self.shared().config;
         let conflicts = if keeps { config.conflicts() } else { config.null_conflicts() };
@@ -136,29 +135,14 @@ impl<M: Manager> QueuePool<M> {
     }
 
     /// Lends a connection within a limit of its own. Zero takes what is ready at this moment or
-    /// fails at once.
-    ///
-    /// # Errors
-    ///
-    /// As [`QueuePool::acquire`].
-    ///
-    /// # Cancel safety
-    ///
-    /// The future may be dropped at any point: see [`Acquire`].
+    /// fails at once. Otherwise like [`acquire`](Self::acquire).
     #[track_caller]
     pub fn acquire_within(&self, limit: Duration) -> Acquire<M> {
         self.acquire_with(Request::here().within(limit))
     }
 
     /// Lends a connection to the caller that the request names: for pools that wrap this one.
-    ///
-    /// # Errors
-    ///
-    /// As [`QueuePool::acquire`].
-    ///
-    /// # Cancel safety
-    ///
-    /// The future may be dropped at any point: see [`Acquire`].
+    /// Otherwise like [`acquire`](Self::acquire).
     pub fn acquire_with(&self, request: Request) -> Acquire<M> {
         Acquire::new(self.shared(), request)
     }
@@ -353,11 +337,7 @@ impl<M: Manager> Clone for WeakPool<M> {
     }
 }
 
-impl<M: Manager> fmt::Debug for WeakPool<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WeakPool").finish_non_exhaustive()
-    }
-}
+opaque_debug!([M: Manager] WeakPool<M>, "WeakPool", |_it| {});
 
 impl<M: Manager> Clone for QueuePool<M> {
     fn clone(&self) -> Self {
@@ -387,86 +367,52 @@ impl<M: Manager> fmt::Debug for NullPool<M> {
     }
 }
 
-impl<M: Manager> Pool for QueuePool<M> {
-    type Connection = M::Connection;
+/// Both pools are the same through [`Pool`].
+macro_rules! impl_pool {
+    ($pool:ident) => {
+        impl<M: Manager> Pool for $pool<M> {
+            type Connection = M::Connection;
 
-    fn acquire_with<'life0, 'async_trait>(
-        &'life0 self,
-        request: Request,
-    ) -> AcquireFuture<'async_trait, M::Connection>
-    where
-        'life0: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(Self::acquire_with(self, request))
-    }
+            fn acquire_with<'life0, 'async_trait>(
+                &'life0 self,
+                request: Request,
+            ) -> AcquireFuture<'async_trait, M::Connection>
+            where
+                'life0: 'async_trait,
+                Self: 'async_trait,
+            {
+                Box::pin(QueuePool::acquire_with(self, request))
+            }
 
-    fn try_acquire_with(&self, request: Request) -> Option<Lease<M::Connection>> {
-        try_acquire(self.shared(), request)
-    }
+            fn try_acquire_with(&self, request: Request) -> Option<Lease<M::Connection>> {
+                try_acquire(self.shared(), request)
+            }
 
-    fn name(&self) -> &str {
-        Self::name(self)
-    }
+            fn name(&self) -> &str {
+                QueuePool::name(self)
+            }
 
-    fn holders(&self) -> Vec<Holder> {
-        Self::holders(self)
-    }
+            fn holders(&self) -> Vec<Holder> {
+                QueuePool::holders(self)
+            }
 
-    fn status(&self) -> Status {
-        Self::status(self)
-    }
+            fn status(&self) -> Status {
+                QueuePool::status(self)
+            }
 
-    fn close_within<'life0, 'async_trait>(
-        &'life0 self,
-        limit: Duration,
-    ) -> CloseFuture<'async_trait>
-    where
-        'life0: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(Self::close_within(self, limit))
-    }
+            fn close_within<'life0, 'async_trait>(
+                &'life0 self,
+                limit: Duration,
+            ) -> CloseFuture<'async_trait>
+            where
+                'life0: 'async_trait,
+                Self: 'async_trait,
+            {
+                Box::pin(QueuePool::close_within(self, limit))
+            }
+        }
+    };
 }
 
-impl<M: Manager> Pool for NullPool<M> {
-    type Connection = M::Connection;
-
-    fn acquire_with<'life0, 'async_trait>(
-        &'life0 self,
-        request: Request,
-    ) -> AcquireFuture<'async_trait, M::Connection>
-    where
-        'life0: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(self.pool.acquire_with(request))
-    }
-
-    fn try_acquire_with(&self, request: Request) -> Option<Lease<M::Connection>> {
-        self.pool.try_acquire_with(request)
-    }
-
-    fn name(&self) -> &str {
-        self.pool.name()
-    }
-
-    fn holders(&self) -> Vec<Holder> {
-        self.pool.holders()
-    }
-
-    fn status(&self) -> Status {
-        self.pool.status()
-    }
-
-    fn close_within<'life0, 'async_trait>(
-        &'life0 self,
-        limit: Duration,
-    ) -> CloseFuture<'async_trait>
-    where
-        'life0: 'async_trait,
-        Self: 'async_trait,
-    {
-        Box::pin(self.pool.close_within(limit))
-    }
-}
+impl_pool!(QueuePool);
+impl_pool!(NullPool);

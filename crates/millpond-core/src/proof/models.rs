@@ -9,7 +9,7 @@
 //! found.
 
 use crate::config::PoolConfig;
-use crate::engine::{Acquire, Closing, OpeningSlot, PoolParts, Shared, close_connection, connect};
+use crate::engine::{Acquire, Closing, PoolParts, Shared, SlotGuard, close_connection, connect};
 use crate::error::PoolError;
 use crate::hooks::HookLists;
 use crate::info::ConnectInfo;
@@ -146,7 +146,9 @@ impl World {
     fn perform(&self, job: Job<Wire>) {
         let shared = Arc::clone(&self.0);
         match job {
-            Job::Connect(attempt) => block_on(connect(OpeningSlot::new(shared, &attempt), attempt)),
+            Job::Connect(attempt) => {
+                block_on(connect(SlotGuard::new(shared, attempt.slot), attempt))
+            }
             Job::Close(held, reason) => {
                 block_on(close_connection(Closing::new(shared, held, reason)))
             }

@@ -27,7 +27,6 @@ mod kind {
     /// How often it yields before it sleeps: the thread with the lock has lost its core.
     const YIELDS: u32 = 100;
 
-    /// How long it sleeps.
     const SLEEP: Duration = Duration::from_micros(50);
 
     /// A mutex without poison: no user code runs under it, and the ledger is never left half
@@ -116,7 +115,6 @@ mod kind {
     }
 }
 
-/// What the models are made of.
 #[cfg(all(test, millpond_models))]
 pub(crate) mod model {
     pub(crate) use loom::future::block_on;
@@ -133,29 +131,5 @@ pub(crate) mod model {
 }
 
 #[cfg(all(test, not(millpond_models)))]
-mod tests {
-    use super::Mutex;
-    use std::thread;
-
-    #[test]
-    fn every_waiting_thread_gets_in_and_no_two_get_in_together() {
-        const THREADS: u32 = 8;
-        const ROUNDS: u32 = 2_000;
-        let mutex = Mutex::new(0);
-        thread::scope(|scope| {
-            for _ in 0..THREADS {
-                scope.spawn(|| {
-                    for round in 0..ROUNDS {
-                        let mut count = mutex.lock();
-                        let before = *count;
-                        // Now and then its core is lost under the lock, for one turn of the others
-                        // or for several.
-                        (0..round % 7).for_each(|_| thread::yield_now());
-                        *count = before + 1;
-                    }
-                });
-            }
-        });
-        assert_eq!(*mutex.lock(), THREADS * ROUNDS);
-    }
-}
+#[path = "../../tests/unit/lock.rs"]
+mod tests;

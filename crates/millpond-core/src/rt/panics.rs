@@ -13,7 +13,6 @@ pub(crate) fn drop_catching_panic<T>(value: T) -> Result<(), String> {
     catch_panic(|| drop(value))
 }
 
-/// What a panic said.
 pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
     if let Some(text) = panic.downcast_ref::<&'static str>() {
         (*text).to_owned()

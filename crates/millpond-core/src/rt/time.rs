@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// A moment, in nanoseconds since the pool was built. A plain number, so that a test or a simulator
 /// can make it up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Time(u64);
 
 impl Time {

@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 #[tokio::test(start_paused = true)]
-async fn close_says_goodbye_to_every_idle_connection() {
+async fn close_closes_every_idle_connection_cleanly() {
     let world = World::new(5, 0);
     world.idle(5).await;
     let (report, took) = timed(world.pool.close()).await;
@@ -373,7 +373,7 @@ async fn nothing_is_kept_in_memory_by_a_pool_that_is_gone() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_farewell_is_waited_for_and_a_hanging_one_is_not() {
+async fn a_slow_close_is_waited_for_and_a_hanging_one_is_not() {
     let world = World::with(2, 0, |builder| builder.close_timeout(secs(3)));
     world.idle(2).await;
     world.manager.next(Call::Close, [Act::slow(secs(2)), Act::Never]);

@@ -178,7 +178,7 @@ async fn a_connection_refused_at_on_connect_is_closed_and_another_is_opened() {
     drop(world.lease().await);
     assert_eq!(world.manager.calls(Call::Connect), 3);
     assert_eq!((world.manager.alive(), world.manager.peak()), (1, 1));
-    assert_eq!(world.manager.closed(), [1, 2], "with a farewell");
+    assert_eq!(world.manager.closed(), [1, 2], "closed cleanly");
     assert_eq!(world.pool.status().totals.connect_failed, 2);
     assert_eq!(world.trace.count("hook failed on_connect"), 2);
 }
@@ -301,7 +301,7 @@ async fn a_refusal_at_close_is_reported_and_changes_nothing() {
         settle().await;
         assert!(world.pool.close().await.is_clean());
         assert_eq!((world.manager.alive(), world.trace.count("hook failed on_close #1")), (0, 1));
-        assert_eq!(world.manager.closed(), [1], "the farewell is said all the same");
+        assert_eq!(world.manager.closed(), [1], "it is closed cleanly all the same");
     }
 }
 

@@ -96,13 +96,13 @@ async fn a_soft_invalidation_closes_idle_connections_now_and_lent_ones_on_return
     settle().await;
     assert_eq!(world.trace.count("closed invalidated"), 4);
     assert_eq!((world.trace.count("invalidated 1"), world.manager.alive()), (1, 1));
-    assert_eq!(world.manager.closed().len(), 4, "with a farewell");
+    assert_eq!(world.manager.closed().len(), 4, "closed cleanly");
     drop(fresh);
     world.assert_sound().await;
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hard_invalidation_drops_idle_connections_at_once_and_without_a_farewell() {
+async fn a_hard_invalidation_drops_idle_connections_at_once_without_closing() {
     let world = World::new(3, 0);
     let mut loans = world.leases(3).await;
     loans.truncate(1);
@@ -201,7 +201,7 @@ async fn a_detached_connection_is_the_borrowers_and_its_place_is_free() {
     let lease = world.lease().await;
     assert_eq!((lease.id(), conn.id()), (2, 1));
     drop(conn);
-    assert_eq!(world.manager.dropped(), [1], "the pool has no farewell for it");
+    assert_eq!(world.manager.dropped(), [1], "the pool does not close it cleanly");
     assert_eq!(world.trace.count("detached #1"), 1);
 }
 

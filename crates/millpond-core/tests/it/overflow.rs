@@ -72,7 +72,7 @@ async fn a_returned_connection_is_closed_when_pool_size_are_idle_and_nobody_wait
     settle().await;
     assert_eq!((world.manager.alive(), world.pool.status().idle), (3, 2));
     assert_eq!(world.trace.count("closed overflow"), 1);
-    assert_eq!(world.manager.closed().len(), 1, "an overflow connection is closed with a farewell");
+    assert_eq!(world.manager.closed().len(), 1, "an overflow connection is closed cleanly");
 }
 
 #[tokio::test(start_paused = true)]

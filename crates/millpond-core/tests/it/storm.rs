@@ -83,7 +83,7 @@ fn drop_elsewhere<T: Send + 'static>(lease: T) {
     thread::spawn(move || drop(lease)).join().unwrap();
 }
 
-/// A connection is opened once, greeted once, and nothing follows its farewell.
+/// A connection is opened once, greeted once, and nothing follows its close.
 fn assert_life(id: u64, story: &str) {
     let calls: Vec<&str> = story.split(' ').filter(|call| !call.is_empty()).collect();
     let count = |name: &str| calls.iter().filter(|call| **call == name).count();
@@ -100,7 +100,7 @@ fn assert_life(id: u64, story: &str) {
         .unwrap_or(calls.len());
     let after =
         calls.iter().skip(end).filter(|call| **call != "on_close" && **call != "close").count();
-    assert_eq!(after, 0, "I8: something follows the farewell of connection {id}: {story}");
+    assert_eq!(after, 0, "I8: something follows the close of connection {id}: {story}");
     let used = calls.iter().position(|call| *call == "on_checkout" || *call == "triage");
     let greeted = calls.iter().position(|call| *call == "on_connect");
     assert!(

@@ -38,7 +38,7 @@ const SUBSCRIBE: &str =
 const TRANSACTION: &str =
     "a transaction is sent as a whole: use `transaction` of an exclusive connection";
 const PROTOCOL: &str = "it changes what the server sends, which the driver would not understand";
-const GOODBYE: &str = "the pool closes its connections: discard the lease";
+const POOL_CLOSES: &str = "the pool closes its connections: discard the lease";
 
 /// Returns what the command does to the session.
 pub(crate) fn effect(command: &Command) -> Effect {
@@ -52,7 +52,7 @@ pub(crate) fn effect(command: &Command) -> Effect {
         "SUBSCRIBE" | "PSUBSCRIBE" | "SSUBSCRIBE" | "UNSUBSCRIBE" | "PUNSUBSCRIBE"
         | "SUNSUBSCRIBE" => Effect::Refused(SUBSCRIBE),
         "HELLO" | "RESET" | "MONITOR" | "SYNC" | "PSYNC" | "REPLCONF" => Effect::Refused(PROTOCOL),
-        "QUIT" => Effect::Refused(GOODBYE),
+        "QUIT" => Effect::Refused(POOL_CLOSES),
         "SCRIPT" if command.argument(0).eq_ignore_ascii_case(b"DEBUG") => Effect::Refused(PROTOCOL),
         "BLPOP" | "BRPOP" | "BRPOPLPUSH" | "BLMOVE" | "BZPOPMIN" | "BZPOPMAX" => {
             Effect::Blocks(seconds(command.args.last().map_or(&[][..], |last| last)))
