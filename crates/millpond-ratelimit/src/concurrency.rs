@@ -165,7 +165,7 @@ impl ConcurrencyLimiter {
         let lease =
             format!("{:016x}{:016x}:{}", fastrand::u64(..), fastrand::u64(..), micros(*expiry));
         let args = [lease.clone(), micros(*expiry), max.to_string()];
-        let taking = take.call([&key], args).run::<(u32, u32, u64)>(storage.pool());
+        let taking = Box::pin(take.call([&key], args).run::<(u32, u32, u64)>(storage.pool()));
         let mut lease =
             ConcurrencyLease { limiter: self.clone(), key, lease, in_redis: InRedis::Unknown };
         let removal = lease.removal();
@@ -227,7 +227,7 @@ impl ConcurrencyLease {
             return Ok(true);
         }
         let args = [self.lease.clone(), micros(*expiry)];
-        let renewing = renew.call([&self.key], args).run::<bool>(storage.pool());
+        let renewing = Box::pin(renew.call([&self.key], args).run::<bool>(storage.pool()));
         Ok(match storage.ask(&self.key, renewing).await? {
             Asked::Answered(is_renewed) => is_renewed || self.in_redis == InRedis::Unknown,
             Asked::NotExecuted | Asked::Unknown => storage.on_outage() != OnOutage::Closed,
@@ -250,7 +250,8 @@ impl ConcurrencyLease {
         }
         let storage = &self.limiter.shared.storage;
         let removal = self.removal();
-        let is_gone = match storage.ask_anyway(self.removing().run::<u32>(storage.pool())).await {
+        let removing = Box::pin(self.removing().run::<u32>(storage.pool()));
+        let is_gone = match storage.ask_anyway(removing).await {
             Ok(Asked::Answered(removed)) => removed > 0 || self.in_redis == InRedis::Yes,
             Ok(Asked::NotExecuted | Asked::Unknown) => false,
             Err(error) => {

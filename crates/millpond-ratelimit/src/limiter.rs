@@ -127,7 +127,8 @@ impl RateLimiter {
         // All of them are in one slot.
         let Some(any) = keys.first() else { return Ok(self.without_redis(&keys, cost)) };
         let script = self.script.call(&keys, arguments(&self.limits, cost));
-        let answer = self.storage.ask(any, script.run::<Vec<u64>>(self.storage.pool())).await?;
+        let deciding = Box::pin(script.run::<Vec<u64>>(self.storage.pool()));
+        let answer = self.storage.ask(any, deciding).await?;
         let verdicts = match answer {
             Asked::Answered(answer) => verdicts(&answer, self.limits.len()),
             Asked::NotExecuted | Asked::Unknown => None,

@@ -49,7 +49,7 @@ async fn remove(storage: WeakStorage, key: String, script: ScriptCall, until: In
     let mut was_absent = false;
     while Instant::now() < until {
         let Some(storage) = storage.upgrade() else { return };
-        match storage.ask(&key, script.clone().run::<u32>(storage.pool())).await {
+        match storage.ask(&key, Box::pin(script.clone().run::<u32>(storage.pool()))).await {
             // The request for the lease may still be on its way.
             Ok(Asked::Answered(0)) if !was_absent => was_absent = true,
             Ok(Asked::Answered(_)) | Err(_) => return,

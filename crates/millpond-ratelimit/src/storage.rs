@@ -9,6 +9,7 @@ use millpond_redis::{
 };
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -250,6 +251,7 @@ impl CentralizedStateStorage {
     }
 
     /// Runs a script about `key` unless Redis, or the node that owns the key, is known to be down.
+    /// The question comes boxed: each level of futures would hold another copy of a large one.
     ///
     /// # Errors
     ///
@@ -257,7 +259,7 @@ impl CentralizedStateStorage {
     pub(crate) async fn ask<T>(
         &self,
         key: &str,
-        question: impl Future<Output = Result<T, RedisError>>,
+        question: Pin<Box<impl Future<Output = Result<T, RedisError>>>>,
     ) -> Result<Asked<T>, RateLimitError> {
         let Shared { breaker, pool, .. } = &*self.shared;
         match breaker.call(pool, key, self.in_time(question)).await {
@@ -273,14 +275,14 @@ impl CentralizedStateStorage {
     /// As [`ask`](Self::ask).
     pub(crate) async fn ask_anyway<T>(
         &self,
-        question: impl Future<Output = Result<T, RedisError>>,
+        question: Pin<Box<impl Future<Output = Result<T, RedisError>>>>,
     ) -> Result<Asked<T>, RateLimitError> {
         Asked::of(self.in_time(question).await)
     }
 
     async fn in_time<T>(
         &self,
-        question: impl Future<Output = Result<T, RedisError>>,
+        question: Pin<Box<impl Future<Output = Result<T, RedisError>>>>,
     ) -> Result<T, RedisError> {
         let limit = self.shared.timeout;
         tokio::time::timeout(limit, question)

@@ -119,9 +119,12 @@ mod tests {
     #[test]
     fn the_lines_of_the_program_become_rows() {
         let mut scenarios = Vec::new();
-        for line in
-            ["noise", "scenario\tCap\tA action.\t10", "result\tmillpond\t10", "result\tbb8\tcannot"]
-        {
+        for line in [
+            "noise",
+            "scenario\tCap\tAn action.\t10",
+            "result\tmillpond\t10",
+            "result\tbb8\tcannot",
+        ] {
             read(&mut scenarios, line);
         }
         let page = render(&scenarios, &Machine::here(), &["bb8 0.9.1".to_owned()]);
