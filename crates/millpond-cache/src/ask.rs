@@ -36,7 +36,10 @@ impl<C: Codec> RedisCache<C> {
             let lease = self.pool().acquire_with(Request::here().within(left)).await?;
             let Ok(outcome) = timeout_at(until, question(lease)).await else { break };
             match outcome {
-                Err(RedisError::NotSent { .. }) if attempt < ATTEMPTS_MAX => {}
+                // The pool hears of other losses first.
+                Err(RedisError::NotSent { .. }) if attempt < ATTEMPTS_MAX => {
+                    tokio::task::yield_now().await;
+                }
                 Err(RedisError::Lost { .. }) if attempt < attempts => {}
                 outcome => return outcome,
             }

@@ -78,6 +78,9 @@ impl Breaker {
             _ => {
                 pauses.remove(&None);
                 pauses.remove(&owner());
+                // Nodes that have left the cluster are never asked again.
+                let now = Instant::now();
+                pauses.retain(|_, until| now < *until + 10 * PAUSE);
             }
         }
     }

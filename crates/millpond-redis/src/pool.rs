@@ -129,6 +129,8 @@ impl RedisPool {
                 match lease.send(&mut command).await {
                     Err(error) if attempt < ATTEMPTS_MAX && command.may_be_sent_again(&error) => {
                         attempt += 1;
+                        // The pool hears of other losses first.
+                        tokio::task::yield_now().await;
                     }
                     outcome => return T::from_value(outcome?),
                 }
@@ -294,6 +296,8 @@ impl SharedRedisPool {
                 match lease.send(&command).await {
                     Err(error) if attempt < ATTEMPTS_MAX && command.may_be_sent_again(&error) => {
                         attempt += 1;
+                        // The pool hears of other losses first.
+                        tokio::task::yield_now().await;
                     }
                     outcome => return T::from_value(outcome?),
                 }

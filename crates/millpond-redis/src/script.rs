@@ -81,7 +81,11 @@ impl ScriptCall {
             loop {
                 let lease = pool.acquire_with(request).await?;
                 match self.send(&lease).await {
-                    Err(RedisError::NotSent { .. }) if attempt < ATTEMPTS_MAX => attempt += 1,
+                    Err(RedisError::NotSent { .. }) if attempt < ATTEMPTS_MAX => {
+                        attempt += 1;
+                        // The pool hears of other losses first.
+                        tokio::task::yield_now().await;
+                    }
                     outcome => return T::from_value(outcome?),
                 }
             }

@@ -124,7 +124,10 @@ impl Topology {
             Some(down) => down.ended.clone(),
         };
         let _ = within(PAUSE, until_closed(ended)).await;
-        self.is_down(node)
+        // One that still has not run is on a runtime that nobody drives, and finds out nothing.
+        let is_watched =
+            |down: &DownNode| !down.task.is_finished() && down.ran.elapsed() < STALLED_AFTER;
+        self.down().get(node).is_some_and(is_watched)
     }
 
     /// Connects to whatever server is at an address.
@@ -156,7 +159,7 @@ impl Topology {
             None => Err(RedisError::NotSent { reason: format!("{node} does not say who it is") }),
             Some(Ok(id)) => Ok(id_in(&id).is_some_and(|id| id != known)),
             Some(Err(RedisError::Server { message, .. })) => Ok(message.contains(NO_CLUSTER)),
-            Some(Err(error)) => Err(error),
+            Some(Err(error)) => Err(RedisError::NotSent { reason: format!("{node}: {error}") }),
         }?;
         let reason = || format!("another server has the address of the node {node} by now");
         if is_another { Err(RedisError::NotSent { reason: reason() }) } else { Ok(socket) }
@@ -168,6 +171,7 @@ impl Topology {
         if down.get(node).is_some_and(|down| !down.task.is_finished()) {
             return;
         }
+        down.retain(|_, down| !down.task.is_finished());
         let (running, ended) = watch::channel(());
         let (topology, watched) = (Arc::downgrade(self), Arc::clone(node));
         let task = tokio::spawn(async move {

@@ -118,11 +118,18 @@ async fn a_lease_whose_answer_came_too_late_is_free_when_it_is_given_back() {
     is_free_again(&server, "late").await;
 }
 
+/// Waits until Redis has answered, which may take longer than one question may.
+async fn is_connected(limiter: &ConcurrencyLimiter) {
+    let answers =
+        async || matches!(limiter.enter(&subject("first")).await.unwrap(), Admission::Granted(_));
+    until("Redis answers", answers).await;
+}
+
 #[tokio::test]
 async fn a_lease_that_was_refused_because_its_answer_came_too_late_is_free() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let limiter = one_for_an_hour(&server, OnOutage::Closed);
-    granted(limiter.enter("first").await.unwrap()).release().await.unwrap();
+    is_connected(&limiter).await;
     server.signal("REDIS", "STOP").unwrap();
     assert!(matches!(limiter.enter("late").await.unwrap(), Admission::Full { .. }));
     server.signal("REDIS", "CONT").unwrap();
@@ -148,6 +155,7 @@ async fn a_lease_that_is_given_back_during_an_outage_is_free_after_it() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     for is_back_before in [true, false] {
         let limiter = one_for_an_hour(&server, OnOutage::Closed);
+        is_connected(&limiter).await;
         let who = format!("held {is_back_before}");
         let lease = granted(limiter.enter(&who).await.unwrap());
         server.signal("REDIS", "STOP").unwrap();

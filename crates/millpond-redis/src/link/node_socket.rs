@@ -10,6 +10,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
+
+/// How long after its limit an attempt is given up that has not ended by itself.
+const SLACK: Duration = Duration::from_secs(1);
 
 /// A socket, or the attempt to open one, which ends when this is dropped.
 pub(super) struct NodeSocket {
@@ -17,6 +21,8 @@ pub(super) struct NodeSocket {
     task: AbortHandle,
     /// The sender is dropped when the attempt has ended.
     ended: watch::Receiver<()>,
+    /// When the attempt counts as failed: its runtime may not be driven any more.
+    due: Instant,
 }
 
 impl NodeSocket {
@@ -30,7 +36,7 @@ impl NodeSocket {
             let _running = running;
             let _ = found.set(topology.dial_member(&node, limit).await.map(Arc::new));
         });
-        Self { outcome, task: task.abort_handle(), ended }
+        Self { outcome, task: task.abort_handle(), ended, due: Instant::now() + limit + SLACK }
     }
 
     /// Returns the socket once it is open.
@@ -42,8 +48,8 @@ impl NodeSocket {
     pub(super) fn has_failed(&self) -> bool {
         match self.outcome.get() {
             Some(outcome) => outcome.is_err(),
-            // Its runtime has ended.
-            None => self.task.is_finished(),
+            // Its runtime has ended, or nobody drives it.
+            None => self.task.is_finished() || Instant::now() >= self.due,
         }
     }
 
