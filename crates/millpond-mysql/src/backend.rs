@@ -22,6 +22,10 @@ const MISREAD: &str = "the driver has misread a row of more than 16 MiB, so rows
     the connection is lost: execute the statement with `sqlx::query`, which prepares it, instead \
     of `raw_sql` or a plain text";
 
+/// Queries the settings that a prepared statement keeps.
+const PARSE_SETTINGS: &str =
+    "SELECT CONCAT_WS(' ', DATABASE(), @@sql_mode, @@collation_connection)";
+
 /// MySQL's [`Backend`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MySqlBackend;
@@ -45,10 +49,36 @@ impl Backend<MySql> for MySqlBackend {
     /// A row of text begins with the length of its first column. From 16 MiB on that begins with
     /// the byte by which the driver knows the end of the rows.
     fn misreads_large_rows(&self, sql: &str) -> bool {
-        const ROWLESS: [&str; 14] = [
-            "INSERT", "UPDATE", "DELETE", "REPLACE", "CREATE", "ALTER", "DROP", "TRUNCATE", "SET",
-            "BEGIN", "START", "COMMIT", "ROLLBACK", "USE",
+        const ROWLESS: [&str; 24] = [
+            "INSERT",
+            "UPDATE",
+            "DELETE",
+            "REPLACE",
+            "CREATE",
+            "ALTER",
+            "DROP",
+            "TRUNCATE",
+            "SET",
+            "BEGIN",
+            "START",
+            "COMMIT",
+            "ROLLBACK",
+            "USE",
+            "LOAD",
+            "DO",
+            "LOCK",
+            "UNLOCK",
+            "GRANT",
+            "REVOKE",
+            "FLUSH",
+            "SAVEPOINT",
+            "RELEASE",
+            "RENAME",
         ];
+        // FOUND_ROWS() would count those of the confirmation.
+        if words(sql).any(|word| word.eq_ignore_ascii_case("sql_calc_found_rows")) {
+            return false;
+        }
         let keyword = first_keyword(sql).filter(|_| is_single(sql)).unwrap_or_default();
         !ROWLESS.iter().any(|word| keyword.eq_ignore_ascii_case(word))
             || words(sql).any(|word| word.eq_ignore_ascii_case("returning"))
@@ -98,8 +128,16 @@ impl Backend<MySql> for MySqlBackend {
 
     /// A prepared statement keeps the database, SQL mode and collation with which it was prepared.
     fn changes_parse_settings(&self, sql: &str, effect: StatementEffect) -> bool {
-        const WORDS: [&str; 6] =
-            ["use", "execute", "sql_mode", "names", "character", "collation_connection"];
+        const WORDS: [&str; 8] = [
+            "use",
+            "execute",
+            "sql_mode",
+            "names",
+            "character",
+            "charset",
+            "character_set_connection",
+            "collation_connection",
+        ];
         let is_one = |word: &str| {
             // The digits are the version of a comment that is executed.
             let word = word.trim_start_matches(|letter: char| letter.is_ascii_digit());
@@ -110,6 +148,16 @@ impl Backend<MySql> for MySqlBackend {
 
     fn clears_cache_after_direct_use(&self) -> bool {
         true
+    }
+
+    async fn state_after_hook(
+        &self,
+        conn: &mut MySqlConnection,
+    ) -> Result<(TransactionState, Option<String>), Error> {
+        let state = transaction_state(conn).await?;
+        let row = raw_sql(PARSE_SETTINGS).fetch_one(conn).await?;
+        let settings: Vec<u8> = row.try_get_unchecked(0)?;
+        Ok((state, Some(String::from_utf8_lossy(&settings).into_owned())))
     }
 
     async fn clear_caches(&self, conn: &mut MySqlConnection) -> Result<(), Error> {

@@ -92,8 +92,10 @@ impl Backend<Postgres> for PgBackend {
             "intervalstyle",
             "reset",
         ];
-        (effect != StatementEffect::None || mentions(sql, "set", "config"))
-            && WORDS.iter().any(|word| has(sql, word))
+        if effect == StatementEffect::None && !mentions(sql, "set", "config") {
+            return false;
+        }
+        WORDS.iter().any(|word| has_word(sql, word)) || has(sql, "set_config($")
     }
 
     async fn state_after_hook(
@@ -158,6 +160,17 @@ impl Backend<Postgres> for PgBackend {
 /// trip.
 fn has(sql: &str, word: &str) -> bool {
     sql.as_bytes().windows(word.len()).any(|part| part.eq_ignore_ascii_case(word.as_bytes()))
+}
+
+/// Returns true if a text contains a word that is no part of another one, and no name of a custom
+/// setting (`app.role`).
+fn has_word(sql: &str, word: &str) -> bool {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.');
+    let (text, word) = (sql.as_bytes(), word.as_bytes());
+    text.windows(word.len()).enumerate().any(|(at, part)| {
+        part.eq_ignore_ascii_case(word)
+            && at.checked_sub(1).and_then(|before| text.get(before)).is_none_or(|it| !is_part(it))
+    })
 }
 
 /// The instance that all connections share.

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// Fraction of the connect's limit that the detection of a pooler may take.
-const DETECTION_SHARE: u32 = 8;
+const DETECTION_SHARE: u32 = 4;
 
 /// The manager of `sqlx::PgConnection`. [`PgPoolOptions`](crate::PgPoolOptions) creates one; use it
 /// directly to build a core pool for a custom pool.
@@ -133,7 +133,8 @@ impl PgManager {
         let slot = self.pool_handle.try_reserve();
         let limit = limit / DETECTION_SHARE;
         let detection = async {
-            let mut other = self.dialer.open(limit).await?;
+            // The limit around it decides.
+            let mut other = self.dialer.open(limit.saturating_mul(2)).await?;
             let shared = share_backend_process(conn, &mut other).await;
             // An error of this close does not matter.
             let _ = other.close().await;

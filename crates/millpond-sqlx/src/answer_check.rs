@@ -34,7 +34,17 @@ where
         let mut steps = self.fetch_stream(effect, command);
         let (mut result, mut is_late) = (None, false);
         let mut since = Instant::now();
-        while let Some(step) = steps.try_next().await? {
+        loop {
+            let step = match steps.try_next().await {
+                Ok(Some(step)) => step,
+                Ok(None) => break,
+                Err(error) => {
+                    if let Some(earlier) = result.take() {
+                        out.put(earlier).await;
+                    }
+                    return Err(error);
+                }
+            };
             is_late |= step.is_left() && since.elapsed() >= LARGE_ROW_TIME;
             if let Some(earlier) = result.take() {
                 out.put(earlier).await;

@@ -298,7 +298,6 @@ impl<DB: Database> Tracked<DB> {
         self.degrade(SyncState::InDoubt);
         self.schema = KnownSchema::unknown();
         self.may_hold_locks = true;
-        self.note_direct_use();
         let backend = self.backend;
         let conn = self.driver_mut();
         backend.clear_caches_first(conn);
