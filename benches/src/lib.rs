@@ -1,10 +1,10 @@
 //! What the benchmarks share: connections that cost nothing, so that only the pool is measured, and
 //! the race of the pools.
 //!
-//! - [`NoOp`], [`filled`] and [`crew`] are for the benches of millpond alone, under `benches/`.
-//! - [`books`] has the connections of the race, [`rival`] says what a pool must do to take part,
+//! - [`NoOp`], [`filled`] and [`tasks`] are for the benches of millpond alone, under `benches/`.
+//! - [`books`] has the connections of the race, [`competitor`] says what a pool must do,
 //!   `pools` has the seven, [`entrant`] lists them.
-//! - [`gate`] decides who may start, [`race`] runs a [`rival::Work`] over all pools in turn,
+//! - [`gate`] decides who may start, [`race`] runs a [`competitor::Work`] over all pools in turn,
 //!   [`work`] has what is timed.
 //! - [`service`] has the race over real databases, [`services`] who takes part in it.
 //! - [`promises`] has the scenarios in which things go wrong.

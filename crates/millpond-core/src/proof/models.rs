@@ -162,7 +162,7 @@ impl World {
     fn assert_sound(&self, slots: u32) {
         self.keep();
         let loans: Vec<Loan> = (0..slots).map(|_| self.lend()).collect();
-        let status = self.0.look(|ledger| ledger.status(Time::ZERO));
+        let status = self.0.read(|ledger| ledger.status(Time::ZERO));
         assert_eq!((status.in_use, status.open, status.waiting), (slots, slots, 0), "{status:?}");
         let mut one_more = pin!(self.acquire());
         assert!(one_more.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -247,7 +247,7 @@ fn a_close_against_an_acquire_and_a_return_leaves_nothing_open() {
         drop(lease);
         join([caller, closer]);
         world.keep();
-        let status = world.0.look(|ledger| ledger.status(Time::ZERO));
+        let status = world.0.read(|ledger| ledger.status(Time::ZERO));
         assert_eq!((status.open, status.waiting, world.alive()), (0, 0, 0), "{status:?}");
         assert!(world.wait().is_err_and(|error| error.is_closed()));
     });
