@@ -62,8 +62,10 @@ impl<C: Codec> RedisCache<C> {
     ///
     /// The loader runs inside this future and is dropped with it; one of the waiting callers then
     /// loads instead. A value that is being stored is stored nevertheless, before any later write
-    /// or delete of its key in this process. A task releases the lock across processes if the
-    /// future is dropped inside a runtime; otherwise the lock expires.
+    /// or delete of its key in this process, unless Redis takes longer than `timeout`: then the
+    /// server may store it after them, for at most its time to live. A task stores the value, and
+    /// another one releases the lock across processes, so the runtime must go on running; without
+    /// one the lock expires.
     pub async fn get_or_load<T, E, F, L>(
         &self,
         key: &str,
