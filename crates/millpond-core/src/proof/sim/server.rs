@@ -188,8 +188,9 @@ impl World {
     fn resize(&mut self) {
         let most = if self.dice.u32(0..6) == 0 { 30 } else { 6 };
         let (size, overflow) = (self.dice.u32(1..=most), self.dice.u32(0..=most));
-        self.change(|ledger, now| ledger.resize(size, overflow, now));
+        // What is opened at once is wanted by the new sizes.
         self.known.note_resize(size, overflow);
+        self.change(|ledger, now| ledger.resize(size, overflow, now));
     }
 
     pub(super) fn invalidate(&mut self, hard: bool) {
