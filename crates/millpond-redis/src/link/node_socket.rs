@@ -21,8 +21,9 @@ pub(super) struct NodeSocket {
     task: AbortHandle,
     /// The sender is dropped when the attempt has ended.
     ended: watch::Receiver<()>,
-    /// When the attempt counts as failed: its runtime may not be driven any more.
-    due: Instant,
+    /// When the attempt counts as failed, unless its limit has no end: its runtime may not run any
+    /// more.
+    due: Option<Instant>,
 }
 
 impl NodeSocket {
@@ -36,7 +37,8 @@ impl NodeSocket {
             let _running = running;
             let _ = found.set(topology.dial_member(&node, limit).await.map(Arc::new));
         });
-        Self { outcome, task: task.abort_handle(), ended, due: Instant::now() + limit + SLACK }
+        let due = Instant::now().checked_add(limit.saturating_add(SLACK));
+        Self { outcome, task: task.abort_handle(), ended, due }
     }
 
     /// Returns the socket once it is open.
@@ -49,7 +51,7 @@ impl NodeSocket {
         match self.outcome.get() {
             Some(outcome) => outcome.is_err(),
             // Its runtime has ended, or nobody drives it.
-            None => self.task.is_finished() || Instant::now() >= self.due,
+            None => self.task.is_finished() || self.due.is_some_and(|due| Instant::now() >= due),
         }
     }
 

@@ -19,6 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout_at};
 
+/// Longer than any connect: a limit may have no end, and a time has one.
+const YEAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
 /// How long after its answer a sentinel is asked again, while the master that it has named does not
 /// answer: there may be another one by now.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
@@ -39,7 +42,7 @@ pub(crate) async fn master<'a>(
     login: &Login,
     limit: Duration,
 ) -> Result<Socket, RedisError> {
-    let until = Instant::now() + limit;
+    let until = Instant::now() + limit.min(YEAR);
     let ask_after = async |delay: Duration, sentinel: &'a Node| {
         sleep(delay).await;
         (sentinel, ask(topology, sentinel, service, login, limit).await)
