@@ -22,10 +22,6 @@ const MISREAD: &str = "the driver has misread a row of more than 16 MiB, so rows
     the connection is lost: execute the statement with `sqlx::query`, which prepares it, instead \
     of `raw_sql` or a plain text";
 
-/// Queries the settings that a prepared statement keeps.
-const PARSE_SETTINGS: &str =
-    "SELECT CONCAT_WS(' ', DATABASE(), @@sql_mode, @@collation_connection)";
-
 /// MySQL's [`Backend`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MySqlBackend;
@@ -148,16 +144,6 @@ impl Backend<MySql> for MySqlBackend {
 
     fn clears_cache_after_direct_use(&self) -> bool {
         true
-    }
-
-    async fn state_after_hook(
-        &self,
-        conn: &mut MySqlConnection,
-    ) -> Result<(TransactionState, Option<String>), Error> {
-        let state = transaction_state(conn).await?;
-        let row = raw_sql(PARSE_SETTINGS).fetch_one(conn).await?;
-        let settings: Vec<u8> = row.try_get_unchecked(0)?;
-        Ok((state, Some(String::from_utf8_lossy(&settings).into_owned())))
     }
 
     async fn clear_caches(&self, conn: &mut MySqlConnection) -> Result<(), Error> {

@@ -298,6 +298,9 @@ impl<DB: Database> Tracked<DB> {
         self.degrade(SyncState::InDoubt);
         self.schema = KnownSchema::unknown();
         self.may_hold_locks = true;
+        // It may prepare a statement before it changes the database, say, so what it leaves is not
+        // enough to know.
+        self.note_direct_use();
         let backend = self.backend;
         let conn = self.driver_mut();
         backend.clear_caches_first(conn);

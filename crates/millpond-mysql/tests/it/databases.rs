@@ -118,6 +118,25 @@ async fn a_borrower_reads_the_database_that_a_hook_has_chosen_for_it() {
     }
 }
 
+#[tokio::test]
+async fn a_borrower_reads_the_database_that_a_hook_has_chosen_after_the_same_query() {
+    for (n, level) in [ResetLevel::None, ResetLevel::Transaction].into_iter().enumerate() {
+        let suffix = format!("_4{n}");
+        let options = one().reset(level).on_checkout(move |conn, _| {
+            Box::pin(async move {
+                raw_sql(with(USE_A, &format!("_4{n}"))).execute(&mut *conn).await?;
+                name(&mut *conn).await;
+                raw_sql(with(USE_B, &format!("_4{n}"))).execute(conn).await?;
+                Ok(())
+            })
+        });
+        let Some(pool) = pool(options, &suffix).await else { return };
+        for _ in 0..4 {
+            assert_eq!(name(&pool).await, format!("{}{suffix}", NAMES[1]), "{level:?}");
+        }
+    }
+}
+
 /// Whether NOT binds more tightly than BETWEEN, which is a matter of the SQL mode.
 async fn binds_tightly<'e>(executor: impl Executor<'e, Database = MySql>) -> i64 {
     let sql = "SELECT NOT 1 BETWEEN -5 AND ?";

@@ -3,6 +3,7 @@
 
 use crate::connect::node::Node;
 use crate::driver::Socket;
+use crate::driver::overdue::Patience;
 use crate::error::RedisError;
 use crate::subscription::until_closed;
 use crate::topology::Topology;
@@ -21,9 +22,8 @@ pub(super) struct NodeSocket {
     task: AbortHandle,
     /// The sender is dropped when the attempt has ended.
     ended: watch::Receiver<()>,
-    /// When the attempt counts as failed, unless its limit has no end: its runtime may not run any
-    /// more.
-    due: Option<Instant>,
+    /// When the attempt counts as failed: its runtime may not run any more.
+    due: Instant,
 }
 
 impl NodeSocket {
@@ -37,7 +37,7 @@ impl NodeSocket {
             let _running = running;
             let _ = found.set(topology.dial_member(&node, limit).await.map(Arc::new));
         });
-        let due = Instant::now().checked_add(limit.saturating_add(SLACK));
+        let due = Patience::new(limit.saturating_add(SLACK)).end();
         Self { outcome, task: task.abort_handle(), ended, due }
     }
 
@@ -51,7 +51,7 @@ impl NodeSocket {
         match self.outcome.get() {
             Some(outcome) => outcome.is_err(),
             // Its runtime has ended, or nobody drives it.
-            None => self.task.is_finished() || self.due.is_some_and(|due| Instant::now() >= due),
+            None => self.task.is_finished() || Instant::now() >= self.due,
         }
     }
 

@@ -17,10 +17,7 @@ use futures_util::stream::FuturesUnordered;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::{Instant, sleep, timeout_at};
-
-/// Longer than any connect: a limit may have no end, and a time has one.
-const YEAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+use tokio::time::{sleep, timeout_at};
 
 /// How long after its answer a sentinel is asked again, while the master that it has named does not
 /// answer: there may be another one by now.
@@ -42,7 +39,7 @@ pub(crate) async fn master<'a>(
     login: &Login,
     limit: Duration,
 ) -> Result<Socket, RedisError> {
-    let until = Instant::now() + limit.min(YEAR);
+    let until = Patience::new(limit).end();
     let ask_after = async |delay: Duration, sentinel: &'a Node| {
         sleep(delay).await;
         (sentinel, ask(topology, sentinel, service, login, limit).await)
