@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Builder, Runtime};
 
 /// Nobody listens there.
@@ -214,29 +214,64 @@ async fn a_handshake_may_take_longer_than_a_command() {
     }
 }
 
-/// Such a runtime gives the pool's tasks no time between two calls.
+/// Such a runtime gives the pool's tasks no time between two calls, and none at all if the callers
+/// go on with another one.
 #[test]
 fn a_node_that_is_back_is_found_by_callers_whose_runtime_runs_only_while_they_ask() {
     let servers = Runtime::new().unwrap();
-    for query in by_each_driver("") {
-        let (healthy, startup, gone) = servers.block_on(async {
-            let gone = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+    for (query, goes_on_elsewhere) in
+        by_each_driver("").into_iter().flat_map(|query| [(query.clone(), false), (query, true)])
+    {
+        // Bound, so that no other test gets the port, and refused until it listens.
+        let gone = TcpSocket::new_v4().unwrap();
+        gone.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (healthy, startup) = servers.block_on(async {
             let healthy = answering().await;
-            let startup = shared_by(healthy.address, gone).await;
-            (healthy, startup, gone)
+            let startup = shared_by(healthy.address, gone.local_addr().unwrap()).await;
+            (healthy, startup)
         });
-        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let runtimes =
+            [(); 2].map(|()| Builder::new_current_thread().enable_all().build().unwrap());
         let url = format!("redis-cluster://{}{query}", startup.address);
         let options = shared().max_connections(1);
-        let pool = runtime.block_on(options.connect(&url)).unwrap();
-        let ask = || runtime.block_on(pool.run::<String>(get("foo")));
-        assert!(ask().is_err() && ask().is_err());
-        let _back = servers.block_on(async {
-            Scripted::on(TcpListener::bind(gone).await.unwrap(), |_, words| plain(words))
-        });
+        let pool = runtimes[0].block_on(options.connect(&url)).unwrap();
+        let ask = |n: usize| runtimes[n].block_on(pool.run::<String>(get("foo")));
+        assert!(ask(0).is_err() && ask(0).is_err());
+        let _back = servers
+            .block_on(async { Scripted::on(gone.listen(16).unwrap(), |_, words| plain(words)) });
         let since = Instant::now();
-        while let Err(error) = ask() {
+        while let Err(error) = ask(usize::from(goes_on_elsewhere)) {
             assert!(since.elapsed() < Duration::from_secs(10), "{error}");
+        }
+        drop(healthy);
+    }
+}
+
+#[test]
+fn an_attempt_to_connect_that_its_runtime_does_not_finish_is_replaced() {
+    let servers = Runtime::new().unwrap();
+    let limit = Duration::from_millis(500);
+    for query in by_each_driver("") {
+        let (healthy, startup, slow) = servers.block_on(async {
+            let slow = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let healthy = answering().await;
+            let startup = shared_by(healthy.address, slow.local_addr().unwrap()).await;
+            (healthy, startup, slow)
+        });
+        let [first, second] =
+            [(); 2].map(|()| Builder::new_current_thread().enable_all().build().unwrap());
+        let url = format!("redis-cluster://{}{query}", startup.address);
+        let options = shared().max_connections(1).command_timeout(limit);
+        let options = options.configure(|config| config.connect_timeout = limit);
+        let pool = first.block_on(options.connect(&url)).unwrap();
+        let ask = || pool.run::<String>(get("foo"));
+        first.block_on(async {
+            assert!(tokio::time::timeout(Duration::from_millis(20), ask()).await.is_err());
+        });
+        let _slow = servers.block_on(async { Scripted::on(slow, |_, words| plain(words)) });
+        let since = Instant::now();
+        while let Err(error) = second.block_on(ask()) {
+            assert!(since.elapsed() < Duration::from_secs(30), "{error}");
         }
         drop(healthy);
     }
