@@ -68,6 +68,9 @@ pub trait CancelTransport<DB: Database>: Send + Sync + 'static {
     }
 }
 
+/// A `ping_timeout` may have no end, but a deadline must be a time.
+const LIMIT_MAX: Duration = Duration::from_secs(60 * 60 * 24 * 365);
+
 /// Cancels abandoned statements at the server; one for each pool.
 pub struct Canceller<DB: Database> {
     pool_handle: WeakPoolHandle<DB>,
@@ -78,7 +81,7 @@ pub struct Canceller<DB: Database> {
 impl<DB: Database> Canceller<DB> {
     /// Creates the canceller of the pool behind `pool_handle`; `limit` is its `ping_timeout`.
     pub fn new(pool_handle: WeakPoolHandle<DB>, limit: Duration) -> Self {
-        Self { pool_handle, limit, turn: Mutex::new(()) }
+        Self { pool_handle, limit: limit.min(LIMIT_MAX), turn: Mutex::new(()) }
     }
 
     /// Verifies a connection, as [`Tracked::verify`] does. If that takes longer than an eighth of

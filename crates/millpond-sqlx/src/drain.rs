@@ -9,9 +9,6 @@ use std::io;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
-/// Longer than any drain: a limit may have no end, and a time has one.
-const YEAR: Duration = Duration::from_secs(60 * 60 * 24 * 365);
-
 const NOT_DRAINED: &str = "an operation on this connection was dropped before it ended, and the \
     server did not finish or cancel it within ping_timeout: drop the connection and \
     acquire another one";
@@ -96,7 +93,7 @@ impl<DB: Database> Tracked<DB> {
                 .map(|session| auto_cancel.begin(session, CancelReason::RowsLeft));
             limit = limit.saturating_mul(2);
         }
-        let deadline = Instant::now() + limit.min(YEAR);
+        let deadline = Instant::now() + limit;
         let mut first = None;
         loop {
             let Ok(drained) = timeout_at(deadline, self.drain_once(unfinished, false)).await else {

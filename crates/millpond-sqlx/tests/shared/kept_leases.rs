@@ -4,6 +4,7 @@
 use crate::backend::{Db, ENDLESS, Pool, SURVIVES_A_CUT, Session};
 use crate::support::{LONG, SHORT, Server, id, one, server};
 use futures_util::TryStreamExt;
+use millpond_core::Limits;
 use millpond_sqlx::{Expired, SqlLease};
 use millpond_testkit::{ChaosProxy, Direction, Flow, NetworkFault, until};
 use sqlx::{AssertSqlSafe, raw_sql};
@@ -41,6 +42,23 @@ async fn a_statement_that_takes_too_long_is_stopped_although_its_lease_is_kept()
     let session = id(&mut lease).await;
     let error = raw_sql(LONG).execute(&mut *lease).await.unwrap_err();
     assert!(Expired::of(&error).is_some(), "{error}");
+    is_stopped(&server, session, &mut lease).await;
+    drop(lease);
+    server.next_is_clean(&pool).await;
+}
+
+#[tokio::test]
+async fn a_ping_timeout_without_end_is_harmless() {
+    let Some(server) = server() else { return };
+    let options = one().max_overflow(1).limits(Limits::Off).ping_timeout(Duration::MAX);
+    let pool = options.statement_timeout(LIMIT).connect(&server.url).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    {
+        let mut rows = sqlx::query("SELECT 1 UNION ALL SELECT 2").fetch(&mut *lease);
+        rows.try_next().await.unwrap().unwrap();
+    }
+    let session = id(&mut lease).await;
+    raw_sql(LONG).execute(&mut *lease).await.unwrap_err();
     is_stopped(&server, session, &mut lease).await;
     drop(lease);
     server.next_is_clean(&pool).await;
