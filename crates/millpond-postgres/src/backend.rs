@@ -95,7 +95,7 @@ impl Backend<Postgres> for PgBackend {
         if effect == StatementEffect::None && !mentions(sql, "set", "config") {
             return false;
         }
-        WORDS.iter().any(|word| has_word(sql, word)) || has(sql, "set_config($")
+        WORDS.iter().any(|word| has_word(sql, word)) || sets_what_is_not_named(sql)
     }
 
     async fn state_after_hook(
@@ -173,5 +173,38 @@ fn has_word(sql: &str, word: &str) -> bool {
     })
 }
 
+/// Returns true if a text calls `set_config` with anything but a literal as the setting's name.
+fn sets_what_is_not_named(sql: &str) -> bool {
+    let is_literal =
+        |name: &str| name.trim_start().trim_start_matches('(').trim_start().starts_with('\'');
+    sql.to_ascii_lowercase().split("set_config").skip(1).any(|name| !is_literal(name))
+}
+
 /// The instance that all connections share.
 pub(crate) static POSTGRES: PgBackend = PgBackend;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use millpond_sqlx::backend_api::effect_of;
+
+    #[test]
+    fn custom_settings_change_no_parsing_and_an_unnamed_one_may() {
+        for (sql, changes) in [
+            ("SET search_path = a", true),
+            ("set local \"TimeZone\" = 'UTC'", true),
+            ("SET TIME ZONE 'UTC'", true),
+            ("SET ROLE a", true),
+            ("RESET ALL", true),
+            ("SELECT set_config('search_path', $1, true)", true),
+            ("SELECT pg_catalog.set_config ( $1, $2, false)", true),
+            ("SELECT SET_CONFIG(name, value, false) FROM settings", true),
+            ("SELECT set_config('app.user_role', $1, true)", false),
+            ("SELECT set_config( 'request.jwt.claim.role', $1, true)", false),
+            ("SET LOCAL app.schema = 'a'", false),
+            ("SELECT role, preset FROM t", false),
+        ] {
+            assert_eq!(POSTGRES.changes_parse_settings(sql, effect_of(sql)), changes, "{sql}");
+        }
+    }
+}

@@ -2,6 +2,7 @@
 //! come as text: they come whole, or as an error.
 
 use crate::support::{Server, one, server};
+use futures_util::TryStreamExt;
 use millpond_mysql::MySqlPool;
 use sqlx::{AssertSqlSafe, Executor, Row, raw_sql};
 
@@ -66,4 +67,16 @@ async fn a_large_row_whose_first_column_is_small_and_a_prepared_one_cost_nothing
         assert_eq!(value.len(), size);
     }
     server.same_is_clean(&pool).await;
+}
+
+#[tokio::test]
+async fn a_result_comes_before_the_error_of_a_later_statement_of_the_same_text() {
+    let Some(server) = server() else { return };
+    let pool = pool(&server).await;
+    let mut results = raw_sql("SELECT 1; SELECT nonsense").fetch_many(&pool);
+    assert!(results.try_next().await.unwrap().unwrap().is_right());
+    assert!(results.try_next().await.unwrap().unwrap().is_left());
+    assert!(results.try_next().await.is_err());
+    drop(results);
+    server.next_is_clean(&pool).await;
 }
