@@ -2,9 +2,9 @@
 
 use bb8_redis::RedisConnectionManager;
 use bb8_redis::redis::aio::MultiplexedConnection;
-use bb8_redis::redis::{Client, cmd};
+use bb8_redis::redis::{Client, RedisResult, cmd};
 use millpond_compat::{Bb8, Deadpool};
-use millpond_core::BoxError;
+use millpond_core::{BoxError, Manager};
 use millpond_testkit::{Fixture, variable};
 use std::sync::OnceLock;
 
@@ -46,77 +46,52 @@ impl User {
     }
 }
 
-async fn ask(conn: &mut MultiplexedConnection, number: i64) -> Result<i64, BoxError> {
-    Ok(cmd("ECHO").arg(number).query_async(conn).await?)
+/// A manager over a URL, whose connections are redis-rs's own.
+struct Over<M> {
+    user: User,
+    manager: fn(String) -> RedisResult<M>,
 }
 
-async fn kill(conn: &mut MultiplexedConnection) -> Result<(), BoxError> {
-    let id: i64 = cmd("CLIENT").arg("ID").query_async(conn).await?;
-    let _: i64 = {
+impl<M: Manager<Connection = MultiplexedConnection>> Fixture for Over<M> {
+    type Manager = M;
+
+    async fn manager(&self) -> Result<M, String> {
+        (self.manager)(self.user.url().await?).map_err(|error| error.to_string())
+    }
+
+    async fn ask(&self, conn: &mut MultiplexedConnection, number: i64) -> Result<i64, BoxError> {
+        Ok(cmd("ECHO").arg(number).query_async(conn).await?)
+    }
+
+    async fn kill(&self, conn: &mut MultiplexedConnection) -> Result<(), BoxError> {
+        let id: i64 = cmd("CLIENT").arg("ID").query_async(conn).await?;
         let client = Client::open(format!("redis://{}", User::server()?))?;
         let mut other = client.get_multiplexed_async_connection().await?;
-        cmd("CLIENT").arg("KILL").arg("ID").arg(id).query_async(&mut other).await?
-    };
-    while cmd("PING").query_async::<String>(conn).await.is_ok() {}
-    Ok(())
-}
-
-struct OfBb8(User);
-
-impl Fixture for OfBb8 {
-    type Manager = Bb8<RedisConnectionManager>;
-
-    async fn manager(&self) -> Result<Self::Manager, String> {
-        let manager = RedisConnectionManager::new(self.0.url().await?);
-        manager.map(Bb8::new).map_err(|error| error.to_string())
-    }
-
-    async fn ask(&self, conn: &mut MultiplexedConnection, number: i64) -> Result<i64, BoxError> {
-        ask(conn, number).await
-    }
-
-    async fn kill(&self, conn: &mut MultiplexedConnection) -> Result<(), BoxError> {
-        kill(conn).await
+        let _: i64 = cmd("CLIENT").arg("KILL").arg("ID").arg(id).query_async(&mut other).await?;
+        while cmd("PING").query_async::<String>(conn).await.is_ok() {}
+        Ok(())
     }
 
     async fn open_at_server(&self) -> Result<usize, BoxError> {
-        self.0.open().await
+        self.user.open().await
     }
 }
 
-struct OfDeadpool(User);
+fn of_bb8() -> Over<Bb8<RedisConnectionManager>> {
+    Over { user: User::new(), manager: |url| RedisConnectionManager::new(url).map(Bb8::new) }
+}
 
-impl Fixture for OfDeadpool {
-    type Manager = Deadpool<deadpool_redis::Manager>;
-
-    async fn manager(&self) -> Result<Self::Manager, String> {
-        let manager = deadpool_redis::Manager::new(self.0.url().await?);
-        manager.map(Deadpool::new).map_err(|error| error.to_string())
-    }
-
-    async fn ask(&self, conn: &mut MultiplexedConnection, number: i64) -> Result<i64, BoxError> {
-        ask(conn, number).await
-    }
-
-    async fn kill(&self, conn: &mut MultiplexedConnection) -> Result<(), BoxError> {
-        kill(conn).await
-    }
-
-    async fn open_at_server(&self) -> Result<usize, BoxError> {
-        self.0.open().await
-    }
+fn of_deadpool() -> Over<Deadpool<deadpool_redis::Manager>> {
+    Over { user: User::new(), manager: |url| deadpool_redis::Manager::new(url).map(Deadpool::new) }
 }
 
 mod bb8 {
-    millpond_testkit::conformance! {
-        fixture = super::OfBb8(super::User::new()),
-        can = [Answers, Dies, Counted],
-    }
+    millpond_testkit::conformance! { fixture = super::of_bb8(), can = [Answers, Dies, Counted] }
 }
 
 mod deadpool {
     millpond_testkit::conformance! {
-        fixture = super::OfDeadpool(super::User::new()),
+        fixture = super::of_deadpool(),
         can = [Answers, Dies, Counted],
     }
 }

@@ -88,6 +88,7 @@ fn what_kubernetes_sets_for_a_service_with_our_prefix_is_passed_over() {
         ("PSN_REDIS_PORT_6379_TCP_ADDR", "10.0.0.11"),
         ("PSN_DB_PORT", "tcp://10.0.0.12:5432"),
         ("PSN_DB_PORT_5432_TCP", "tcp://10.0.0.12:5432"),
+        ("PSN_DB_PORT_5432_UDP_ADDR", "10.0.0.12"),
         ("PSN_DB_POOL_SIZE", "7"),
     ]);
     assert_eq!(settings.load().unwrap().db.pool.pool_size, 7);

@@ -128,18 +128,16 @@ impl World {
     async fn done_within(&self, polls: usize, deed: Deed) -> bool {
         let Self { near, straight, .. } = self;
         match deed {
-            Deed::Enter | Deed::Renew | Deed::Release => {
-                return Box::pin(self.run_within(polls, deed)).await;
-            }
+            Deed::Enter | Deed::Renew | Deed::Release => return self.run_within(polls, deed).await,
             Deed::CheckAnew => near.storage.pool().invalidate_all(Invalidate::Soft),
             _ => {}
         }
         let (who, used) = self.somebody().await;
         let (cost, decision) = match deed {
-            Deed::CheckN => (7, poll_n(Box::pin(near.one.check_n(&who, 7)), polls).await),
-            Deed::CheckTwoLimits => (7, poll_n(Box::pin(near.two.check_n(&who, 7)), polls).await),
-            Deed::Peek => (0, poll_n(Box::pin(near.one.peek(&who)), polls).await),
-            _ => (1, poll_n(Box::pin(near.one.check(&who)), polls).await),
+            Deed::CheckN => (7, poll_n(near.one.check_n(&who, 7), polls).await),
+            Deed::CheckTwoLimits => (7, poll_n(near.two.check_n(&who, 7), polls).await),
+            Deed::Peek => (0, poll_n(near.one.peek(&who), polls).await),
+            _ => (1, poll_n(near.one.check(&who), polls).await),
         };
         let of_two = if deed == Deed::CheckTwoLimits { cost } else { 0 };
         let (before, after) =
@@ -166,25 +164,23 @@ impl World {
         let who = subject("running");
         let first = near.lease(&who).await;
         let (ended, free) = match deed {
-            Deed::Enter => {
-                match poll_n(Box::pin(near.jobs.enter(&who)), polls).await.map(Result::unwrap) {
-                    Some(Admission::Granted(second)) => {
-                        assert!(second.renew().await.unwrap());
-                        (true, 1..=1)
-                    }
-                    Some(full) => panic!("{full:?}"),
-                    None => (false, 1..=2),
+            Deed::Enter => match poll_n(near.jobs.enter(&who), polls).await.map(Result::unwrap) {
+                Some(Admission::Granted(second)) => {
+                    assert!(second.renew().await.unwrap());
+                    (true, 1..=1)
                 }
-            }
+                Some(full) => panic!("{full:?}"),
+                None => (false, 1..=2),
+            },
             Deed::Renew => {
-                let renewed = poll_n(Box::pin(first.renew()), polls).await.map(Result::unwrap);
+                let renewed = poll_n(first.renew(), polls).await.map(Result::unwrap);
                 assert!(
                     renewed.unwrap_or(true) && first.renew().await.unwrap(),
                     "it has not expired"
                 );
                 (renewed.is_some(), 2..=2)
             }
-            _ => match poll_n(Box::pin(first.release()), polls).await {
+            _ => match poll_n(first.release(), polls).await {
                 Some(released) => (released.is_ok(), 3..=3),
                 None => (false, 2..=3),
             },
@@ -223,14 +219,13 @@ async fn what_is_cut_off_anywhere_is_charged_whole_or_not_at_all_and_the_next_on
     let mut cuts = 0;
     for deed in DEEDS {
         let mut polls = 0;
-        // Boxed, as what is within: together they are too large for the stack of a test.
-        while !Box::pin(world.done_within(polls, deed)).await {
+        while !world.done_within(polls, deed).await {
             polls += 1;
             assert!(polls < POLLS_MAX, "{deed:?} is polled without end");
-            Box::pin(world.next_is_served(deed)).await;
+            world.next_is_served(deed).await;
         }
         cuts += polls;
-        Box::pin(world.next_is_served(deed)).await;
+        world.next_is_served(deed).await;
     }
     assert!(cuts > DEEDS.len(), "{cuts} cuts: the messages came in one piece");
     let open = || world.proxy.links().iter().filter(|link| link.is_open()).count();
