@@ -142,7 +142,7 @@ async fn the_next_statement_does_not_wait_for_the_end_of_one_that_was_dropped() 
 async fn on_a_silent_server_the_next_statement_of_a_lease_ends_with_an_error() {
     let Some(server) = server() else { return };
     let proxy = ChaosProxy::start(server.address()).await.unwrap();
-    let options = one().max_overflow(1).limits(millpond_core::Limits::Off);
+    let options = one().max_overflow(1).limits(Limits::Off);
     let options = options.ping_timeout(Duration::from_millis(400));
     let pool = options.connect(&proxy.reroute(&server.url)).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
@@ -222,7 +222,7 @@ async fn two_that_take_too_long_at_once_are_both_stopped_although_the_first_conn
     let Some(server) = server() else { return };
     let proxy = ChaosProxy::start(server.address()).await.unwrap();
     proxy.plan(|number, _| if number == 3 { Flow::stalled() } else { Flow::free() });
-    let options = one().pool_size(2).max_overflow(1).limits(millpond_core::Limits::Off);
+    let options = one().pool_size(2).max_overflow(1).limits(Limits::Off);
     let options = options.ping_timeout(Duration::from_millis(500)).statement_timeout(LIMIT);
     let pool = options.connect(&proxy.reroute(&server.url)).await.unwrap();
     let (mut first, mut second) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
