@@ -292,7 +292,8 @@ macro_rules! pool_settings {
             /// Adds a hook that is called before every checkout. See
             /// [`Hooks::on_checkout`](::millpond_core::Hooks::on_checkout). A hook that leaves a
             /// transaction open is an error, so the server is queried afterwards: one round trip
-            /// per checkout on PostgreSQL, two on MariaDB and up to five on MySQL.
+            /// per checkout on PostgreSQL, two on MariaDB and up to five on MySQL. MariaDB and
+            /// MySQL also prepare each statement again afterwards.
             #[must_use]
             pub fn on_checkout<F>(mut self, hook: F) -> Self
             where
