@@ -9,7 +9,6 @@ use std::mem;
 /// The contents of sqlx's `Execute`, whose `sql` method consumes it.
 pub(crate) struct Command<DB: Database> {
     sql: SqlStr,
-    statement: Option<DB::Statement>,
     arguments: Option<DB::Arguments>,
     persistent: bool,
 }
@@ -22,9 +21,8 @@ impl<DB: Database> Command<DB> {
     /// `Error::Encode` if one of its arguments could not be encoded.
     pub(crate) fn new<'q>(mut query: impl Execute<'q, DB>) -> Result<Self, Error> {
         let arguments = query.take_arguments().map_err(Error::Encode)?;
-        let statement = query.statement().cloned();
         let persistent = query.persistent();
-        Ok(Self { sql: query.sql(), statement, arguments, persistent })
+        Ok(Self { sql: query.sql(), arguments, persistent })
     }
 
     /// Returns true if it is prepared and then executed, instead of being sent as text.
@@ -53,8 +51,11 @@ impl<DB: Database, C: BorrowMut<Command<DB>> + Send> Execute<'_, DB> for ForDriv
         mem::replace(&mut self.0.borrow_mut().sql, SqlStr::from_static(""))
     }
 
+    /// A statement that a user has prepared is known to the driver by its text. Its columns are
+    /// those of when it was prepared: PostgreSQL's driver would use them after a migration too, and
+    /// columns that have changed places would have each other's names.
     fn statement(&self) -> Option<&DB::Statement> {
-        self.0.borrow().statement.as_ref()
+        None
     }
 
     fn take_arguments(&mut self) -> Result<Option<DB::Arguments>, BoxDynError> {

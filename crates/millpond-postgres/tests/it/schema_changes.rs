@@ -3,7 +3,7 @@
 use crate::support::{one, server};
 use millpond_postgres::{PgConnection, PgPool, PgPoolOptions, ResetLevel};
 use millpond_testkit::poll_n;
-use sqlx::{AssertSqlSafe, Executor, Row, raw_sql};
+use sqlx::{AssertSqlSafe, Executor, Row, SqlSafeStr, Statement, raw_sql};
 
 const ALL: &str = "SELECT * FROM t";
 
@@ -110,6 +110,29 @@ async fn after_the_error_in_a_transaction_the_next_one_works_on_the_same_lease()
         sqlx::query(ALL).fetch_all(&mut *tx).await.unwrap();
         tx.commit().await.unwrap();
     }
+}
+
+#[tokio::test]
+async fn a_statement_that_was_prepared_before_a_table_was_rebuilt_has_the_columns_of_now() {
+    const BUILD: [&str; 2] = [
+        "CREATE TABLE t (name TEXT, email TEXT); INSERT INTO t VALUES ('mill', 'mill@pond')",
+        "CREATE TABLE t (email TEXT, name TEXT); INSERT INTO t VALUES ('mill@pond', 'mill')",
+    ];
+    let Some(server) = server() else { return };
+    let url = server.schema("millpond_statement").await;
+    let mut admin = one().connect(&url).await.unwrap().acquire().await.unwrap();
+    change(&mut admin, BUILD[0]).await;
+    let (old, new) = (server_pool(&url).await, server_pool(&url).await);
+    let statement = old.prepare(ALL.into_sql_str()).await.unwrap();
+    statement.query().fetch_one(&old).await.unwrap();
+    change(&mut admin, &format!("DROP TABLE t; {}", BUILD[1])).await;
+    for pool in [&old, &old, &new] {
+        // The first one finds out about the change.
+        let Ok(row) = statement.query().fetch_one(pool).await else { continue };
+        assert_eq!(row.get::<&str, _>("name"), "mill");
+        assert_eq!(row.get::<&str, _>("email"), "mill@pond");
+    }
+    statement.query().fetch_one(&old).await.unwrap();
 }
 
 #[tokio::test]
