@@ -2,6 +2,7 @@
 //! source.
 
 use millpond_core::{Limits, TCP_TIMES};
+use millpond_url::single_line;
 
 use crate::Settings;
 use crate::conflicts;
@@ -10,7 +11,7 @@ use crate::error::SettingProblem;
 use crate::explain::{Explanation, Row};
 use crate::layers::{CODE, Layers};
 use crate::raw::Raw;
-use crate::schema::{Form, SETTINGS, Setting, has_hidden_characters};
+use crate::schema::{Form, SETTINGS, Setting};
 use crate::suggest;
 
 /// If the help of the core's problem contains this, it says to lift the ranges. How that is written
@@ -111,7 +112,7 @@ fn refusal(setting: &Setting, raw: &Raw, settings: &Settings, layers: &Layers) -
     let what = match raw {
         Raw::Text(text) if text.trim().is_empty() => "is empty",
         Raw::Unset => "cannot be unset",
-        Raw::Text(text) if setting.is_secret() && has_hidden_characters(text) => {
+        Raw::Text(text) if setting.is_secret() && single_line(text).is_none() => {
             let message = "has a blank before or behind it, or a line end or another character \
                 that is invisible";
             let help = "leave it out; in a URL write it as %20, %0A and their like";

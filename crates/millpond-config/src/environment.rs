@@ -7,6 +7,8 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use millpond_url::without_line_end;
+
 use crate::error::SettingProblem;
 use crate::layers::{Gathered, Leaf};
 use crate::raw::Raw;
@@ -75,8 +77,7 @@ fn from_variable(
 }
 
 fn from_file(setting: &'static Setting, name: &str, path: &OsStr) -> Result<Leaf, SettingProblem> {
-    let path =
-        path.to_str().map_or(Path::new(path), |path| Path::new(text::without_line_end(path)));
+    let path = path.to_str().map_or(Path::new(path), |path| Path::new(without_line_end(path)));
     let shown = shown_path(&path.to_string_lossy());
     let content = text::read(path).map_err(|why| {
         let message = format!("cannot be read from `{shown}`: {}", why.reason());

@@ -7,12 +7,12 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use millpond_core::{Limits, PoolConfig, PoolSetting, SettingForm, SettingValue, TCP_TIMES};
+use millpond_url::single_line;
 
 use crate::parse::{self, KINDS, POOLERS, RESETS};
 use crate::presets;
 use crate::raw::Raw;
 use crate::secret::shown_secret;
-use crate::text;
 use crate::{Secret, Settings};
 
 /// One setting.
@@ -310,30 +310,18 @@ fn read_preset(raw: &Raw) -> Option<Option<String>> {
 }
 
 /// Not parsed, and unchanged but for one line end, which files and variables have at their end.
-/// What may be neither is refused: an empty text, since it is a variable that somebody forgot, and
-/// what [`has_hidden_characters`].
+/// An empty text is refused, since it is a variable that somebody forgot. So is one that begins or
+/// ends with a blank or contains an invisible character: a file of that name would be created, or
+/// such a password be sent.
 fn read_secret(raw: &Raw) -> Option<Option<Secret>> {
     match raw {
         Raw::Unset => Some(None),
-        Raw::Text(text) if has_hidden_characters(text) => None,
         Raw::Text(text) => {
-            let text = text::without_line_end(text);
-            (!text.is_empty()).then(|| Some(Secret::new(text)))
+            let text = single_line(text).filter(|text| !text.is_empty())?;
+            Some(Some(Secret::new(text)))
         }
         Raw::Flag(_) | Raw::Whole(_) | Raw::Decimal(_) => None,
     }
-}
-
-/// Returns true if a text begins or ends with a blank, or contains an invisible character: a file
-/// of that name would be created, or a password of that kind be sent.
-pub(crate) fn has_hidden_characters(text: &str) -> bool {
-    let is_unseen = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-            || matches!(c, '\u{2060}' | '\u{feff}')
-    };
-    let text = text::without_line_end(text);
-    text.trim() != text || text.contains(is_unseen)
 }
 
 fn read_of_pool(raw: &Raw, setting: &PoolSetting) -> Option<SettingValue> {

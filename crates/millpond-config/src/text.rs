@@ -63,8 +63,3 @@ fn is_pipe(path: &Path) -> bool {
 fn is_pipe(_path: &Path) -> bool {
     false
 }
-
-/// A text without the one line end, of any kind, that editors and shells leave at its end.
-pub(crate) fn without_line_end(text: &str) -> &str {
-    text.strip_suffix("\r\n").or_else(|| text.strip_suffix(['\n', '\r'])).unwrap_or(text)
-}

@@ -1,7 +1,6 @@
 //! Parses connection URLs strictly, in SQLAlchemy's and sqlx's forms. Nothing is ignored.
 
-use millpond_sqlx::backend_api::{is_parameter, one_line};
-use percent_encoding::percent_decode_str;
+use millpond_url::{is_parameter, parameters, percent_decode, single_line};
 use sqlx::Error;
 use sqlx::sqlite::SqliteConnectOptions;
 use std::fmt;
@@ -18,7 +17,7 @@ pub(crate) enum Target {
 
 /// Reads a URL.
 pub(crate) fn parse(url: &str) -> Result<Target, SqliteUrlError> {
-    let url = one_line(url).ok_or(SqliteUrlError::Blank)?;
+    let url = single_line(url).ok_or(SqliteUrlError::Blank)?;
     let (scheme, rest) = url.split_once(':').ok_or(SqliteUrlError::Scheme)?;
     check_scheme(scheme)?;
     let (database, query) = match rest.split_once('?') {
@@ -106,9 +105,9 @@ struct Parameters {
 
 impl Parameters {
     fn parse(query: &str) -> Result<Self, SqliteUrlError> {
-        let (mut parameters, mut given) = (Self::default(), Vec::new());
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair.split_once('=').ok_or(SqliteUrlError::NoValue)?;
+        let (mut found, mut given) = (Self::default(), Vec::new());
+        for (name, value) in parameters(query) {
+            let value = value.ok_or(SqliteUrlError::NoValue)?;
             let name = decode("a parameter", name)?;
             if !is_parameter(&name) {
                 return Err(SqliteUrlError::NoValue);
@@ -117,10 +116,10 @@ impl Parameters {
             if given.iter().any(|(known, other)| *known == name && *other != value) {
                 return Err(SqliteUrlError::Twice(name));
             }
-            parameters.set(&name, &value)?;
+            found.set(&name, &value)?;
             given.push((name, value));
         }
-        Ok(parameters)
+        Ok(found)
     }
 
     fn set(&mut self, name: &str, value: &str) -> Result<(), SqliteUrlError> {
@@ -204,11 +203,8 @@ fn flag(value: &str) -> Option<bool> {
     }
 }
 
-/// Turns `%41` into `A`. A `%` that begins no such triple stands for itself.
 fn decode(what: &'static str, text: &str) -> Result<String, SqliteUrlError> {
-    let text =
-        percent_decode_str(text).decode_utf8().map_err(|_| SqliteUrlError::Encoding(what))?;
-    if text.contains('\0') { Err(SqliteUrlError::Encoding(what)) } else { Ok(text.into_owned()) }
+    percent_decode(text).ok_or(SqliteUrlError::Encoding(what))
 }
 
 /// Why a URL was refused. Names parameters, never their values.
@@ -309,8 +305,8 @@ impl From<SqliteUrlError> for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use millpond_sqlx::backend_api::percent_encode;
     use millpond_testkit::Garbler;
+    use millpond_url::percent_encode;
 
     const CORPUS: &str = include_str!("../tests/corpus/urls.txt");
 
@@ -357,13 +353,6 @@ mod tests {
         assert_eq!(file("sqlite:///./x.db"), "./x.db");
         assert_eq!(file("sqlite:////x.db"), "/x.db");
         assert_eq!(file("sqlite:///C:\\ponds\\x.db"), "C:\\ponds\\x.db");
-    }
-
-    #[test]
-    fn a_percent_sign_that_begins_no_triple_stands_for_itself() {
-        assert_eq!(decode("", "100%").unwrap(), "100%");
-        assert_eq!(decode("", "%zz%4").unwrap(), "%zz%4");
-        assert_eq!(decode("", "%41%c3%BC").unwrap(), "Aü");
     }
 
     #[test]

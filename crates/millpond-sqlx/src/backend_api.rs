@@ -17,7 +17,7 @@ pub use crate::hooks::DriverHooks;
 pub use crate::operation::truncated_error;
 pub use crate::pool_handle::WeakPoolHandle;
 pub use crate::server_limits::ServerLimits;
-pub use crate::server_url::{ServerUrl, is_parameter, one_line, percent_encode};
+pub use crate::server_url::ServerUrl;
 pub use crate::settings::SqlPoolSettings;
 #[cfg(unix)]
 pub use crate::socket_relay::connect_through_socket;
@@ -32,3 +32,4 @@ pub use crate::url_error::{UrlError, UrlForm, UrlProblem};
 pub use crate::verification::{
     DRAIN_ROUNDS_MAX, forget_transactions, nonce, not_drained, out_of_sync, read_late_errors,
 };
+pub use millpond_url::percent_encode;

@@ -2,6 +2,7 @@
 
 use futures_core::future::BoxFuture;
 use millpond_core::BoxError;
+use millpond_url::without_line_end;
 use sqlx::Error;
 use std::env;
 use std::fmt;
@@ -147,11 +148,6 @@ fn read(path: &Path) -> io::Result<String> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"))?;
     text.truncate(without_line_end(&text).len());
     Ok(text)
-}
-
-/// Removes one line end of any kind from the end of a text.
-pub(crate) fn without_line_end(text: &str) -> &str {
-    text.strip_suffix("\r\n").or_else(|| text.strip_suffix(['\n', '\r'])).unwrap_or(text)
 }
 
 fn unusable(text: String) -> Error {

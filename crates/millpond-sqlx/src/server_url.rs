@@ -1,10 +1,10 @@
 //! Parses server URLs strictly, in sqlx's and SQLAlchemy's forms. The backend interprets the parts.
 
-use crate::credentials::without_line_end;
 use crate::url_error::{UrlError, UrlForm, UrlProblem};
-use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use millpond_url::{
+    Authority, Server, Url, is_parameter, parameters, percent_decode, port, single_line,
+};
 use std::fmt;
-use std::net::Ipv6Addr;
 
 /// The parts of `scheme://user:password@host:port/database?name=value`, decoded. Empty parts are
 /// `None`, except the password.
@@ -40,25 +40,22 @@ impl ServerUrl {
     }
 
     fn take_apart(url: &str, form: &UrlForm) -> Result<Self, UrlProblem> {
-        let url = one_line(url).ok_or(UrlProblem::Blank)?;
-        let (scheme, rest) = url.split_once("://").ok_or(UrlProblem::Scheme)?;
-        check_scheme(scheme, form)?;
-        if rest.contains('#') {
+        let url = single_line(url).ok_or(UrlProblem::Blank)?;
+        let url = Url::split(url).ok_or(UrlProblem::Scheme)?;
+        check_scheme(url.scheme, form)?;
+        if url.has_fragment() {
             return Err(UrlProblem::Fragment);
         }
-        let end = rest.find(['/', '?']).unwrap_or(rest.len());
-        let (authority, after) = rest.split_at(end);
-        if after.contains('@') {
+        if url.path.contains('@') || url.query.contains('@') {
             return Err(UrlProblem::Ambiguous);
         }
-        let (path, query) = after.split_once('?').unwrap_or((after, ""));
         let mut parts = Self::default();
-        parts.authority(authority)?;
-        let database = decode("the database", path.strip_prefix('/').unwrap_or(path))?;
+        parts.authority(url.authority)?;
+        let database = decode("the database", url.path.strip_prefix('/').unwrap_or(url.path))?;
         parts.database = Some(database).filter(|database| !database.is_empty());
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        for (name, value) in parameters(url.query) {
             // It may be part of a password that contains a `?` or `&`, so it is not shown.
-            let (name, value) = pair.split_once('=').ok_or(UrlProblem::NoValue)?;
+            let value = value.ok_or(UrlProblem::NoValue)?;
             let [name, value] =
                 [name, value].map(|text| decode("a parameter", &text.replace('+', " ")));
             let (name, value) = (name?, value?);
@@ -72,39 +69,22 @@ impl ServerUrl {
 
     /// `user:password@host:port`.
     fn authority(&mut self, authority: &str) -> Result<(), UrlProblem> {
-        let (user, server) = match authority.rsplit_once('@') {
-            Some((user, server)) => (Some(user), server),
-            None => (None, authority),
-        };
-        if let Some(user) = user {
-            let (user, password) = user
-                .split_once(':')
-                .map_or((user, None), |(user, password)| (user, Some(password)));
-            self.user = Some(decode("the user", user)?).filter(|user| !user.is_empty());
-            self.password =
-                password.map(|password| decode("the password", password)).transpose()?;
-        }
-        let is_bare = !server.starts_with('[');
-        let (host, port) = match server.strip_prefix('[').and_then(|server| server.split_once(']'))
-        {
-            Some((host, "")) => (host, None),
-            Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or(UrlProblem::Port)?)),
-            None => {
-                server.rsplit_once(':').map_or((server, None), |(host, port)| (host, Some(port)))
-            }
-        };
-        let is_open = is_bare && host.contains(':');
-        let host = decode("the host", host)?;
+        let Authority { user, password, servers, .. } = Authority::split(authority);
+        self.user = Some(decode("the user", user)?).filter(|user| !user.is_empty());
+        self.password = password.map(|password| decode("the password", password)).transpose()?;
+        let server = Server::split(servers).ok_or(UrlProblem::Port)?;
+        let host = decode("the host", server.host)?;
         if host.contains(',') {
             return Err(UrlProblem::Hosts);
         }
-        if is_open || !(is_ipv6(&host) || is_bare && is_name(&host)) {
+        // A host may also be the directory of a socket.
+        if !(server.accepts(&host) || server.is_bare() && host.starts_with('/')) {
             return Err(UrlProblem::Host);
         }
         self.host = Some(host).filter(|host| !host.is_empty());
-        self.port = match port {
+        self.port = match server.port {
             None | Some("") => None,
-            Some(port) => Some(port.parse().ok().filter(|port| *port > 0).ok_or(UrlProblem::Port)?),
+            Some(text) => Some(port(text).ok_or(UrlProblem::Port)?),
         };
         Ok(())
     }
@@ -148,50 +128,14 @@ fn check_scheme(scheme: &str, form: &UrlForm) -> Result<(), UrlProblem> {
     }
 }
 
-/// Returns true if a text can be a parameter name, as opposed to part of a password.
-pub fn is_parameter(name: &str) -> bool {
-    name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte))
-}
-
-/// Returns true for an IPv6 address, with or without a zone: `fe80::1%eth0`.
-fn is_ipv6(host: &str) -> bool {
-    let address = host.split_once('%').map_or(host, |(address, _)| address);
-    address.parse::<Ipv6Addr>().is_ok()
-}
-
-/// Returns true for a host name, an IPv4 address, a socket directory, or an empty text.
-fn is_name(host: &str) -> bool {
-    host.starts_with('/')
-        || !host.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control())
-}
-
-/// Removes one line end from the end of a URL. Returns `None` if the URL begins or ends with a
-/// blank, or contains a line end or another invisible character, which must be written as `%20`,
-/// `%0A` and so on.
-pub fn one_line(url: &str) -> Option<&str> {
-    let url = without_line_end(url);
-    let is_unseen = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-            || matches!(c, '\u{2060}' | '\u{feff}')
-    };
-    (url.trim() == url && !url.contains(is_unseen)).then_some(url)
-}
-
-/// Percent-encodes everything except letters and digits.
-pub fn percent_encode(text: &str) -> String {
-    utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
-}
-
-/// Percent-decodes a text. A `%` that does not begin an escape stands for itself.
 fn decode(what: &'static str, text: &str) -> Result<String, UrlProblem> {
-    let text = percent_decode_str(text).decode_utf8().map_err(|_| UrlProblem::Encoding(what))?;
-    if text.contains('\0') { Err(UrlProblem::Encoding(what)) } else { Ok(text.into_owned()) }
+    percent_decode(text).ok_or(UrlProblem::Encoding(what))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use millpond_url::percent_encode;
 
     static FORM: UrlForm = UrlForm {
         database: "Pond",

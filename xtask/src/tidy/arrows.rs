@@ -14,19 +14,20 @@ enum Ours {
 
 use Ours::{AllBut, Only};
 
-const BACKEND: Ours = Only(&["millpond-core", "millpond-sqlx"]);
+const BACKEND: Ours = Only(&["millpond-core", "millpond-sqlx", "millpond-url"]);
 
-const ROWS: [(&str, Ours); 18] = [
+const ROWS: [(&str, Ours); 19] = [
     ("millpond-core", Only(&[])),
+    ("millpond-url", Only(&[])),
     ("millpond-shared", Only(&["millpond-core"])),
     ("millpond-compat", Only(&["millpond-core"])),
     ("millpond-testkit", Only(&["millpond-core", "millpond-shared"])),
-    ("millpond-config", Only(&["millpond-core"])),
-    ("millpond-sqlx", Only(&["millpond-core"])),
+    ("millpond-config", Only(&["millpond-core", "millpond-url"])),
+    ("millpond-sqlx", Only(&["millpond-core", "millpond-url"])),
     ("millpond-sqlite", BACKEND),
     ("millpond-postgres", BACKEND),
     ("millpond-mysql", BACKEND),
-    ("millpond-redis", Only(&["millpond-core", "millpond-shared"])),
+    ("millpond-redis", Only(&["millpond-core", "millpond-shared", "millpond-url"])),
     ("millpond-cache", Only(&["millpond-core", "millpond-redis"])),
     ("millpond-ratelimit", Only(&["millpond-config", "millpond-core", "millpond-redis"])),
     ("millpond-metrics", Only(&["millpond-core", "millpond-shared"])),

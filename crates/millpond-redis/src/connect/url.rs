@@ -5,8 +5,9 @@ use crate::connect::node::Node;
 use crate::connect::options::{Deployment, Driver, Protocol, RedisConnectOptions, TcpTimes};
 use crate::connect::url_error::UrlError;
 use millpond_core::TCP_TIMES;
-use percent_encoding::percent_decode_str;
-use std::net::Ipv6Addr;
+use millpond_url::{
+    Authority, Server, Url, parameters, percent_decode, port, set_once, single_line,
+};
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -32,35 +33,33 @@ impl FromStr for RedisConnectOptions {
 
 /// Reads a URL.
 fn parse(url: &str) -> Result<RedisConnectOptions, UrlError> {
-    let url = one_line(url).ok_or(UrlError::Blank)?;
-    let (scheme, rest) = url.split_once("://").ok_or_else(|| UrlError::Scheme(String::new()))?;
-    if rest.contains('#') {
+    let url = single_line(url).ok_or(UrlError::Blank)?;
+    let url = Url::split(url).ok_or_else(|| UrlError::Scheme(String::new()))?;
+    if url.has_fragment() {
         return Err(UrlError::Fragment);
     }
-    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
     // An unescaped `?` in a password: an error, since the host would be a part of the password.
-    if query.contains('@') {
+    if url.query.contains('@') {
         return Err(UrlError::Ambiguous);
     }
-    let mut parts = match scheme.to_ascii_lowercase().as_str() {
-        "redis" | "valkey" => Parts::network(Kind::Single, false, place)?,
-        "rediss" | "valkeys" => Parts::network(Kind::Single, true, place)?,
-        "redis-sentinel" | "valkey-sentinel" => Parts::network(Kind::Sentinel, false, place)?,
-        "rediss-sentinel" | "valkeys-sentinel" => Parts::network(Kind::Sentinel, true, place)?,
-        "redis-cluster" | "valkey-cluster" => Parts::network(Kind::Cluster, false, place)?,
-        "rediss-cluster" | "valkeys-cluster" => Parts::network(Kind::Cluster, true, place)?,
-        "unix" | "redis+unix" => Parts::socket(place)?,
-        _ => return Err(UrlError::Scheme(suggestion(scheme).to_owned())),
+    let mut parts = match url.scheme.to_ascii_lowercase().as_str() {
+        "redis" | "valkey" => Parts::network(Kind::Single, false, url)?,
+        "rediss" | "valkeys" => Parts::network(Kind::Single, true, url)?,
+        "redis-sentinel" | "valkey-sentinel" => Parts::network(Kind::Sentinel, false, url)?,
+        "rediss-sentinel" | "valkeys-sentinel" => Parts::network(Kind::Sentinel, true, url)?,
+        "redis-cluster" | "valkey-cluster" => Parts::network(Kind::Cluster, false, url)?,
+        "rediss-cluster" | "valkeys-cluster" => Parts::network(Kind::Cluster, true, url)?,
+        "unix" | "redis+unix" => Parts::socket(url)?,
+        scheme => return Err(UrlError::Scheme(suggestion(scheme).to_owned())),
     };
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    for (name, value) in parameters(url.query) {
         let name = decode("a parameter", name)?;
-        let is_name = pair.contains('=')
+        let is_name = value.is_some()
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-        let set = parts.set(&name, decode("a parameter", value)?);
+        let set = parts.set(&name, decode("a parameter", value.unwrap_or_default())?);
         match set {
             // Behind an unescaped `&` or `?` in a password the name may be a part of the password.
-            Err(UrlError::Parameter(_)) if !is_name || query.contains("assword=") => {
+            Err(UrlError::Parameter(_)) if !is_name || url.query.contains("assword=") => {
                 return Err(UrlError::Parameter(String::new()));
             }
             set => set?,
@@ -69,21 +68,9 @@ fn parse(url: &str) -> Result<RedisConnectOptions, UrlError> {
     parts.finish()
 }
 
-/// Removes the one line end that files and variables may have at their end. Returns `None` if there
-/// is a blank before or after the URL, or an invisible character in it.
-fn one_line(url: &str) -> Option<&str> {
-    let url = url.strip_suffix("\r\n").or_else(|| url.strip_suffix(['\n', '\r'])).unwrap_or(url);
-    let is_unseen = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-            || matches!(c, '\u{2060}' | '\u{feff}')
-    };
-    (url.trim() == url && !url.contains(is_unseen)).then_some(url)
-}
-
-/// Returns the scheme that was probably meant; never one without TLS for one with it.
+/// Returns what was probably meant by a scheme in lower case; never one without TLS for one with
+/// it.
 fn suggestion(scheme: &str) -> &'static str {
-    let scheme = scheme.to_ascii_lowercase();
     let is_encrypted =
         ["rediss", "valkeys", "tls", "ssl", "https"].iter().any(|word| scheme.contains(word));
     match (scheme.contains("cluster"), scheme.contains("sentinel"), is_encrypted) {
@@ -131,14 +118,13 @@ impl Parts {
     }
 
     /// `user:password@host:port,host:port/database`.
-    fn network(kind: Kind, encrypted: bool, place: &str) -> Result<Self, UrlError> {
+    fn network(kind: Kind, encrypted: bool, url: Url<'_>) -> Result<Self, UrlError> {
         let mut parts = Self::empty(kind, encrypted);
-        let (authority, path) = place.split_once('/').unwrap_or((place, ""));
         // An unescaped `/` in a password.
-        if path.contains('@') {
+        if url.path.contains('@') {
             return Err(UrlError::Ambiguous);
         }
-        let servers = parts.credentials(authority)?;
+        let servers = parts.credentials(url.authority)?;
         if servers.is_empty() {
             return Err(UrlError::NoHost);
         }
@@ -148,32 +134,28 @@ impl Parts {
         if parts.nodes.len() > 1 && kind == Kind::Single {
             return Err(UrlError::Hosts);
         }
-        if !path.is_empty() {
-            parts.put_database(path)?;
+        if let Some(database) = url.path.strip_prefix('/').filter(|path| !path.is_empty()) {
+            parts.put_database(database)?;
         }
         Ok(parts)
     }
 
     /// `user:password@/path/to/socket`.
-    fn socket(place: &str) -> Result<Self, UrlError> {
+    fn socket(url: Url<'_>) -> Result<Self, UrlError> {
         let mut parts = Self::empty(Kind::Single, false);
-        let start = place.find('/').ok_or(UrlError::NoHost)?;
-        let (authority, path) = place.split_at(start);
-        if path.contains('@') {
+        if url.path.contains('@') {
             return Err(UrlError::Ambiguous);
         }
-        if !parts.credentials(authority)?.is_empty() {
+        if url.path.is_empty() || !parts.credentials(url.authority)?.is_empty() {
             return Err(UrlError::NoHost);
         }
-        parts.socket = Some(decode("the path", path)?.into());
+        parts.socket = Some(decode("the path", url.path)?.into());
         Ok(parts)
     }
 
     /// Reads the login, and returns what follows it.
     fn credentials<'a>(&mut self, authority: &'a str) -> Result<&'a str, UrlError> {
-        let Some((login, servers)) = authority.rsplit_once('@') else { return Ok(authority) };
-        let (user, password) =
-            login.split_once(':').map_or((login, None), |(user, password)| (user, Some(password)));
+        let Authority { user, password, servers, .. } = Authority::split(authority);
         if !user.is_empty() {
             self.login.user = Some(decode("the user", user)?);
         }
@@ -258,13 +240,7 @@ impl Parts {
 }
 
 fn put<T: PartialEq>(place: &mut Option<T>, value: T, name: &str) -> Result<(), UrlError> {
-    match place {
-        Some(earlier) if *earlier != value => Err(UrlError::Twice(name.to_owned())),
-        _ => {
-            *place = Some(value);
-            Ok(())
-        }
-    }
+    if set_once(place, value) { Ok(()) } else { Err(UrlError::Twice(name.to_owned())) }
 }
 
 /// Reads the name of a driver that is built in.
@@ -301,37 +277,25 @@ fn tcp_time(name: &str, seconds: &str) -> Result<Duration, UrlError> {
 
 /// `host`, `host:port`, `[::1]:port`.
 fn node(text: &str, default: u16) -> Result<Node, UrlError> {
-    let (host, port) = match text.strip_prefix('[').and_then(|text| text.split_once(']')) {
-        Some((host, "")) => (host, None),
-        Some((host, port)) => (host, Some(port.strip_prefix(':').ok_or(UrlError::Port)?)),
-        None => text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
-    };
-    let port = match port {
-        None => default,
-        Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or(UrlError::Port)?,
-    };
-    let bare = !text.starts_with('[');
-    let is_open = bare && host.contains(':');
-    let host = decode("the host", host)?;
-    if host.is_empty() {
-        return Err(UrlError::NoHost);
+    let server = Server::split(text).ok_or(UrlError::Port)?;
+    let port = server.port.map_or(Some(default), port).ok_or(UrlError::Port)?;
+    let host = decode("the host", server.host)?;
+    match host.is_empty() {
+        true => Err(UrlError::NoHost),
+        false if server.accepts(&host) => Ok(Node { host, port }),
+        false => Err(UrlError::Host),
     }
-    let is_address = host.split('%').next().unwrap_or_default().parse::<Ipv6Addr>().is_ok();
-    let is_name = bare && !host.contains(|c: char| c == ':' || c.is_whitespace() || c.is_control());
-    if is_open || !(is_address || is_name) { Err(UrlError::Host) } else { Ok(Node { host, port }) }
 }
 
-/// Turns `%41` into `A`. A `%` without two hexadecimal digits stands for itself.
 fn decode(what: &'static str, text: &str) -> Result<String, UrlError> {
-    let text = percent_decode_str(text).decode_utf8().map_err(|_| UrlError::Encoding(what))?;
-    if text.contains('\0') { Err(UrlError::Encoding(what)) } else { Ok(text.into_owned()) }
+    percent_decode(text).ok_or(UrlError::Encoding(what))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use millpond_testkit::Garbler;
-    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use millpond_url::percent_encode;
 
     const CORPUS: &str = include_str!("../../tests/corpus/urls.txt");
 
@@ -524,9 +488,9 @@ mod tests {
 
     /// Writes these options as a URL.
     fn write(options: &RedisConnectOptions) -> String {
-        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
         let listed = |nodes: &[Node]| {
-            let nodes = nodes.iter().map(|node| format!("{}:{}", encoded(&node.host), node.port));
+            let nodes =
+                nodes.iter().map(|node| format!("{}:{}", percent_encode(&node.host), node.port));
             nodes.collect::<Vec<_>>().join(",")
         };
         let s = if options.tls.is_some() { "s" } else { "" };
@@ -536,7 +500,7 @@ mod tests {
             }
             Deployment::Cluster(nodes) => (format!("redis{s}-cluster://{}", listed(nodes)), None),
             Deployment::Unix(path) => {
-                (format!("unix:///{}", encoded(&path.to_str().unwrap()[1..])), None)
+                (format!("unix:///{}", percent_encode(&path.to_str().unwrap()[1..])), None)
             }
             Deployment::Sentinel { nodes, service, login } => {
                 (format!("redis{s}-sentinel://{}", listed(nodes)), Some((service.clone(), login)))
@@ -555,7 +519,7 @@ mod tests {
         pairs.push(("tls_ca", authority.map(|path| path.to_str().unwrap().to_owned())));
         let pairs = pairs
             .into_iter()
-            .filter_map(|(name, value)| Some(format!("{name}={}", encoded(&value?))));
+            .filter_map(|(name, value)| Some(format!("{name}={}", percent_encode(&value?))));
         format!("{url}?{}", pairs.collect::<Vec<_>>().join("&"))
     }
 
