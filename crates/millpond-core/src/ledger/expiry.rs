@@ -119,10 +119,8 @@ impl<C: Send + 'static> Ledger<C> {
                 due = due.min(since.after(idle_timeout));
             }
         }
-        if let (Some(age), Some(since)) =
-            (self.config.report_after(), self.slots.oldest_unreported())
-        {
-            due = due.min(since.after(age));
+        if let Some(age) = self.config.report_after() {
+            due = due.min(self.slots.oldest_unreported().after(age));
         }
         due
     }

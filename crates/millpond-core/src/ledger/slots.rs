@@ -71,7 +71,7 @@ pub(crate) struct Slots {
     resetting: BTreeSet<(Time, u32)>,
     /// When the oldest loan not yet reported as a leak began. May be earlier, if that one has
     /// ended.
-    oldest_unreported: Option<Time>,
+    oldest_unreported: Time,
     suspects: u32,
     /// How many connections have shares that are lent.
     shared: u32,
@@ -79,6 +79,10 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
+    pub(crate) fn new() -> Self {
+        Self { oldest_unreported: Time::NEVER, ..Self::default() }
+    }
+
     pub(crate) fn count(&self, stage: Stage) -> u32 {
         self.counts.get(stage as usize).copied().unwrap_or(0)
     }
@@ -120,7 +124,8 @@ impl Slots {
                 checked: now,
                 member: slot,
             });
-            self.count_in(Stage::Free);
+            let [free, ..] = &mut self.counts;
+            *free = free.saturating_add(1);
             slot
         });
         if let Some(entry) = self.slots.get_mut(slot as usize) {
@@ -129,34 +134,26 @@ impl Slots {
         slot
     }
 
-    /// Moves a slot to another stage; the only way a count changes.
+    /// Moves a slot to another stage. What is known of a loan ends with it.
     pub(crate) fn shift(&mut self, slot: u32, stage: Stage, now: Time) {
         let Some(entry) = self.slots.get_mut(slot as usize) else {
             debug_assert!(false, "slot {slot} does not exist");
             return;
         };
-        let (before, began) = (entry.stage, entry.since);
+        let before = mem::replace(&mut entry.stage, stage);
+        let began = mem::replace(&mut entry.since, now);
         debug_assert!(
-            before != Stage::Free || stage == Stage::Connecting,
-            "a free slot can only be connected"
+            before != Stage::Free || matches!(stage, Stage::Connecting | Stage::Share),
+            "a free slot can only be connected or shared"
         );
-        entry.stage = stage;
-        entry.since = now;
-        if before == Stage::Connecting {
-            entry.opened = now;
-        }
-        if before == Stage::InUse {
-            entry.caller = None;
-            entry.leak_reported = false;
-            self.suspects = self.suspects.saturating_sub(u32::from(mem::take(&mut entry.suspect)));
-            self.shared = self.shared.saturating_sub(u32::from(mem::take(&mut entry.shares) > 0));
-        }
-        if let Some(count) = self.counts.get_mut(before as usize) {
-            *count = count.saturating_sub(1);
-        }
-        self.count_in(stage);
+        (entry.caller, entry.leak_reported) = (None, false);
+        self.suspects = self.suspects.saturating_sub(u32::from(mem::take(&mut entry.suspect)));
+        self.shared = self.shared.saturating_sub(u32::from(mem::take(&mut entry.shares) > 0));
         match before {
-            Stage::Connecting => self.connecting.retain(|(other, _)| *other != slot),
+            Stage::Connecting => {
+                entry.opened = now;
+                self.connecting.retain(|(other, _)| *other != slot);
+            }
             Stage::Resetting => {
                 self.resetting.remove(&(began, slot));
             }
@@ -169,11 +166,22 @@ impl Slots {
                 self.resetting.insert((now, slot));
             }
             // The fast paths lend only where leaks are not reported.
-            Stage::InUse => {
-                self.oldest_unreported =
-                    Some(self.oldest_unreported.map_or(now, |since| since.min(now)))
+            Stage::InUse | Stage::Share => {
+                self.oldest_unreported = self.oldest_unreported.min(now);
             }
             _ => {}
+        }
+        self.recount(before, stage);
+    }
+
+    /// Counts a slot that has gone from one stage to another; the only way a count changes.
+    #[inline]
+    fn recount(&mut self, before: Stage, after: Stage) {
+        if let Some(count) = self.counts.get_mut(before as usize) {
+            *count = count.saturating_sub(1);
+        }
+        if let Some(count) = self.counts.get_mut(after as usize) {
+            *count = count.saturating_add(1);
         }
     }
 
@@ -190,12 +198,6 @@ impl Slots {
             threshold = threshold.saturating_mul(2);
         }
         (hanging, Time::NEVER)
-    }
-
-    fn count_in(&mut self, stage: Stage) {
-        if let Some(count) = self.counts.get_mut(stage as usize) {
-            *count = count.saturating_add(1);
-        }
     }
 
     /// Lends the connection in a slot. Without a caller it has no holder.
@@ -219,27 +221,20 @@ impl Slots {
             entry.shares = entry.shares.saturating_add(1);
         }
         let slot = self.find_free(id, now);
+        self.shift(slot, Stage::Share, now);
         if let Some(entry) = self.slots.get_mut(slot as usize) {
-            (entry.stage, entry.since) = (Stage::Share, now);
             (entry.caller, entry.member) = (Some(caller), member);
         }
-        let [free, .., share] = &mut self.counts;
-        (*free, *share) = (free.saturating_sub(1), share.saturating_add(1));
-        self.oldest_unreported.get_or_insert(now);
         slot
     }
 
     pub(crate) fn end_share(&mut self, slot: u32) {
-        let share = self.slots.get_mut(slot as usize).filter(|entry| entry.stage == Stage::Share);
-        let Some(entry) = share else {
+        let share = self.slots.get(slot as usize).filter(|entry| entry.stage == Stage::Share);
+        let Some(&Slot { id, member, since, .. }) = share else {
             debug_assert!(false, "slot {slot} has no share");
             return;
         };
-        let (id, member) = (entry.id, entry.member);
-        (entry.stage, entry.caller, entry.leak_reported) = (Stage::Free, None, false);
-        let [free, .., share] = &mut self.counts;
-        (*free, *share) = (free.saturating_add(1), share.saturating_sub(1));
-        self.free.push(slot);
+        self.shift(slot, Stage::Free, since);
         let shares = self.slots.get_mut(member as usize).filter(|entry| entry.id == id);
         if let Some(entry) = shares.filter(|entry| entry.shares > 0) {
             entry.shares = entry.shares.saturating_sub(1);
@@ -269,8 +264,7 @@ impl Slots {
         let Some(entry) = self.slots.get_mut(slot as usize) else { return };
         debug_assert_eq!(entry.stage, Stage::Idle, "only what is idle is lent so");
         (entry.stage, entry.since, entry.caller) = (Stage::InUse, now, Some(caller));
-        let [_, _, idle, in_use, ..] = &mut self.counts;
-        (*idle, *in_use) = (idle.saturating_sub(1), in_use.saturating_add(1));
+        self.recount(Stage::Idle, Stage::InUse);
     }
 
     /// A lent connection is idle again: what `shift` does, knowing the stage.
@@ -278,10 +272,9 @@ impl Slots {
     pub(crate) fn return_idle(&mut self, slot: u32, now: Time) {
         let Some(entry) = self.slots.get_mut(slot as usize) else { return };
         debug_assert_eq!(entry.stage, Stage::InUse, "only what is lent comes back");
-        (entry.stage, entry.since, entry.caller, entry.leak_reported) =
-            (Stage::Idle, now, None, false);
-        let [_, _, idle, in_use, ..] = &mut self.counts;
-        (*idle, *in_use) = (idle.saturating_add(1), in_use.saturating_sub(1));
+        (entry.stage, entry.since, entry.caller) = (Stage::Idle, now, None);
+        entry.leak_reported = false;
+        self.recount(Stage::InUse, Stage::Idle);
     }
 
     /// A lent connection goes from one borrower to the next.
@@ -339,10 +332,10 @@ impl Slots {
     /// on.
     pub(crate) fn leaks(&mut self, deadline: Time, now: Time) -> Vec<Holder> {
         let mut leaks = Vec::new();
-        if self.oldest_unreported.is_none_or(|since| since > deadline) {
+        if self.oldest_unreported > deadline {
             return leaks;
         }
-        self.oldest_unreported = None;
+        self.oldest_unreported = Time::NEVER;
         for entry in &mut self.slots {
             visits::note();
             let Some(holder) = entry.holder(now).filter(|_| !entry.leak_reported) else { continue };
@@ -350,28 +343,23 @@ impl Slots {
                 entry.leak_reported = true;
                 leaks.push(holder);
             } else {
-                self.oldest_unreported = Some(
-                    self.oldest_unreported.map_or(entry.since, |since| since.min(entry.since)),
-                );
+                self.oldest_unreported = self.oldest_unreported.min(entry.since);
             }
         }
         leaks
     }
 
     /// When the oldest loan not yet reported as a leak began, or earlier.
-    pub(crate) fn oldest_unreported(&self) -> Option<Time> {
+    pub(crate) fn oldest_unreported(&self) -> Time {
         self.oldest_unreported
     }
 
     #[cfg(debug_assertions)]
     pub(crate) fn check(&self) {
-        let mut counts = [0_u32; STAGES];
-        for entry in &self.slots {
-            if let Some(count) = counts.get_mut(entry.stage as usize) {
-                *count = count.saturating_add(1);
-            }
+        for (stage, count) in self.counts.iter().enumerate() {
+            let entries = self.slots.iter().filter(|entry| entry.stage as usize == stage);
+            debug_assert_eq!(entries.count(), *count as usize, "the counts differ from the slots");
         }
-        debug_assert_eq!(counts, self.counts, "the counts differ from the slots");
         let shared = self.slots.iter().filter(|entry| entry.shares > 0).count();
         debug_assert_eq!(shared, self.shared as usize, "connections with shares are miscounted");
     }

@@ -99,7 +99,7 @@ impl<C: Send + 'static> Ledger<C> {
             idle: Idle::new(),
             waiters: Queue::new(),
             registered: false,
-            slots: Slots::default(),
+            slots: Slots::new(),
             inbox: Vec::new(),
             task: None,
             lost_a_runtime: false,
