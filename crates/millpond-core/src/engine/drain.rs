@@ -67,30 +67,19 @@ async fn wait_for<M: Manager, T>(
     answer: impl Fn(&Ledger<M::Connection>) -> Option<T>,
 ) -> Option<T> {
     let mut timer = shared.timer(deadline);
-    let watcher = Watcher { shared, number: shared.change(|ledger, _| ledger.number_watcher()) };
-    poll_fn(|cx| {
-        // To clone a waker is user code, so outside the lock.
-        let waker = cx.waker().clone();
-        // The waker that is left is dropped here, outside the lock.
-        let answer = shared
-            .change(|ledger, _| answer(ledger).ok_or_else(|| ledger.watch(watcher.number, waker)));
-        if let Ok(answer) = answer {
-            return Poll::Ready(Some(answer));
+    let deadline_passed =
+        poll_fn(|cx| match timer.as_mut().and_then(|timer| timer.poll_elapsed(cx)) {
+            Some(false) => Poll::Pending,
+            Some(true) | None => Poll::Ready(()),
+        });
+    let changes = async {
+        loop {
+            let look = |ledger: &Ledger<_>| answer(ledger).ok_or_else(|| ledger.changes());
+            match shared.read(look) {
+                Ok(answer) => return answer,
+                Err(seen) => shared.changes.raised_above(seen).await,
+            }
         }
-        let out_of_time = timer.as_mut().is_none_or(|timer| timer.poll_elapsed(cx) != Some(false));
-        if out_of_time { Poll::Ready(None) } else { Poll::Pending }
-    })
-    .await
-}
-
-/// Removes the waker when dropped.
-struct Watcher<'a, M: Manager> {
-    shared: &'a Shared<M>,
-    number: u64,
-}
-
-impl<M: Manager> Drop for Watcher<'_, M> {
-    fn drop(&mut self) {
-        drop(self.shared.change(|ledger, _| ledger.unwatch(self.number)));
-    }
+    };
+    rt::until(deadline_passed, changes).await
 }

@@ -34,6 +34,8 @@ pub(crate) struct Shared<M: Manager> {
     /// The oldest generation whose connections may still be opened; above all of them once the pool
     /// is closed.
     pub(crate) opens_from: Signal,
+    /// The number of the last change that `close` and `prewarm` have to look at.
+    pub(crate) changes: Signal,
     pub(crate) runtime: Option<Handle>,
     /// Whether a checkout has anything to do for hooks.
     pub(crate) checkout_hooks: bool,
@@ -87,6 +89,7 @@ impl<M: Manager> Shared<M> {
             kind,
             clock: Clock::start(),
             opens_from: Signal::new(),
+            changes: Signal::new(),
             runtime,
             observers,
             routine_observed,
@@ -154,10 +157,11 @@ impl<M: Manager> Shared<M> {
     #[cold]
     fn run(&self, mut effects: Vec<Effect<M::Connection>>) {
         // Users' destructors may block, so waiters are woken before.
-        effects.sort_by_key(|effect| !matches!(effect, Effect::Wake(_)));
+        effects.sort_by_key(|effect| !matches!(effect, Effect::Wake(_) | Effect::Changed(_)));
         for effect in effects {
             let (callback, outcome) = match effect {
                 Effect::Wake(waker) => ("waker", catch_panic(|| waker.wake())),
+                Effect::Changed(number) => ("waker", catch_panic(|| self.changes.raise(number))),
                 Effect::Drop(held, reason) => {
                     self.drop_now(held, reason);
                     continue;

@@ -101,7 +101,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
         // All look again: the next one brings a new runtime.
         self.effects.extend(self.waiters.take_wakers().map(Effect::Wake));
-        self.notify_watchers();
+        self.note_change();
         task
     }
 
@@ -117,7 +117,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
         self.update_fast_paths();
         self.open_more(now);
-        self.notify_watchers();
+        self.note_change();
         self.check();
     }
 
@@ -187,7 +187,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
         self.forget_attempts(now);
         self.wake_maintenance(now);
-        self.notify_watchers();
+        self.note_change();
         self.check();
         true
     }

@@ -8,6 +8,8 @@ use std::task::Waker;
 #[derive(Debug)]
 pub(crate) enum Effect<C> {
     Wake(Waker),
+    /// Wakes `close` and `prewarm`, with the number of the change.
+    Changed(u64),
     /// Drops a connection that no maintenance task is left to close.
     Drop(PooledConnection<C>, CloseReason),
     /// Cuts off a validation that no maintenance task is left to complete.

@@ -237,7 +237,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
         self.settle(held, now);
         self.open_more(now);
-        self.notify_watchers();
+        self.note_change();
         self.check();
         failed_for
     }
@@ -271,7 +271,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.update_fast_paths();
         let failing_fast = self.note_failure(broken, now);
         self.wake_maintenance(now);
-        self.notify_watchers();
+        self.note_change();
         self.check();
         Setback { retry_in: self.not_before(now).since(now), pause, failing_fast }
     }

@@ -80,7 +80,7 @@ impl<C: Send + 'static> Ledger<C> {
         let due = self.idle_due(meta);
         self.idle.insert(held, now);
         self.wake_by(due, now);
-        self.notify_watchers();
+        self.note_change();
     }
 
     /// How many connections may be idle: `pool_size`, plus expiring ones whose replacement is
@@ -119,7 +119,7 @@ impl<C: Send + 'static> Ledger<C> {
             self.update_fast_paths();
         }
         self.open_more(now);
-        self.notify_watchers();
+        self.note_change();
         if self.closed && self.slots.used() == 0 {
             self.wake_maintenance(now);
         }

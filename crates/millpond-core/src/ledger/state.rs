@@ -64,9 +64,8 @@ pub(crate) struct Ledger<C> {
     pub(super) inbox: Vec<Job<C>>,
     pub(super) task: Option<MaintenanceTask>,
     pub(super) lost_a_runtime: bool,
-    /// Tasks that wait for any change, each with its own number: `prewarm` and `close`.
-    pub(super) watchers: Vec<(u64, Waker)>,
-    pub(super) last_watcher: u64,
+    /// How many changes `close` and `prewarm` had to look at.
+    pub(super) changes: u64,
     pub(super) totals: Totals,
     pub(super) effects: Effects<C>,
     /// How long waits and loans took, if an observer asked for it.
@@ -103,8 +102,7 @@ impl<C: Send + 'static> Ledger<C> {
             inbox: Vec::new(),
             task: None,
             lost_a_runtime: false,
-            watchers: Vec::new(),
-            last_watcher: 0,
+            changes: 0,
             totals: Totals::default(),
             effects: Effects::default(),
             histograms: None,
@@ -292,30 +290,17 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    pub(crate) fn number_watcher(&mut self) -> u64 {
-        self.last_watcher = self.last_watcher.saturating_add(1);
-        self.last_watcher
+    /// The number of the last change that `close` or `prewarm` has to look at.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes
     }
 
-    /// Wakes this task at the next change. The waker that it had before, to be dropped outside the
-    /// lock.
-    pub(crate) fn watch(&mut self, number: u64, waker: Waker) -> Option<Waker> {
-        match self.watchers.iter_mut().find(|(other, _)| *other == number) {
-            Some((_, old)) => Some(mem::replace(old, waker)),
-            None => {
-                self.watchers.push((number, waker));
-                None
-            }
+    /// Wakes `close` and `prewarm`, which may have been waiting for this change.
+    pub(crate) fn note_change(&mut self) {
+        if self.closed || !self.connects.prewarm_targets.is_empty() {
+            bump(&mut self.changes);
+            self.effects.push(Effect::Changed(self.changes));
         }
-    }
-
-    pub(crate) fn unwatch(&mut self, number: u64) -> Option<Waker> {
-        let at = self.watchers.iter().position(|(other, _)| *other == number)?;
-        Some(self.watchers.swap_remove(at).1)
-    }
-
-    pub(crate) fn notify_watchers(&mut self) {
-        self.effects.extend(self.watchers.drain(..).map(|(_, waker)| Effect::Wake(waker)));
     }
 
     /// A connection has come back: the fast paths may be usable again.

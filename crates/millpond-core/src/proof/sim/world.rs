@@ -148,7 +148,7 @@ impl World {
                 Effect::Wake(waker) => waker.wake(),
                 Effect::Drop(held, _) => dropped.push(held),
                 Effect::CutOff(validation) => cut_off.push(validation),
-                Effect::Forget(_) | Effect::ForgetRefusal(_) => {}
+                Effect::Changed(_) | Effect::Forget(_) | Effect::ForgetRefusal(_) => {}
             }
         }
         let woken = desk::woken();
