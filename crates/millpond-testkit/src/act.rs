@@ -1,4 +1,4 @@
-//! What one scripted call does.
+//! What a scripted call does: succeed, fail, panic, wait or hang.
 
 use crate::gate::Gate;
 use millpond_core::{ErrorClass, HookPoint, SharedError};
@@ -8,18 +8,17 @@ use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// The calls that a script directs.
+/// The calls that a script controls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Call {
     /// [`Manager::connect`](millpond_core::Manager::connect).
     Connect,
-    /// [`Manager::ping`](millpond_core::Manager::ping). A dirty connection fails it, whatever the
-    /// script says.
+    /// [`Manager::ping`](millpond_core::Manager::ping). Always fails on a dirty connection.
     Ping,
     /// [`Manager::triage`](millpond_core::Manager::triage). `Act::Ok` keeps a clean connection and
-    /// has a dirty one reset, `Act::broken` calls it broken, another error discards it, a panic
-    /// panics. It cannot wait: an act after a wait is performed at once.
+    /// resets a dirty one, `Act::broken` reports it as broken, another error discards it, a panic
+    /// panics. Triage is synchronous: an act after a wait is performed at once.
     Triage,
     /// [`Manager::reset`](millpond_core::Manager::reset). Success makes the connection clean.
     Reset,
@@ -42,58 +41,58 @@ impl fmt::Display for Call {
     }
 }
 
-/// What one call does.
+/// What a call does.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub enum Act {
     /// Succeeds at once.
     #[default]
     Ok,
-    /// Fails at once.
+    /// Fails at once with this error.
     Fail(ScriptedError),
     /// Panics at once.
     Panic,
-    /// Never ends.
+    /// Never completes.
     Never,
-    /// Sleeps for this time on tokio's clock, then performs the other act.
+    /// Sleeps for this time on tokio's clock, then performs the second act.
     Sleep(Duration, Box<Self>),
-    /// Waits for the gate, then performs the other act.
+    /// Waits for the gate, then performs the second act.
     Gated(Gate, Box<Self>),
 }
 
 impl Act {
-    /// Succeeds after this time on tokio's clock.
+    /// Returns an act that succeeds after this time on tokio's clock.
     pub fn slow(pause: Duration) -> Self {
         Self::Sleep(pause, Box::new(Self::Ok))
     }
 
-    /// Succeeds when the gate lets it through.
+    /// Returns an act that succeeds once the gate is open.
     pub fn gated(gate: &Gate) -> Self {
         Self::Gated(gate.clone(), Box::new(Self::Ok))
     }
 
-    /// Fails with [`ErrorClass::Transient`].
+    /// Returns an act that fails at once with [`ErrorClass::Transient`].
     pub fn transient(text: &str) -> Self {
         Self::Fail(ScriptedError::new(ErrorClass::Transient, text))
     }
 
-    /// Fails with [`ErrorClass::Permanent`].
+    /// Returns an act that fails at once with [`ErrorClass::Permanent`].
     pub fn permanent(text: &str) -> Self {
         Self::Fail(ScriptedError::new(ErrorClass::Permanent, text))
     }
 
-    /// Fails with [`ErrorClass::Failover`].
+    /// Returns an act that fails at once with [`ErrorClass::Failover`].
     pub fn failover(text: &str) -> Self {
         Self::Fail(ScriptedError::new(ErrorClass::Failover, text))
     }
 
-    /// Fails with [`ErrorClass::Connection`].
+    /// Returns an act that fails at once with [`ErrorClass::Connection`].
     pub fn broken(text: &str) -> Self {
         Self::Fail(ScriptedError::new(ErrorClass::Connection, text))
     }
 
-    /// The same wait with another outcome: `Act::slow(pause).then(Act::Panic)`. An act without a
-    /// wait is replaced.
+    /// Keeps the wait of this act and replaces its outcome: `Act::slow(pause).then(Act::Panic)`. An
+    /// act without a wait is replaced as a whole.
     #[must_use]
     pub fn then(self, end: Self) -> Self {
         match self {
@@ -121,7 +120,7 @@ impl Act {
         }
     }
 
-    /// The act without its wait, for calls that cannot wait.
+    /// Performs the act without its wait, for calls that cannot wait.
     pub(crate) fn end(self, call: Call) -> Result<(), ScriptedError> {
         match self {
             Self::Ok | Self::Never => Ok(()),
@@ -132,33 +131,33 @@ impl Act {
     }
 }
 
-/// Panics without a report by the panic hook, since the test asked for the panic.
+/// Panics without running the panic hook, because the test asked for the panic.
 fn scripted_panic(call: Call) -> ! {
     std::panic::resume_unwind(Box::new(format!("scripted panic in {call}")))
 }
 
-/// The error of a scripted call, or of the wrapped manager.
+/// The error of a scripted call, or an error of the wrapped manager.
 #[derive(Debug, Clone)]
 pub struct ScriptedError {
     class: ErrorClass,
     text: Arc<str>,
-    /// The other manager's own error, if it is one.
+    /// The wrapped manager's own error, if this is one.
     real: Option<SharedError>,
 }
 
 impl ScriptedError {
-    /// An error with that text, which [`Manager::classify`](millpond_core::Manager::classify) puts
-    /// into that class.
+    /// Creates an error with this text that [`Manager::classify`](millpond_core::Manager::classify)
+    /// puts into this class.
     pub fn new(class: ErrorClass, text: &str) -> Self {
         Self { class, text: Arc::from(text), real: None }
     }
 
-    /// An error of the wrapped manager, which puts it into that class.
+    /// Wraps an error of the wrapped manager, which classified it.
     pub(crate) fn real(class: ErrorClass, error: impl Error + Send + Sync + 'static) -> Self {
         Self { class, text: Arc::from(error.to_string()), real: Some(Arc::new(error)) }
     }
 
-    /// Its class.
+    /// Returns the error's class.
     pub fn class(&self) -> ErrorClass {
         self.class
     }
@@ -172,12 +171,12 @@ impl fmt::Display for ScriptedError {
 
 impl Error for ScriptedError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
-        // Its text is ours already.
+        // The text of the wrapped error is already this error's text.
         self.real.as_ref().and_then(|error| error.source())
     }
 }
 
-/// Two errors are equal if they mean and say the same.
+/// Compares class and text.
 impl PartialEq for ScriptedError {
     fn eq(&self, other: &Self) -> bool {
         (self.class, &self.text) == (other.class, &other.text)

@@ -1,4 +1,4 @@
-//! Drops a future after every number of polls, combined with every outcome of every foreign call.
+//! Drops a future after every possible number of polls, for every outcome of every call.
 
 use crate::act::{Act, Call};
 use crate::poll::{poll_n, poll_n_woken};
@@ -26,16 +26,17 @@ const CALLS: [Call; 10] = [
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cut {
     polls: usize,
-    /// Only after it was woken once more, when the event that woke it has already happened.
+    /// If true, the future is dropped only after another wake-up, that is, after the event that it
+    /// waited for has happened.
     woken: bool,
 }
 
 impl Cut {
-    /// Polls the future and drops it; `None` if it had not completed.
+    /// Polls the future and drops it; returns `None` if it had not completed.
     ///
     /// # Cancel safety
     ///
-    /// The future is dropped with it.
+    /// Dropping this future drops the given one.
     pub async fn of<F: Future>(self, future: F) -> Option<F::Output> {
         if self.woken {
             poll_n_woken(future, self.polls).await
@@ -48,18 +49,18 @@ impl Cut {
 /// One case of a sweep: a call, what it does, and when the future is dropped.
 #[derive(Debug, Clone)]
 pub struct CutCase {
-    /// The call that is scripted.
+    /// The scripted call.
     pub call: Call,
-    /// Its act, always after a wait, so that there is a point at which to cancel.
+    /// What the call does; always after a wait, so that it can be cancelled.
     pub act: Act,
     /// When the future under test is dropped.
     pub cut: Cut,
 }
 
-/// Plays `round` for every call of a manager and of hooks, with every outcome (slow, failing,
-/// failing for good, hanging, panicking), and every point at which a runtime can cancel. `round`
-/// tells the script to do `case.act` at `case.call`, hands the future under test to [`Cut::of`],
-/// checks what is left, and says whether the future came to its end; then the next outcome begins.
+/// Calls `round` for every call of a manager and its hooks, with every outcome (slow, failing,
+/// failing permanently, hanging, panicking), and every poll at which a runtime can cancel. `round`
+/// scripts `case.act` for `case.call`, passes the future under test to [`Cut::of`], checks the pool
+/// afterwards and returns true if the future completed; the sweep then goes on to the next outcome.
 /// Exhaustive over a [`ScriptedManager`](crate::ScriptedManager) under a paused clock.
 ///
 /// # Panics
@@ -68,7 +69,7 @@ pub struct CutCase {
 ///
 /// # Cancel safety
 ///
-/// The round is dropped with it.
+/// Dropping this future drops the round under way.
 pub async fn cancel_sweep(mut round: impl AsyncFnMut(CutCase) -> bool) {
     let slow = || Act::slow(Duration::from_millis(3));
     let ends = [Act::Ok, Act::transient("scripted"), Act::permanent("scripted"), Act::Panic];

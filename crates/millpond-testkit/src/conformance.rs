@@ -1,9 +1,10 @@
-//! One suite for every manager and every pool: the cases, their names, and what each of them needs.
+//! One suite for every manager and every pool: the cases, their names, and what each case needs.
 //!
-//! A case is a function over a [`Trial`](stage::Trial), which is a fixture and a pool. The table in
-//! the macro names the cases once, with the capabilities that each needs; a test that lacks one
-//! prints `SKIP` and the reason. The cases are written against a
-//! [`ScriptedManager`](crate::ScriptedManager) over the fixture's manager: what the script lets
+//! A case is a function over a [`Trial`](stage::Trial), that is, a fixture and a pool. The table in
+//! the macro lists the cases once, with the capabilities that each needs; a test that lacks one
+//! prints `SKIP` and the reason. The cases use a [`ScriptedManager`](crate::ScriptedManager) that
+//! wraps the fixture's manager: unless the script says otherwise, calls go through to the real
+//! server.
 //! happen, really happens.
 
 mod abandoned;
@@ -65,7 +66,7 @@ use std::io::{self, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use tokio::runtime::Builder;
 
-/// Runs one case on a runtime of its own, or says why not. The macro calls it.
+/// Runs one case on its own runtime, or prints why it is skipped. Called by the macro.
 pub fn run<F, P, Played>(
     fixture: F,
     claimed: &[Capability],
@@ -101,8 +102,9 @@ pub fn run<F, P, Played>(
     }
 }
 
-/// Prints on standard error, past the test harness that captures the output of passing tests, how
-/// many of the cases apply, what is not claimed, and what that leaves untested. The macro calls it.
+/// Prints how many of the cases apply, which capabilities are not claimed, and what that leaves
+/// untested. Writes to standard error directly, because the test harness captures the output of
+/// passing tests. Called by the macro.
 pub fn summarize<F, P>(_: F, suite: &str, claimed: &[Capability], cases: &[&[Capability]])
 where
     F: Fixture,
@@ -129,13 +131,12 @@ fn summary(suite: &str, claimed: &[Capability], cases: &[&[Capability]]) -> Stri
     text
 }
 
-/// Tries a manager, and the pool over it, with one named test for each promise and case.
+/// Tests a manager, and the pool over it, with one named test for each promise and case.
 ///
-/// `fixture` is an expression that makes a [`Fixture`](crate::Fixture); a closure will do that
-/// gives a manager. `can` says what the manager can do beyond the two methods that it has to have,
-/// in the words of [`Capability`](crate::Capability). `pool` names the pool,
-/// [`QueuePool`](millpond_core::QueuePool) if left out. Call it in a module of its own, in the
-/// tests:
+/// `fixture` is an expression that evaluates to a [`Fixture`](crate::Fixture); a closure that
+/// returns a manager is enough. `can` lists what the manager can do beyond its two required
+/// methods, as [`Capability`](crate::Capability) variants. `pool` is the type of the pool, by
+/// default [`QueuePool`](millpond_core::QueuePool). Call the macro in a test module of its own:
 ///
 /// ```
 /// use millpond_core::{ConnectInfo, Manager};
@@ -171,9 +172,9 @@ macro_rules! conformance {
     };
     (fixture = $fixture:expr, can = [$($can:ident),* $(,)?], pool = $pool:ident $(,)?) => {
         $crate::conformance! { @cases ($fixture) [$($can),*] $pool
-            c01_nothing_is_opened_before_somebody_asks []
-            c02_what_comes_back_is_lent_again [Keeps]
-            c02_what_is_not_kept_is_closed [Exclusive]
+            c01_nothing_is_opened_before_the_first_acquire []
+            c02_a_returned_connection_is_lent_again [Keeps]
+            c02_a_connection_that_the_pool_does_not_keep_is_closed [Exclusive]
             c03_the_status_shows_every_step [Exclusive]
             c04_a_crowd_is_served_by_few_connections []
             c06_dropping_the_pool_closes_what_is_idle []
@@ -198,26 +199,26 @@ macro_rules! conformance {
             c28_a_close_can_be_dropped_anywhere [PausedClock]
             c28_a_prewarm_can_be_dropped_anywhere [Exclusive, PausedClock]
             c30_waiters_are_served_in_order_of_arrival [Exclusive]
-            c31_a_newcomer_does_not_pass_a_waiter_who_has_not_run_yet [Exclusive]
+            c31_a_new_caller_does_not_overtake_a_woken_waiter [Exclusive]
             c32_a_cancelled_waiter_is_passed_over [Exclusive]
-            c33_who_goes_away_after_the_hand_over_passes_it_on [Exclusive]
+            c33_a_caller_dropped_after_the_hand_over_passes_it_on [Exclusive]
             c34_two_thousand_waiters_are_all_served [Exclusive]
-            c35_nobody_waits_for_what_is_there []
-            c36_what_does_not_come_back_makes_room_for_a_waiter [Exclusive]
+            c35_no_caller_waits_while_a_connection_is_idle []
+            c36_a_connection_that_is_lost_frees_its_slot_for_a_waiter [Exclusive]
             c37_a_failed_connect_does_not_strand_the_next_waiter []
             c38_the_connect_of_a_cancelled_caller_lands_in_the_pool []
             c40_a_wait_ends_at_its_deadline [Exclusive]
             c41_a_connect_that_hangs_ends_the_wait_at_its_deadline []
             c41_a_connect_that_hangs_is_tried_again []
-            c41_a_connect_that_hangs_holds_up_nobody_while_there_is_room [PausedClock]
+            c41_a_connect_that_hangs_delays_no_caller_while_slots_are_free [PausedClock]
             c42_a_ping_that_hangs_costs_its_own_limit_and_no_more [Exclusive, Keeps]
             c43_five_dead_connections_cost_the_caller_one_ping_timeout [Exclusive, Keeps]
-            c44_a_reset_that_hangs_costs_its_connection_and_nobodys_time [Exclusive, Keeps]
+            c44_a_reset_that_hangs_costs_its_connection_and_delays_no_caller [Exclusive, Keeps]
             c45_a_close_that_hangs_ends_at_close_timeout []
             c46_a_limit_of_zero_takes_what_is_there_or_fails_at_once []
             c47_without_a_runtime_an_acquire_is_an_error []
-            c48_callers_whose_time_is_short_churn_no_connections [Exclusive, Keeps, PausedClock]
-            c49_callers_whose_time_is_short_empty_no_healthy_pool [Exclusive, Keeps, PausedClock]
+            c48_short_timeouts_do_not_churn_connections [Exclusive, Keeps, PausedClock]
+            c49_short_timeouts_close_no_healthy_connection [Exclusive, Keeps, PausedClock]
             c50_a_ping_is_sent_only_when_it_is_due [Exclusive, Keeps]
             c51_behind_a_dead_idle_connection_the_next_idle_one_is_lent [Exclusive, Keeps]
             c52_if_all_idle_connections_are_dead_a_new_one_is_lent [Exclusive, Keeps]
@@ -230,7 +231,7 @@ macro_rules! conformance {
             c55_a_panic_in_a_manager_or_a_hook_costs_one_connection_at_most []
             c56_after_an_invalidation_nothing_older_is_lent []
             c57_an_answer_never_reaches_another_borrower [Exclusive, Answers]
-            c58_dead_connections_and_a_dead_server_make_nobody_spin [Exclusive, Keeps, PausedClock]
+            c58_a_dead_server_causes_no_busy_loop [Exclusive, Keeps, PausedClock]
             c59_a_connection_that_its_server_has_ended_is_not_lent_again [Exclusive, Dies]
             c59_a_healthy_connection_passes_ping_and_reset [Exclusive, Keeps]
             c60_idle_timeout_closes_down_to_min_idle [Exclusive, Keeps, PausedClock]
@@ -238,9 +239,9 @@ macro_rules! conformance {
             c62_nothing_older_than_pool_recycle_is_lent [Exclusive, Keeps, PausedClock]
             c63_connections_opened_together_do_not_close_together [Exclusive, Keeps, PausedClock]
             c64_min_idle_connections_are_ready_and_filled_up_again [Exclusive, Keeps, PausedClock]
-            c65_replacing_the_old_makes_nobody_wait [Exclusive, Keeps, PausedClock]
+            c65_replacing_an_expired_connection_delays_no_caller [Exclusive, Keeps, PausedClock]
             c66_validation_does_not_make_a_connection_look_used [Exclusive, Keeps, PausedClock]
-            c67_spans_without_end_are_harmless []
+            c67_a_duration_of_max_is_harmless_in_every_setting []
             c68_prewarm_with_a_server_that_comes_and_goes_ends [Exclusive]
             c70_a_connection_meets_its_hooks_in_the_order_of_its_life [Exclusive]
             c72_a_connection_refused_at_on_connect_is_not_lent []
@@ -248,7 +249,7 @@ macro_rules! conformance {
             c72_a_connection_refused_at_checkin_is_not_lent_again [Exclusive, Keeps]
             c72_a_request_refused_at_checkout_costs_no_connection []
             c73_a_hook_that_hangs_is_a_refusal_at_hook_timeout []
-            c74_several_hooks_run_in_order_and_the_first_refusal_ends_the_row []
+            c74_several_hooks_run_in_order_and_the_first_refusal_stops_them []
             c75_a_hook_sees_which_connection_it_is [Exclusive, Keeps]
             c77_every_connection_is_opened_once_and_closed_once [Exclusive]
             c80_after_close_every_acquire_is_refused []
@@ -257,7 +258,7 @@ macro_rules! conformance {
             c82_close_waits_for_borrowers []
             c83_close_ends_at_its_limit_and_names_the_holders []
             c84_everything_that_was_opened_is_closed [Exclusive]
-            c84_what_is_closed_is_closed_at_the_server [Exclusive, Counted]
+            c84_a_closed_connection_is_closed_at_the_server [Exclusive, Counted]
             c84_a_connect_that_is_cut_off_leaves_nothing_open_at_the_server [Counted]
             c85_a_closed_pool_cannot_be_resized_or_opened_again [Exclusive]
             c86_several_may_close_at_once []
@@ -278,14 +279,14 @@ macro_rules! conformance {
             b03_transactions_that_were_forgotten_are_rolled_back [Exclusive, Answers, Transactions]
             b03_a_borrower_who_panics_in_a_transaction_leaves_none_open
                 [Exclusive, Answers, Transactions]
-            b03_statements_that_ran_to_their_end_cost_nothing_at_the_return
+            b03_completed_statements_cost_no_round_trip_at_the_return
                 [Exclusive, Keeps, Answers, Transactions]
             b04_rows_that_nobody_read_never_reach_the_next_borrower [Exclusive, Answers, Streams]
-            b04_every_question_gets_its_own_answer_however_many_were_cut_off
+            b04_every_query_gets_its_own_answer_even_if_others_were_dropped
                 [Exclusive, Keeps, Answers, Streams]
-            b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_the_limit
+            b04_a_late_cancel_hits_no_other_borrower_and_opens_no_socket_beyond_the_limit
                 [Keeps, Pools, Answers, Network, Cancels]
-            b05_no_mark_on_a_session_passes_a_session_reset
+            b05_no_session_state_survives_a_session_reset
                 [Keeps, Pools, Answers, Transactions, Session]
             b05_an_open_transaction_is_cleared_by_every_level_but_none
                 [Keeps, Pools, Answers, Transactions, Session]
@@ -295,27 +296,27 @@ macro_rules! conformance {
                 [Keeps, Pools, Transactions, Readers]
             b08_a_server_killed_under_load_costs_no_slot_and_no_wrong_answer
                 [Keeps, Pools, Answers, Restarts]
-            b08_a_pool_whose_callers_gave_up_in_an_outage_is_back_when_the_server_is
+            b08_a_pool_serves_again_soon_after_an_outage_in_which_its_callers_gave_up
                 [Keeps, Pools, Answers, Restarts]
             b09_a_server_that_is_not_ready_is_tried_until_it_is [Keeps, Pools, Answers, Network]
             b09_a_server_that_falls_silent_or_hangs_up_costs_an_attempt_and_no_more
                 [Keeps, Pools, Answers, Network]
             b09_a_server_that_refuses_permanently_fails_the_acquire_at_once [Keeps, Pools, Network]
-            b09_half_open_connections_are_found_out_within_the_limit_of_one_ping
+            b09_half_open_connections_are_detected_within_one_ping_timeout
                 [Keeps, Pools, Answers, Network]
-            b09_a_question_that_was_swallowed_costs_no_slot
+            b09_a_query_lost_in_the_network_costs_no_slot
                 [Keeps, Pools, Answers, Transactions, Network]
-            b09_answers_in_pieces_are_the_right_ones_however_often_they_are_cut
+            b09_answers_in_pieces_are_correct_even_if_calls_are_dropped
                 [Keeps, Pools, Answers, Network]
-            b10_a_server_that_takes_no_writes_any_more_makes_everything_out_of_date
+            b10_a_server_that_becomes_read_only_invalidates_all_connections
                 [Keeps, Pools, Answers, Transactions, Restarts, Demotes]
             b10_a_pool_whose_servers_never_took_writes_keeps_its_connections
                 [Keeps, Pools, Answers, Transactions, Restarts, Demotes]
-            b10_a_session_that_somebody_ends_costs_itself_and_a_look_at_the_idle_ones
+            b10_a_session_ended_by_the_server_makes_the_pool_ping_its_idle_connections
                 [Keeps, Pools, Answers, Transactions, Dies]
-            b11_a_connection_keeps_no_more_statements_than_it_may
+            b11_a_connection_caches_no_more_statements_than_its_limit
                 [Keeps, Pools, Answers, Statements]
-            b12_a_password_that_changes_in_its_file_retires_old_connections_and_disturbs_nobody
+            b12_a_password_changed_in_its_file_retires_old_connections_without_an_error
                 [Keeps, Pools, Answers, Credentials]
             b12_a_password_of_every_printable_character_is_accepted
                 [Keeps, Pools, Answers, Credentials]
@@ -371,7 +372,8 @@ mod tests {
             text.starts_with("mine: 2 of 4 cases apply. Not claimed, and so not tested: "),
             "{text}"
         );
-        assert!(text.contains("that an answer reaches only who asked for it (Answers)"), "{text}");
+        let untested = "that an answer reaches only the caller that asked for it (Answers)";
+        assert!(text.contains(untested), "{text}");
         assert!(!text.contains("Dirty"), "{text}");
     }
 }

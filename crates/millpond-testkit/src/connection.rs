@@ -5,8 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A connection to nowhere, or around the one that another manager has opened. Its drop is counted
-/// by the manager that opened it. A clone is the same connection, as that of a multiplexed one.
+/// A connection to nothing, or a wrapper around one that another manager opened. The manager that
+/// opened it counts its drop. Clones are the same connection, as with a multiplexer.
 #[derive(Clone)]
 pub struct ScriptedConnection<C = ()> {
     real: C,
@@ -18,7 +18,7 @@ struct Body {
     id: u64,
     generation: u64,
     dirty: AtomicBool,
-    /// Whether `close` completed on it.
+    /// True once `close` has completed on the connection.
     closed_properly: AtomicBool,
     socket: Socket,
 }
@@ -30,33 +30,34 @@ impl<C> ScriptedConnection<C> {
         Self { real, body: Arc::new(Body { id, generation, dirty, closed_properly, socket }) }
     }
 
-    /// The number that the pool gave it.
+    /// Returns the number that the pool gave the connection.
     pub fn id(&self) -> u64 {
         self.body.id
     }
 
-    /// The pool's generation when it was opened.
+    /// Returns the pool's generation at the time of the connect.
     pub fn generation(&self) -> u64 {
         self.body.generation
     }
 
-    /// Whether it is dirty: a ping fails, `triage` asks for a reset, and a reset makes it clean.
+    /// Returns true if the connection is dirty. Then a ping fails, `triage` returns a reset, and a
+    /// reset makes the connection clean.
     pub fn is_dirty(&self) -> bool {
         self.body.dirty.load(Ordering::SeqCst)
     }
 
-    /// Makes it dirty, or clean again.
+    /// Marks the connection as dirty, or as clean.
     pub fn set_dirty(&mut self, dirty: bool) {
         self.body.dirty.store(dirty, Ordering::SeqCst);
     }
 
-    /// The connection that the other manager has opened.
+    /// Returns the wrapped connection.
     pub fn real(&mut self) -> &mut C {
         &mut self.real
     }
 
-    /// The other manager's connection, to be closed, and what is called when that has come to its
-    /// end.
+    /// Returns the wrapped connection, to be closed, and a function to call once the close has
+    /// completed.
     pub(crate) fn into_real(self) -> (C, impl FnOnce()) {
         let Self { real, body } = self;
         (real, move || body.closed_properly.store(true, Ordering::SeqCst))

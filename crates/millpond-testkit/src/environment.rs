@@ -1,9 +1,9 @@
-//! The servers that the environment names, and how a test is skipped if there is none.
+//! Environment variables that name test servers, and skipping a test if one is missing.
 
 use std::env;
 
-/// The value of a variable that leads to a server, as `cargo xtask servers` sets it. If it is not
-/// set, returns `None` and prints a line `SKIP` with the reason: the test should return.
+/// Returns the variable that names a server, as `cargo xtask servers` sets it. If it is not set,
+/// returns `None` and prints a line `SKIP` with the reason; the test should then return.
 pub fn variable(name: &str) -> Option<String> {
     look_up(name).map_err(|why| println!("SKIP a test against a real server: {why}")).ok()
 }

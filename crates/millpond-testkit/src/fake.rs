@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, JoinSet};
 pub enum ServerStep {
     /// Waits for data from the client.
     Receive,
-    /// Sends these bytes. [`postgres_error`] and [`mysql_error`] make refusals; half of one is a
+    /// Sends these bytes. [`postgres_error`] and [`mysql_error`] build refusals; half of one is a
     /// partial packet.
     Send(Vec<u8>),
     /// Falls silent without closing the connection.
@@ -24,9 +24,8 @@ pub enum ServerStep {
     Reset,
 }
 
-/// A server on a free loopback port that plays a script to each connection, one after the other,
-/// and hangs up at its end; when the scripts have run out, further clients are passed on to a real
-/// server, or disconnected.
+/// A server on a free loopback port. It plays one script for each connection and then closes it.
+/// After the last script, further clients are forwarded to a real server, or disconnected.
 ///
 /// ```
 /// use millpond_testkit::{FakeServer, ServerStep, postgres_error};
@@ -49,11 +48,11 @@ pub struct FakeServer {
 }
 
 impl FakeServer {
-    /// Starts one; `then` is the `host:port` of a real server.
+    /// Starts a server; `then` is the `host:port` of the real server.
     ///
     /// # Errors
     ///
-    /// If there is no free port.
+    /// Returns an error if no port is free.
     ///
     /// # Panics
     ///
@@ -61,7 +60,7 @@ impl FakeServer {
     ///
     /// # Cancel safety
     ///
-    /// Nothing is left if the future is dropped.
+    /// Dropping the future leaves nothing behind.
     pub async fn start(
         scripts: impl IntoIterator<Item = Vec<ServerStep>>,
         then: Option<&str>,
@@ -75,12 +74,12 @@ impl FakeServer {
         Ok(Self { address, accepted, accepting })
     }
 
-    /// Where clients connect to.
+    /// Returns the address that clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// How many connections have come.
+    /// Returns how many connections have arrived.
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::SeqCst)
     }
@@ -92,7 +91,7 @@ impl Drop for FakeServer {
     }
 }
 
-/// An ErrorResponse of PostgreSQL, severity FATAL: what a server sends before it disconnects.
+/// Builds a PostgreSQL ErrorResponse of severity FATAL, as a server sends it before it disconnects.
 /// <https://www.postgresql.org/docs/current/protocol-message-formats.html>
 pub fn postgres_error(code: &str, message: &str) -> Vec<u8> {
     let mut fields = Vec::new();
@@ -106,15 +105,14 @@ pub fn postgres_error(code: &str, message: &str) -> Vec<u8> {
     [&b"E"[..], &length.to_be_bytes(), &fields].concat()
 }
 
-/// An ERR packet of MySQL as the first word of a server, which it may say in the place of its
-/// greeting.
+/// Builds a MySQL ERR packet as a server's first packet, sent in place of its greeting.
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_basic_err_packet.html>
 pub fn mysql_error(number: u16, message: &str) -> Vec<u8> {
     let body = [&[0xff][..], &number.to_le_bytes(), message.as_bytes()].concat();
     mysql_packet(&body)
 }
 
-/// The greeting of a MySQL server, protocol 10, which offers `mysql_native_password`.
+/// Builds the greeting of a MySQL server, protocol 10, that offers `mysql_native_password`.
 /// <https://dev.mysql.com/doc/dev/mysql-server/latest/page_protocol_connection_phase_packets_protocol_handshake_v10.html>
 pub fn mysql_greeting() -> Vec<u8> {
     // CLIENT_PROTOCOL_41, CLIENT_CONNECT_WITH_DB, CLIENT_SECURE_CONNECTION and CLIENT_PLUGIN_AUTH,
@@ -133,13 +131,13 @@ pub fn mysql_greeting() -> Vec<u8> {
     mysql_packet(&body)
 }
 
-/// Three bytes of length and a number, then the body.
+/// Builds a packet: three bytes of length, a sequence number, and the body.
 fn mysql_packet(body: &[u8]) -> Vec<u8> {
     let length = u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes();
     [&length[..3], &[0], body].concat()
 }
 
-/// Takes connections until it is aborted, which ends them all.
+/// Accepts connections until it is aborted, which closes all of them.
 async fn accept(
     listener: TcpListener,
     mut scripts: VecDeque<Vec<ServerStep>>,
@@ -150,7 +148,7 @@ async fn accept(
     while let Ok((client, _)) = listener.accept().await {
         accepted.fetch_add(1, Ordering::SeqCst);
         let (script, then) = (scripts.pop_front(), then.clone());
-        // What becomes of a connection is the client's to see.
+        // The client sees how the connection ends, so the result is ignored.
         tasks.spawn(async move {
             let _ = match (script, then) {
                 (Some(script), _) => play(script, client).await,
@@ -166,7 +164,7 @@ async fn play(script: Vec<ServerStep>, mut client: TcpStream) -> io::Result<()> 
         match line {
             ServerStep::Receive => _ = client.read(&mut [0; 4096]).await?,
             ServerStep::Send(bytes) => client.write_all(&bytes).await?,
-            // Until the client hangs up.
+            // Until the client closes the connection.
             ServerStep::FallSilent => while client.read(&mut [0; 4096]).await? > 0 {},
             ServerStep::Reset => return client.set_zero_linger(),
         }

@@ -1,8 +1,8 @@
-//! What a chaos proxy does with the bytes of one direction.
+//! How a chaos proxy treats the bytes of one direction.
 
 use std::time::Duration;
 
-/// Which way bytes go through a [`ChaosProxy`](crate::ChaosProxy).
+/// A direction of bytes through a [`ChaosProxy`](crate::ChaosProxy).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// From the client to the server.
@@ -12,7 +12,7 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// Both of them.
+    /// Both directions.
     pub const BOTH: [Self; 2] = [Self::ToServer, Self::ToClient];
 }
 
@@ -29,49 +29,50 @@ pub enum NetworkFault {
     Stall,
 }
 
-/// How bytes pass in one direction: in pieces, after a delay, and up to a fault. Plain values:
+/// How bytes pass in one direction: in pieces, after a delay, and until a fault. A plain value:
 /// `Flow::free().in_pieces_of(3).then(100, NetworkFault::Reset)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Flow {
-    /// The most bytes that are passed on at once; 0 is any number.
+    /// The most bytes that are passed on at once; 0 means any number.
     piece: usize,
     /// The delay of each piece.
     delay: Duration,
-    /// The fault, and after how many bytes it happens.
+    /// The fault, and the number of bytes after which it happens.
     fault: Option<(u64, NetworkFault)>,
 }
 
 impl Flow {
-    /// Everything passes at once.
+    /// Returns a flow that passes all bytes at once.
     pub fn free() -> Self {
         Self::default()
     }
 
-    /// Everything is held back.
+    /// Returns a flow that holds all bytes back.
     pub fn stalled() -> Self {
         Self::free().then(0, NetworkFault::Stall)
     }
 
-    /// The most bytes passed on at once; the receiver runs between two pieces. 0 means any number.
+    /// Sets the most bytes that are passed on at once; the receiver runs between two pieces. 0
+    /// means any number.
     #[must_use]
     pub fn in_pieces_of(self, bytes: usize) -> Self {
         Self { piece: bytes, ..self }
     }
 
-    /// Delays each piece by this time, which is real time.
+    /// Delays each piece by this time, in real time.
     #[must_use]
     pub fn delayed(self, delay: Duration) -> Self {
         Self { delay, ..self }
     }
 
-    /// Causes the fault once this many bytes have passed since the flow was set; with 0 at once.
+    /// Causes the fault once this many bytes have passed since the flow was set; 0 means at once.
     #[must_use]
     pub fn then(self, bytes: u64, fault: NetworkFault) -> Self {
         Self { fault: Some((bytes, fault)), ..self }
     }
 
-    /// A random flow: free or in pieces of up to 16 bytes, and one in four ends in a cut, a reset
-    /// or silence within 2,000 bytes. It neither delays nor stalls.
+    /// Returns a random flow: free or in pieces of up to 16 bytes; one in four ends with a cut, a
+    /// reset or silence within 2,000 bytes. It neither delays nor stalls.
     pub fn drawn(seed: u64) -> Self {
         let mut dice = fastrand::Rng::with_seed(seed);
         let flow =
@@ -87,7 +88,8 @@ impl Flow {
         self.delay
     }
 
-    /// The next step, when `passed` bytes have passed under this flow and `held` more have arrived.
+    /// Returns the next step, after `passed` bytes have passed under this flow and `held` more have
+    /// arrived.
     pub(crate) fn step(&self, passed: u64, held: usize) -> Step {
         let piece = if self.piece == 0 { held } else { held.min(self.piece) };
         match self.fault {
@@ -106,10 +108,10 @@ impl Flow {
     }
 }
 
-/// The next thing to do in one direction.
+/// The next step in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Read, or take note of another flow.
+    /// Read, or switch to a new flow.
     Read,
     /// Pass this many bytes on.
     Pass(usize),

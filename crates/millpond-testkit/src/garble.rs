@@ -50,8 +50,8 @@ const STUMBLES: [&str; 44] = [
     "..",
 ];
 
-/// Makes text for parsers, the same for the same seed. For tests that a parser never panics, shows
-/// no secret, and accepts only what it understands.
+/// Generates text for parsers, the same for the same seed. For tests that a parser never panics,
+/// prints no secret, and accepts only valid input.
 ///
 /// ```
 /// use millpond_testkit::Garbler;
@@ -70,17 +70,18 @@ pub struct Garbler {
 }
 
 impl Garbler {
-    /// The text that belongs to this seed.
+    /// Creates a generator with this seed.
     pub fn new(seed: u64) -> Self {
         Self { dice: Rng::with_seed(seed) }
     }
 
-    /// One of these; `None` if there are none.
+    /// Returns a random element, or an empty string if there are none.
     pub fn pick<'a>(&mut self, of: &[&'a str]) -> &'a str {
         if of.is_empty() { "" } else { of[self.dice.usize(..of.len())] }
     }
 
-    /// A word of up to this many pieces: letters, digits, and pieces that parsers mishandle.
+    /// Returns a word of up to this many pieces: letters, digits, and pieces that parsers often
+    /// mishandle.
     pub fn word(&mut self, pieces: usize) -> String {
         let mut word = String::new();
         for _ in 0..self.dice.usize(0..=pieces) {
@@ -93,7 +94,7 @@ impl Garbler {
         word
     }
 
-    /// A line of the corpus as it is, or with up to four changes.
+    /// Returns a random line of the corpus with up to four random changes.
     pub fn line(&mut self, corpus: &str) -> String {
         let lines: Vec<&str> = corpus.lines().filter(|line| !line.is_empty()).collect();
         let mut text: Vec<char> = self.pick(&lines).chars().collect();

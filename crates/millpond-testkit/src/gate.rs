@@ -8,13 +8,13 @@ use tokio::sync::Semaphore;
 /// Blocks every caller until it is opened. Clones are the same gate.
 #[derive(Clone)]
 pub struct Gate {
-    /// Closed when the gate is open; a permit lets one call through.
+    /// Closed when the gate is open; each permit lets one call through.
     passes: Arc<Semaphore>,
     waiting: Arc<AtomicUsize>,
 }
 
 impl Gate {
-    /// A shut gate.
+    /// Creates a shut gate.
     pub fn new() -> Self {
         Self { passes: Arc::new(Semaphore::new(0)), waiting: Arc::new(AtomicUsize::new(0)) }
     }
@@ -29,12 +29,12 @@ impl Gate {
         self.passes.add_permits(1);
     }
 
-    /// How many calls wait at the gate.
+    /// Returns how many calls wait at the gate.
     pub fn waiting(&self) -> usize {
         self.waiting.load(Ordering::SeqCst)
     }
 
-    /// Returns when the gate lets the caller through.
+    /// Waits until the gate lets the caller through.
     ///
     /// # Cancel safety
     ///

@@ -1,4 +1,4 @@
-//! A hooks object under the script of a manager.
+//! Hooks that follow a manager's script.
 
 use crate::act::Call;
 use crate::connection::ScriptedConnection;
@@ -6,7 +6,7 @@ use crate::recorder::Recorder;
 use millpond_core::{BoxError, ConnectionInfo, HookPoint, HookPoints, Hooks, async_trait};
 use std::sync::Arc;
 
-/// Hooks that do what the script of their manager says for [`Call::Hook`]. Made by
+/// Hooks that follow their manager's script for [`Call::Hook`]. Created by
 /// [`ScriptedManager::hooks`](crate::ScriptedManager::hooks).
 #[derive(Debug, Clone)]
 pub struct ScriptedHooks {

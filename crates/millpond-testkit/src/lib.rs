@@ -1,23 +1,23 @@
 //! Test tools for authors of managers, hooks and pools.
 //!
 //! - [`ScriptedManager`] opens [`ScriptedConnection`]s and follows a script at each call: succeed,
-//!   fail, be slow, hang, panic, or wait for a [`Gate`]. It counts connections independently, so
-//!   that a pool's own numbers can be compared with it. Wrapped around another manager it scripts
-//!   the calls of that one.
+//!   fail, be slow, hang, panic, or wait for a [`Gate`]. It counts connections independently of the
+//!   pool, so that the pool's counters can be compared with it. It can wrap another manager and
+//!   script its calls.
 //! - [`ScriptedHooks`] is a [`Hooks`](millpond_core::Hooks) object under the same script.
 //! - [`Trace`] is an [`Observer`](millpond_core::Observer) that writes one line of text per event.
-//! - [`ChaosProxy`] stands before a real server and delays, splits, stalls, swallows, cuts or
-//!   resets, each direction for itself.
-//! - [`OwnServer`] is a real server that belongs to one test, to be killed and started again;
-//!   [`variable`] names one that all tests share.
+//! - [`ChaosProxy`] sits in front of a real server and delays, splits, stalls, swallows, cuts or
+//!   resets each direction separately.
+//! - [`OwnServer`] is a real server for a single test, which may kill and restart it; [`variable`]
+//!   returns the address of a server that all tests share.
 //! - [`FakeServer`] sends what a real server does not send on demand: half a packet, "starting up",
 //!   nothing.
 //! - [`poll_n`], [`poll_n_woken`] and [`ByHand`] drop a future after an exact number of polls;
-//!   [`cancel_sweep`] drops it after every number, combined with every outcome of every call of the
-//!   manager. [`until`] waits for what happens.
+//!   [`cancel_sweep`] drops it after every number, for every outcome of every call of the manager.
+//!   [`until`] waits for a condition.
 //! - [`StillClock`] stops tokio's clock for a test with a real server: an outage of minutes is over
 //!   in a moment.
-//! - [`Garbler`] makes malformed text for parsers from well-formed text.
+//! - [`Garbler`] generates malformed text for parsers from well-formed text.
 //!
 //! ```
 //! use millpond_core::{PoolExt, QueuePool};

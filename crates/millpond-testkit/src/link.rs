@@ -11,10 +11,10 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-/// How many bytes a direction holds at most.
+/// The most bytes that one direction buffers.
 const BUFFER: usize = 16 * 1024;
 
-/// A handle of one connection through a [`ChaosProxy`](crate::ChaosProxy). Clones are the same
+/// A handle to one connection through a [`ChaosProxy`](crate::ChaosProxy). Clones are the same
 /// connection.
 #[derive(Clone)]
 pub struct Link {
@@ -29,7 +29,7 @@ struct State {
     open: watch::Sender<bool>,
 }
 
-/// One direction: its flow, and its count of bytes.
+/// One direction: its flow and its byte counters.
 struct OneWay {
     flow: watch::Sender<Flow>,
     arrived: watch::Sender<u64>,
@@ -58,17 +58,17 @@ impl Link {
         Self { state: Arc::new(state) }
     }
 
-    /// Its number: 1 for the proxy's first connection.
+    /// Returns the connection's number; the proxy's first connection is 1.
     pub fn number(&self) -> u64 {
         self.state.number
     }
 
-    /// Whether the proxy still has it.
+    /// Returns true while the proxy keeps the connection open.
     pub fn is_open(&self) -> bool {
         *self.state.open.borrow()
     }
 
-    /// Sets the flow of a direction; the bytes until a fault are counted from now.
+    /// Sets the flow of a direction; bytes until a fault are counted from this call on.
     pub fn set(&self, direction: Direction, flow: Flow) {
         self.way(direction).flow.send_replace(flow);
     }
@@ -83,26 +83,25 @@ impl Link {
         self.state.end.send_replace(Some(NetworkFault::Reset));
     }
 
-    /// From now on everything is dropped in both directions, including the end of either side: the
-    /// other side is not notified. Only when the client has given the connection up, the server's
-    /// side is closed as well.
+    /// Drops everything in both directions from now on, including the end of either side: the other
+    /// side is not notified. The server's side is closed only after the client has closed its own.
     pub fn half_open(&self) {
         for direction in Direction::BOTH {
             self.set(direction, Flow::free().then(0, NetworkFault::Swallow));
         }
     }
 
-    /// How many bytes have come to the proxy in that direction.
+    /// Returns how many bytes have arrived at the proxy in this direction.
     pub fn arrived(&self, direction: Direction) -> u64 {
         *self.way(direction).arrived.borrow()
     }
 
-    /// How many bytes the proxy has passed on in that direction.
+    /// Returns how many bytes the proxy has passed on in this direction.
     pub fn passed(&self, direction: Direction) -> u64 {
         *self.way(direction).passed.borrow()
     }
 
-    /// Returns when this many bytes have arrived at the proxy, or the connection has ended.
+    /// Waits until this many bytes have arrived at the proxy, or the connection has ended.
     ///
     /// # Cancel safety
     ///
@@ -115,13 +114,13 @@ impl Link {
         }
     }
 
-    /// Returns when the proxy has ended the connection.
+    /// Waits until the proxy has ended the connection.
     ///
     /// # Cancel safety
     ///
     /// Nothing is lost.
     pub async fn until_closed(&self) {
-        // The sender lives as long as this handle, so it cannot fail.
+        // The sender lives as long as this handle, so this cannot fail.
         let _ = self.state.open.subscribe().wait_for(|open| !open).await;
     }
 
@@ -132,7 +131,7 @@ impl Link {
         }
     }
 
-    /// Carries bytes both ways until the end.
+    /// Carries bytes both ways until the connection ends.
     pub(crate) async fn run(self, mut client: TcpStream, server: &str) {
         let _closing = Closing(&self.state.open);
         let end = match TcpStream::connect(server).await {
@@ -143,7 +142,7 @@ impl Link {
                 }
                 end
             }
-            // As a server answers that is not there, but for the connection that was made.
+            // Like a server that is down, except that the connection was accepted.
             Err(_) => NetworkFault::Reset,
         };
         if end == NetworkFault::Reset {
@@ -152,7 +151,7 @@ impl Link {
     }
 
     async fn carry(&self, client: &mut TcpStream, server: &mut TcpStream) -> NetworkFault {
-        // What was sent in pieces is to arrive in pieces.
+        // Keeps the sockets from joining pieces into one packet.
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let ((from_client, to_client), (from_server, to_server)) = (client.split(), server.split());
         let mut end = self.state.end.subscribe();
@@ -181,7 +180,7 @@ impl fmt::Debug for Link {
     }
 }
 
-/// Records the end of the link, however its task ends.
+/// Marks the link as closed, however its task ends.
 struct Closing<'a>(&'a watch::Sender<bool>);
 
 impl Drop for Closing<'_> {
@@ -190,14 +189,13 @@ impl Drop for Closing<'_> {
     }
 }
 
-/// Makes the system send RST when the socket is dropped.
+/// Makes the kernel send RST when the socket is dropped.
 fn reset(socket: &TcpStream) {
-    // If it cannot be done the peer sees an ordinary end.
+    // If this fails, the peer sees an ordinary end.
     let _ = socket.set_zero_linger();
 }
 
-/// Carries the bytes of one direction; returns at their end, or with the end of the whole
-/// connection.
+/// Carries the bytes of one direction; returns when they end, or when the whole connection ends.
 async fn carry(
     direction: Direction,
     way: &OneWay,
@@ -206,7 +204,7 @@ async fn carry(
 ) -> Result<(), NetworkFault> {
     let mut flows = way.flow.subscribe();
     let mut flow = *flows.borrow_and_update();
-    // Under this flow, and in the buffer.
+    // Bytes that have passed under this flow, and the bytes in the buffer.
     let (mut passed, mut held): (u64, Range<usize>) = (0, 0..0);
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -224,7 +222,7 @@ async fn carry(
         };
         let bytes = tokio::select! {
             biased;
-            // The sender outlives this, so it cannot fail.
+            // The sender outlives this loop, so this cannot fail.
             _ = flows.changed() => {
                 (flow, passed) = (*flows.borrow_and_update(), 0);
                 continue;
@@ -236,7 +234,7 @@ async fn carry(
                 held.start += bytes;
                 passed += bytes as u64;
                 way.passed.send_modify(|passed| *passed += bytes as u64);
-                // The receiver runs before the next piece comes.
+                // Lets the receiver run before the next piece.
                 tokio::task::yield_now().await;
             }
             Step::Swallow if bytes == 0 && direction == Direction::ToServer => {
@@ -258,7 +256,7 @@ async fn sleep_if(delay: std::time::Duration) {
     }
 }
 
-/// One side has ended the connection; the other side is ended in the same way.
+/// Maps the end of one side to the fault that ends the other side in the same way.
 fn broken(_: io::Error) -> NetworkFault {
     NetworkFault::Reset
 }

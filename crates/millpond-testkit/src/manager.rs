@@ -10,18 +10,19 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::time::Instant;
 
-/// A manager that follows a script, and then calls another manager: by default [`Nowhere`], which
-/// opens nothing. Clones share one script and one set of counts: pass one to the pool and keep one.
+/// A manager that follows a script and then calls another manager, by default [`Nowhere`], which
+/// opens nothing. Clones share one script and one set of counters: pass one to the pool and keep
+/// one.
 ///
-/// Every call does the first of the acts queued for it with [`next`](Self::next), else what
-/// [`always`](Self::always) says; a new manager succeeds at once. An act that fails or hangs skips
-/// the call of the other manager.
+/// Every call performs the first act queued for it with [`next`](Self::next), else the act set with
+/// [`always`](Self::always); a new manager succeeds at once. An act that fails or hangs skips the
+/// call of the other manager.
 pub struct ScriptedManager<M = Nowhere> {
     recorder: Arc<Recorder>,
     real: Arc<M>,
 }
 
-/// A manager of connections to nowhere, which cannot fail.
+/// A manager of connections to nothing; it cannot fail.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Nowhere;
 
@@ -39,34 +40,34 @@ impl Manager for Nowhere {
 }
 
 impl ScriptedManager {
-    /// A manager that succeeds at everything at once.
+    /// Creates a manager whose every call succeeds at once.
     pub fn new() -> Self {
         Self::over(Nowhere)
     }
 }
 
 impl<M> ScriptedManager<M> {
-    /// Wraps another manager: its calls are counted and, where the script says so, fail or wait.
+    /// Wraps another manager: its calls are counted, and fail or wait where the script says so.
     pub fn over(real: M) -> Self {
         Self { recorder: Arc::default(), real: Arc::new(real) }
     }
 
-    /// The other manager.
+    /// Returns the wrapped manager.
     pub fn real(&self) -> &M {
         &self.real
     }
 
-    /// From now on every such call performs this act, except those with a queued act.
+    /// Makes every such call from now on perform this act, except those with a queued act.
     pub fn always(&self, call: Call, act: Act) {
         self.recorder.open().scripts.entry(call).or_default().always = act;
     }
 
-    /// Queues these acts for the next such calls, one each.
+    /// Queues these acts for the next such calls, one for each.
     pub fn next(&self, call: Call, acts: impl IntoIterator<Item = Act>) {
         self.recorder.open().scripts.entry(call).or_default().next.extend(acts);
     }
 
-    /// Clears the script: everything succeeds at once again. Calls that have begun are not
+    /// Clears the script, so that every call succeeds at once again. Calls that have begun are not
     /// affected.
     pub fn heal(&self) {
         for script in self.recorder.open().scripts.values_mut() {
@@ -75,70 +76,70 @@ impl<M> ScriptedManager<M> {
         }
     }
 
-    /// Calls `probe` at the beginning of every call, on the thread and at the moment of the call.
+    /// Calls `probe` at the beginning of every call, on the calling thread.
     pub fn probe(&self, probe: impl Fn(Call) + Send + Sync + 'static) {
         self.recorder.set_probe(Arc::new(probe));
     }
 
-    /// Hooks for all five hook points under this script.
+    /// Returns hooks for all five hook points that follow this script.
     pub fn hooks(&self) -> ScriptedHooks {
         self.hooks_at(HookPoints::ALL)
     }
 
-    /// Hooks for some hook points under this script.
+    /// Returns hooks for these hook points that follow this script.
     pub fn hooks_at(&self, points: impl Into<HookPoints>) -> ScriptedHooks {
         ScriptedHooks { recorder: Arc::clone(&self.recorder), points: points.into() }
     }
 }
 
-/// What the manager has observed, independently of the pool.
+/// What the manager observed, independently of the pool.
 impl<M> ScriptedManager<M> {
-    /// How many such calls have begun.
+    /// Returns how many such calls have begun.
     pub fn calls(&self, call: Call) -> usize {
         self.recorder.open().scripts.get(&call).map_or(0, |script| script.calls)
     }
 
-    /// How many such calls have begun and not ended.
+    /// Returns how many such calls are running.
     pub fn running(&self, call: Call) -> usize {
         self.recorder.open().scripts.get(&call).map_or(0, |script| script.running)
     }
 
-    /// The most such calls that ever ran at once.
+    /// Returns the most such calls that ever ran at once.
     pub fn running_peak(&self, call: Call) -> usize {
         self.recorder.open().scripts.get(&call).map_or(0, |script| script.running_peak)
     }
 
-    /// Connections that exist now.
+    /// Returns how many connections exist now.
     pub fn alive(&self) -> usize {
         self.recorder.open().alive
     }
 
-    /// Connections that exist or are being opened now.
+    /// Returns how many connections exist or are being opened now.
     pub fn sockets(&self) -> usize {
         self.recorder.open().sockets
     }
 
-    /// The most connections that ever existed or were being opened at once.
+    /// Returns the most connections that ever existed or were being opened at once.
     pub fn peak(&self) -> usize {
         self.recorder.open().peak
     }
 
-    /// The numbers of the connections for which `close` completed, in that order.
+    /// Returns the numbers of the connections on which `close` completed, in that order.
     pub fn closed(&self) -> Vec<u64> {
         self.recorder.open().closed.clone()
     }
 
-    /// The numbers of the connections that were dropped without `close`, in that order.
+    /// Returns the numbers of the connections that were dropped without `close`, in that order.
     pub fn dropped(&self) -> Vec<u64> {
         self.recorder.open().dropped.clone()
     }
 
-    /// Every call of `connect`.
+    /// Returns every call of `connect`.
     pub fn attempts(&self) -> Vec<Attempt> {
         self.recorder.open().attempts.clone()
     }
 
-    /// The calls for one connection, in order: `connect on_connect ping reset close`.
+    /// Returns the calls for one connection, in order: `connect on_connect ping reset close`.
     pub fn story(&self, id: u64) -> String {
         let records = self.recorder.open();
         let calls: Vec<String> = records
@@ -229,7 +230,7 @@ impl Default for ScriptedManager {
 
 impl<M> fmt::Debug for ScriptedManager<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the other manager: it may hold a password.
+        // Without the wrapped manager, which may contain a password.
         f.debug_struct("ScriptedManager").field("recorder", &self.recorder).finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! A server of a test's own, which it may kill, change and start again.
+//! A server for a single test, which may kill, change and restart it.
 
 use crate::environment::look_up;
 use std::collections::HashMap;
@@ -7,30 +7,30 @@ use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-/// What the names of all variables begin with.
+/// The prefix of all variables.
 const PREFIX: &str = "MILLPOND_TEST_";
 
-/// A server that belongs to one test: `$MILLPOND_TEST_XTASK servers --private KIND` starts it, says
-/// in variables where it is and how to start it again, and ends it when this value is dropped, or
-/// with the thread that made it. A kind of several servers (`cluster`, `sentinel`) is one too; each
-/// of them has a stem of its own in the variables.
+/// A server for a single test. `$MILLPOND_TEST_XTASK servers --private KIND` starts it, prints
+/// variables with its address and its command, and ends it when this value is dropped or the thread
+/// that created it ends. A kind of several servers (`cluster`, `sentinel`) works too; each of its
+/// servers has its own stem in the variables.
 ///
-/// Another program will do that starts a server, prints `NAME='value'` lines and an empty one, and
-/// ends the server when its standard input is closed.
+/// Any program can take the place of xtask if it starts a server, prints `NAME='value'` lines and
+/// an empty line, and ends the server when its standard input is closed.
 pub struct OwnServer {
     launcher: Child,
     stem: String,
     variables: HashMap<String, String>,
-    /// The server, once it was started again.
+    /// The server's process, once it was started again.
     again: Option<Child>,
 }
 
 impl OwnServer {
-    /// Starts one of that kind: `postgres`, `mariadb-tls`.
+    /// Starts a server of this kind, for example `postgres` or `mariadb-tls`.
     ///
     /// # Errors
     ///
-    /// The reason why the server cannot be started; the test should then be skipped.
+    /// Returns the reason why the server cannot be started; the test should then be skipped.
     pub fn start(kind: &str) -> Result<Self, String> {
         let stem = kind.to_uppercase().replace('-', "_");
         let xtask = look_up(&format!("{PREFIX}{stem}_URL"))
@@ -53,23 +53,24 @@ impl OwnServer {
         Ok(Self { launcher, stem, variables, again: None })
     }
 
-    /// The same, or nothing and a line `SKIP` that says why: the test is to return.
+    /// Starts a server of this kind. If it cannot be started, returns `None` and prints a line
+    /// `SKIP` with the reason; the test should then return.
     pub fn or_skip(kind: &str) -> Option<Self> {
         Self::start(kind)
             .map_err(|why| println!("SKIP a test with a server of its own: {why}"))
             .ok()
     }
 
-    /// Where it is.
+    /// Returns the server's URL.
     pub fn url(&self) -> &str {
         self.own_variable("URL")
     }
 
-    /// A variable of the server, named without the common prefix.
+    /// Returns a variable of the server; `name` is without the common prefix.
     ///
     /// # Panics
     ///
-    /// If it was not.
+    /// If there is no such variable.
     #[track_caller]
     pub fn variable(&self, name: &str) -> &str {
         match self.variables.get(&format!("{PREFIX}{name}")) {
@@ -78,7 +79,8 @@ impl OwnServer {
         }
     }
 
-    /// A variable of the server itself, without its kind: `PID`, `COMMAND`.
+    /// Returns a variable of the server itself; `name` is without its kind, for example `PID` or
+    /// `COMMAND`.
     ///
     /// # Panics
     ///
@@ -88,7 +90,8 @@ impl OwnServer {
         self.variable(&format!("{}_{name}", self.stem))
     }
 
-    /// What stands behind an option of its command up to the next blank: `" -D "`, `"--ssl-cert="`.
+    /// Returns the value of an option in the server's command, up to the next space. `option`
+    /// includes its separators: `" -D "`, `"--ssl-cert="`.
     ///
     /// # Panics
     ///
@@ -106,18 +109,18 @@ impl OwnServer {
     ///
     /// # Errors
     ///
-    /// If one of the two cannot be read or written.
+    /// Returns an error if one of the two cannot be read or written.
     pub fn replace_file(&self, option: &str, variable: &str) -> io::Result<()> {
-        // Written, not copied: the file remains the server's.
+        // Written, not copied, so that the file's owner stays the server.
         fs::write(self.option(option), fs::read(self.variable(variable))?)
     }
 
-    /// Sends a signal to the server of that stem: `STOP`, `CONT`, `KILL` to `CLUSTER_1`, or to
+    /// Sends a signal (`STOP`, `CONT`, `KILL`) to the server with this stem: `CLUSTER_1`, or
     /// `REDIS` if it is the only one.
     ///
     /// # Errors
     ///
-    /// If it cannot be sent.
+    /// Returns an error if the signal cannot be sent.
     pub fn signal(&self, stem: &str, signal: &str) -> io::Result<()> {
         let pid = self.pid(stem);
         if Command::new("kill").args([&format!("-{signal}"), &pid]).status()?.success() {
@@ -126,22 +129,22 @@ impl OwnServer {
         Err(io::Error::other(format!("the server {pid} cannot be sent {signal}")))
     }
 
-    /// Sends it a signal that ends it, `KILL` or `INT`, and waits until it has ended.
+    /// Sends the server a signal that ends it, `KILL` or `INT`, and waits until it has ended.
     ///
     /// # Errors
     ///
-    /// If it cannot be sent.
+    /// Returns an error if the signal cannot be sent.
     ///
     /// # Cancel safety
     ///
-    /// The signal stays sent.
+    /// The signal is not taken back.
     pub async fn stop(&mut self, signal: &str) -> io::Result<()> {
         let pid = self.pid(&self.stem);
         self.signal(&self.stem, signal)?;
         match self.again.take() {
             Some(mut child) => drop(child.wait()?),
-            // Until its parent has collected it, its number is taken, and PostgreSQL takes it for
-            // alive.
+            // Until its parent has reaped it, its process number is in use, and PostgreSQL takes it
+            // for alive.
             None => {
                 let process = format!("/proc/{pid}");
                 while fs::exists(&process)? {
@@ -152,12 +155,12 @@ impl OwnServer {
         Ok(())
     }
 
-    /// Starts it again, on its port and data, with more settings for this time. It takes a moment
-    /// to accept connections.
+    /// Starts the server again on the same port and data, with additional settings. Returns before
+    /// the server accepts connections.
     ///
     /// # Errors
     ///
-    /// If there is no shell.
+    /// Returns an error if there is no shell.
     pub fn start_again(&mut self, settings: &str) -> io::Result<()> {
         let command = format!(
             "exec {} {settings} >>{} 2>&1",
@@ -168,12 +171,13 @@ impl OwnServer {
         Ok(())
     }
 
-    /// Adds a user `limited` to a Redis and returns the URL of that user. It has the rights that a
-    /// page lists in backticks after some words, so that a test can hold the page to them.
+    /// Adds a user `limited` to a Redis server and returns the URL of that user. It gets the rights
+    /// that a page of the docs lists in backticks after some words, so that a test can check the
+    /// page.
     ///
     /// # Errors
     ///
-    /// If the page has no such words, or `redis-cli` fails.
+    /// Returns an error if the page has no such words, or if `redis-cli` fails.
     pub fn redis_user(&self, page: &str, after: &str) -> io::Result<String> {
         let list =
             page.split_once(after).map(|(_, rest)| rest.split('`').skip(1).step_by(2).take(2));
@@ -199,7 +203,7 @@ impl OwnServer {
 
 impl Drop for OwnServer {
     fn drop(&mut self) {
-        // One that has ended already is no failure.
+        // A server that has already ended is not an error.
         if let Some(child) = &mut self.again {
             let _ = child.kill();
             let _ = child.wait();
@@ -211,12 +215,12 @@ impl Drop for OwnServer {
 
 impl fmt::Debug for OwnServer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the variables: a URL may hold a password.
+        // Without the variables: a URL may contain a password.
         f.debug_struct("OwnServer").field("stem", &self.stem).finish_non_exhaustive()
     }
 }
 
-/// A value as a shell would read it.
+/// Removes a shell's quotes from a value.
 fn unquoted(value: &str) -> String {
     match value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')) {
         Some(quoted) => quoted.replace(r"'\''", "'"),

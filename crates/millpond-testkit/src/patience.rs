@@ -1,13 +1,13 @@
-//! Waiting for what happens, without sleeping.
+//! Waiting for a condition without sleeping.
 
 use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-/// How long a test waits for what is bound to happen.
+/// How long a test waits for a condition.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// Asks until it is so, for a minute at most; other tasks run in between.
+/// Checks a condition until it is true, for at most one minute; other tasks run in between.
 ///
 /// ```
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
@@ -20,11 +20,11 @@ const LIMIT: Duration = Duration::from_secs(60);
 ///
 /// # Panics
 ///
-/// If it has not come to be so by then.
+/// If the condition is still false after a minute.
 ///
 /// # Cancel safety
 ///
-/// Nothing is asked any more once the future is dropped.
+/// The condition is not checked again after the future is dropped.
 pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
     let asking = async {
         while !is_so().await {

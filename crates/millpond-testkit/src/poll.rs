@@ -8,23 +8,23 @@ use std::task::{Context, Poll, Wake, Waker};
 
 /// Polls the future `polls` times, each time after it was woken, as a runtime would; then drops it.
 ///
-/// Returns the future's output, or `None` if it was dropped before it completed. Call it for 0, 1,
-/// 2, .. until it returns `Some`, and the future has been cancelled everywhere where a runtime can
-/// cancel it.
+/// Returns the future's output, or `None` if it was dropped before it completed. Call it with 0, 1,
+/// 2, .. until it returns `Some`: then the future has been cancelled at every point at which a
+/// runtime can cancel it.
 ///
 /// # Cancel safety
 ///
-/// The future is dropped with it.
+/// Dropping this future drops the given one.
 pub async fn poll_n<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     cut(future, polls, false).await
 }
 
-/// Like [`poll_n`], but drops the future only after it was woken once more: the event that woke it,
-/// a connection handed over for example, has already happened.
+/// Like [`poll_n`], but drops the future only after another wake-up: the event that woke it, for
+/// example the hand-over of a connection, has already happened.
 ///
 /// # Cancel safety
 ///
-/// The future is dropped with it.
+/// Dropping this future drops the given one.
 pub async fn poll_n_woken<F: Future>(future: F, polls: usize) -> Option<F::Output> {
     cut(future, polls, true).await
 }
@@ -34,7 +34,7 @@ async fn cut<F: Future>(future: F, polls: usize, one_more_wake: bool) -> Option<
     let wakes = Arc::new(Wakes::default());
     let (mut done, mut wakes_seen) = (0, 0);
     poll_fn(|cx| {
-        // Only a wake of the future itself counts: the task may be woken for other reasons.
+        // Only a wake-up of the future itself counts: the task may be woken for other reasons.
         let wakes_now = wakes.count.load(Ordering::SeqCst);
         if done > 0 && wakes_now == wakes_seen {
             return Poll::Pending;
@@ -55,7 +55,7 @@ async fn cut<F: Future>(future: F, polls: usize, one_more_wake: bool) -> Option<
     .await
 }
 
-/// Counts the wakes and passes them on to the task.
+/// Counts wake-ups and forwards them to the task.
 struct Relay {
     wakes: Arc<Wakes>,
     task: Waker,
@@ -68,7 +68,7 @@ impl Wake for Relay {
     }
 }
 
-/// A future that the test polls itself, outside any task, to observe what is woken, and when.
+/// A future that the test polls itself, outside any task, to observe its wake-ups.
 ///
 /// ```
 /// use millpond_testkit::ByHand;
@@ -100,18 +100,18 @@ impl Wake for Wakes {
 }
 
 impl<F: Future> ByHand<F> {
-    /// Takes the future; does not poll it.
+    /// Wraps a future without polling it.
     pub fn new(future: F) -> Self {
         Self { future: Box::pin(future), wakes: Arc::default() }
     }
 
-    /// Polls it once.
+    /// Polls the future once.
     pub fn poll(&mut self) -> Poll<F::Output> {
         let waker = Waker::from(Arc::clone(&self.wakes));
         self.future.as_mut().poll(&mut Context::from_waker(&waker))
     }
 
-    /// How many times it was woken so far.
+    /// Returns how many times the future was woken so far.
     pub fn wakes(&self) -> usize {
         self.wakes.count.load(Ordering::SeqCst)
     }

@@ -11,13 +11,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// A proxy in front of a real server, on a free port of the loopback interface, under remote
-/// control: each direction is free, in pieces, delayed, stalled, swallowed, cut or reset, for all
-/// connections or for one.
+/// A proxy in front of a real server, on a free port of the loopback interface. Each direction can
+/// be free, in pieces, delayed, stalled, swallowed, cut or reset, for all connections or for one.
 ///
-/// It runs on the runtime that started it and ends, with all its connections, when it is dropped.
-/// It sleeps only where a delay was asked for; a test sees what happens by [`Link::until_arrived`]
-/// and needs none. Time must not be paused where a delay is to be felt.
+/// The proxy runs on the runtime that started it and ends, with all its connections, when it is
+/// dropped. It sleeps only where a delay is set; a test waits with [`Link::until_arrived`] and
+/// needs no sleep. A delay has no effect while tokio's time is paused.
 ///
 /// ```
 /// use millpond_testkit::{ChaosProxy, Direction, Flow};
@@ -54,7 +53,7 @@ struct State {
 
 /// Guarded by the lock of [`State`].
 struct Book {
-    /// The flows of a new connection where nothing is planned: to the server, and to the client.
+    /// The flows of a new connection without a plan: to the server, and to the client.
     flows: [Flow; 2],
     plan: Option<Box<Plan>>,
     refusing: bool,
@@ -62,7 +61,7 @@ struct Book {
     links: Vec<Link>,
 }
 
-/// The flows of a new connection, by its number.
+/// Returns the flow of a new connection, by its number and direction.
 type Plan = dyn Fn(u64, Direction) -> Flow + Send;
 
 impl Book {
@@ -75,12 +74,12 @@ impl Book {
 }
 
 impl ChaosProxy {
-    /// Starts one in front of the server at `host:port`.
+    /// Starts a proxy in front of the server at `host:port`.
     ///
     /// # Errors
     ///
-    /// If there is no free port on the loopback interface. A server that is not there is noticed by
-    /// the clients: each is reset.
+    /// Returns an error if no port is free on the loopback interface. If the server is down,
+    /// clients notice it: each of them is reset.
     ///
     /// # Panics
     ///
@@ -88,7 +87,7 @@ impl ChaosProxy {
     ///
     /// # Cancel safety
     ///
-    /// Nothing is left if the future is dropped.
+    /// Dropping the future leaves nothing behind.
     pub async fn start(server: &str) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?;
@@ -104,17 +103,17 @@ impl ChaosProxy {
         Ok(Self { address, state, accepting })
     }
 
-    /// Where clients connect to.
+    /// Returns the address that clients connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// A URL of the server with the proxy's address in the place of the server's `host:port`.
+    /// Replaces the server's `host:port` in a URL with the proxy's address.
     pub fn reroute(&self, url: &str) -> String {
         url.replace(&self.state.server, &self.address.to_string())
     }
 
-    /// The flow of one direction, for all connections, present and future. A plan is forgotten.
+    /// Sets the flow of one direction for all present and future connections, and removes the plan.
     pub fn set(&self, direction: Direction, flow: Flow) {
         let mut book = self.open();
         book.plan = None;
@@ -122,15 +121,15 @@ impl ChaosProxy {
         book.links.iter().for_each(|link| link.set(direction, flow));
     }
 
-    /// The flows of future connections, by their numbers; the first connection ever has the
-    /// number 1. A seed makes a plan that can be repeated: `proxy.plan(move |number, _|
-    /// Flow::drawn(seed ^ number))`.
+    /// Sets the flows of future connections by their numbers; the first connection of the proxy is
+    /// 1. A seed makes a repeatable plan: `proxy.plan(move |number, _| Flow::drawn(seed ^
+    /// number))`.
     pub fn plan(&self, plan: impl Fn(u64, Direction) -> Flow + Send + 'static) {
         self.open().plan = Some(Box::new(plan));
     }
 
-    /// Everything is free again, for present and future connections, and nobody is refused. What
-    /// was swallowed is gone.
+    /// Frees both directions of present and future connections, and accepts new ones again.
+    /// Swallowed bytes stay lost.
     pub fn heal(&self) {
         self.refuse(false);
         for direction in Direction::BOTH {
@@ -138,7 +137,8 @@ impl ChaosProxy {
         }
     }
 
-    /// Whether new connections are reset as soon as they are made: a server that is down.
+    /// Makes the proxy reset new connections as soon as they are accepted, like a server that is
+    /// down, or stops that.
     pub fn refuse(&self, refuse: bool) {
         self.open().refusing = refuse;
     }
@@ -159,34 +159,34 @@ impl ChaosProxy {
         self.links().iter().for_each(Link::half_open);
     }
 
-    /// The connections that are open, in the order in which they came.
+    /// Returns the open connections in order of their numbers.
     pub fn links(&self) -> Vec<Link> {
         let mut book = self.open();
         book.links.retain(Link::is_open);
         book.links.clone()
     }
 
-    /// How many connections there were in all, those refused excepted.
+    /// Returns how many connections were accepted in all, without those refused.
     pub fn accepted(&self) -> u64 {
         self.open().accepted
     }
 
-    /// The sockets by which this process holds on to the proxy or is about to, as the kernel lists
-    /// them (`/proc/net/tcp`), by their inodes: one that its client has closed is not among them,
-    /// one that only the proxy has closed is. The kernel does not list all of them at the same
-    /// instant; those listed twice in a row existed together. Linux only.
+    /// Returns the inodes of this process's sockets to the proxy, open or being opened, as the
+    /// kernel lists them in `/proc/net/tcp`. A socket closed by its client is not among them; one
+    /// closed only by the proxy is. The kernel does not list all sockets at the same instant; those
+    /// in two consecutive lists existed together. Linux only.
     ///
     /// # Errors
     ///
-    /// If `/proc` cannot be read.
+    /// Returns an error if `/proc` cannot be read.
     pub fn client_sockets(&self) -> io::Result<HashSet<String>> {
-        // Columns: number, this address, the other one, state (established, being opened, or closed
-        // by the other side).
+        // Columns: number, local address, remote address, state (established, being opened, or
+        // closed by the remote side).
         const HELD: [&str; 3] = ["01", "02", "08"];
         const INODE: usize = 9;
         let proxy = format!("0100007F:{:04X}", self.address.port());
-        // Reading a long table takes time, in which a listed socket may be closed; so the list is
-        // read before as well.
+        // Reading a long table takes time, during which a listed socket may be closed; so the
+        // process's sockets are read before as well.
         let mut ours = own_sockets()?;
         let table = std::fs::read_to_string("/proc/net/tcp")?;
         let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
@@ -197,8 +197,8 @@ impl ChaosProxy {
             _ => None,
         };
         let mut sockets: HashSet<String> = rows.filter_map(socket).collect();
-        // A child that is being started has a copy of all of them until it runs its program, of
-        // those just closed too.
+        // A child process that is being started has a copy of all sockets until it runs its
+        // program, including those just closed.
         ours.extend(own_sockets()?);
         sockets.retain(|inode| ours.contains(inode));
         Ok(sockets)
@@ -209,9 +209,9 @@ impl ChaosProxy {
     }
 }
 
-/// The inodes of the sockets that this process holds.
+/// Returns the inodes of the sockets that this process holds.
 fn own_sockets() -> io::Result<HashSet<String>> {
-    // One that is closed meanwhile cannot be read any more.
+    // A socket closed in the meantime can no longer be read.
     let links = std::fs::read_dir("/proc/self/fd")?
         .flatten()
         .filter_map(|entry| std::fs::read_link(entry.path()).ok());
@@ -241,7 +241,7 @@ impl State {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Enters a new connection, unless it is to be refused.
+    /// Registers a new connection, unless connections are refused.
     fn admit(&self) -> Option<Link> {
         let mut book = self.open();
         if book.refusing {
@@ -260,7 +260,7 @@ impl State {
     }
 }
 
-/// Takes connections until it is aborted, which ends them all.
+/// Accepts connections until it is aborted, which ends all of them.
 async fn accept(listener: TcpListener, state: Arc<State>) {
     let mut tasks = JoinSet::new();
     loop {
@@ -273,13 +273,13 @@ async fn accept(listener: TcpListener, state: Arc<State>) {
                 }
                 None => refuse(client),
             },
-            // For example too many open files: others may close theirs.
+            // For example too many open files; others may close theirs.
             else => tokio::task::yield_now().await,
         }
     }
 }
 
 fn refuse(client: TcpStream) {
-    // If it cannot be done the client sees an ordinary end.
+    // If this fails, the client sees an ordinary end.
     let _ = client.set_zero_linger();
 }

@@ -11,9 +11,9 @@ use tokio::time::Instant;
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct Attempt {
-    /// When it began, by tokio's clock.
+    /// When the call began, by tokio's clock.
     pub at: Instant,
-    /// What the pool passed to it.
+    /// The argument that the pool passed.
     pub info: ConnectInfo,
 }
 
@@ -30,7 +30,7 @@ type Probe = dyn Fn(Call) + Send + Sync;
 #[derive(Default)]
 pub(crate) struct Records {
     pub(crate) scripts: HashMap<Call, Script>,
-    /// Connections that exist or are being opened, and the most there ever were.
+    /// Connections that exist or are being opened, and the most so far.
     pub(crate) sockets: usize,
     pub(crate) peak: usize,
     /// Connections that exist.
@@ -41,7 +41,7 @@ pub(crate) struct Records {
     pub(crate) story: Vec<(u64, Call)>,
 }
 
-/// What is planned for one kind of call, and how often it came.
+/// The script of one kind of call, and its counters.
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) always: Act,
@@ -60,7 +60,7 @@ impl Recorder {
         *self.probe.lock().unwrap_or_else(PoisonError::into_inner) = Some(probe);
     }
 
-    /// Records one call, and returns its act. It counts as running until the guard is dropped.
+    /// Records one call and returns its act. The call counts as running until the guard is dropped.
     pub(crate) fn begin(self: &Arc<Self>, call: Call, id: u64) -> (Act, Running) {
         let act = {
             let mut records = self.open();
@@ -104,7 +104,7 @@ impl Drop for Running {
     }
 }
 
-/// One socket as the operating system would count it: from the first byte of connecting until it is
+/// One socket as the operating system would count it: from the start of the connect until it is
 /// dropped.
 pub(crate) struct Socket {
     recorder: Arc<Recorder>,

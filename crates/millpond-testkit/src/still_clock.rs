@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::task::{spawn_blocking, yield_now};
 use tokio::time;
 
-/// Stops tokio's clock until the value is dropped: time passes only when a test says so.
+/// Stops tokio's clock until the value is dropped: time passes only when the test calls
+/// [`pass`](Self::pass).
 ///
-/// A clock that is only paused runs ahead whenever the runtime has nothing else to do, and that
-/// includes waiting for a socket. This one lets a test with a real server go through an outage of
-/// minutes in a moment.
+/// tokio's own paused clock advances whenever the runtime is idle, which includes waiting for a
+/// socket. This one does not, so a test with a real server can go through an outage of minutes in a
+/// moment.
 ///
 /// ```
 /// use millpond_testkit::StillClock;
@@ -25,7 +26,7 @@ use tokio::time;
 /// # });
 /// ```
 pub struct StillClock {
-    /// A blocking task keeps the clock from running ahead. It ends when this is dropped.
+    /// A blocking task keeps the clock from advancing; it ends when this sender is dropped.
     _running: mpsc::Sender<()>,
 }
 
@@ -42,7 +43,7 @@ impl StillClock {
         Self { _running: running }
     }
 
-    /// Lets so much time pass at once.
+    /// Lets this much time pass at once.
     ///
     /// # Cancel safety
     ///

@@ -5,13 +5,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// An observer that keeps every event and writes each as a line. Clones share what they keep: give
-/// one to the pool and keep one.
+/// An observer that keeps every event and renders each as a line. Clones share the events: pass one
+/// to the pool and keep one.
 ///
-/// A line begins with what happened and why, and the number of the connection ends it; spans of
-/// time, source lines and the texts of errors are left out, so that lines can be compared:
-/// `connecting #1`, `acquired #1`, `closed overflow #3`, `acquire failed timed_out`, `hook failed
-/// on_connect #2`. What is left out stands in [`events`](Self::events).
+/// A line begins with what happened and why, and ends with the number of the connection. Durations,
+/// source lines and error texts are left out, so that lines can be compared: `connecting #1`,
+/// `acquired #1`, `closed overflow #3`, `acquire failed timed_out`, `hook failed on_connect #2`.
+/// The full events are in [`events`](Self::events).
 #[derive(Debug, Clone)]
 pub struct Trace {
     kept: Arc<Mutex<Vec<Kept>>>,
@@ -26,48 +26,48 @@ struct Kept {
 }
 
 impl Trace {
-    /// A trace of nothing yet.
+    /// Creates an empty trace.
     pub fn new() -> Self {
         Self { kept: Arc::default(), made: Instant::now() }
     }
 
-    /// The lines so far, in the order of their `seq`.
+    /// Returns the lines so far, in the order of their `seq`.
     pub fn lines(&self) -> Vec<String> {
         self.in_order().iter().map(|kept| line(&kept.event)).collect()
     }
 
-    /// How many lines begin with these words: `closed` counts every close, `closed overflow` those
-    /// for that reason.
+    /// Returns how many lines begin with these words: `closed` counts every close, `closed
+    /// overflow` those for that reason.
     pub fn count(&self, words: &str) -> usize {
         self.lines().iter().filter(|line| begins_with(line, words)).count()
     }
 
-    /// Why connections were closed, in that order.
+    /// Returns the reasons of all closes, in order.
     pub fn closed(&self) -> Vec<CloseReason> {
         self.pick(
             |event| if let Event::Closed { reason, .. } = event { Some(*reason) } else { None },
         )
     }
 
-    /// What can be made of the events so far.
+    /// Maps and filters the events so far.
     pub fn pick<P>(&self, mut pick: impl FnMut(&Event) -> Option<P>) -> Vec<P> {
         self.in_order().iter().filter_map(|kept| pick(&kept.event)).collect()
     }
 
-    /// When the lines that begin with these words were written: by tokio's clock, since this trace
-    /// was made.
+    /// Returns when the lines that begin with these words were written, on tokio's clock, since
+    /// this trace was created.
     pub fn times(&self, words: &str) -> Vec<Duration> {
         let kept =
             self.in_order().into_iter().filter(|kept| begins_with(&line(&kept.event), words));
         kept.map(|kept| kept.at.duration_since(self.made)).collect()
     }
 
-    /// The events so far with their `seq`, in that order.
+    /// Returns the events so far with their `seq`, in that order.
     pub fn events(&self) -> Vec<(u64, Event)> {
         self.in_order().into_iter().map(|kept| (kept.seq, kept.event)).collect()
     }
 
-    /// Forgets what happened so far.
+    /// Removes the events so far.
     pub fn clear(&self) {
         self.open().clear();
     }

@@ -1,5 +1,5 @@
-//! What was abandoned is stopped at the server: in time, under the cap, and without a word to
-//! anybody else.
+//! The server stops abandoned work in time, within the limit, and without affecting other
+//! borrowers.
 
 use crate::conformance::fixture::Fixture;
 use crate::conformance::network::through;
@@ -11,10 +11,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use tokio::runtime::Builder;
 
-/// The cancels come at about the time at which the questions end by themselves, some before and
-/// some after: where all places are taken, and where one is free for them. The sockets are the
-/// kernel's to count, all the while.
-pub async fn b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_the_limit<
+/// Cancels arrive at about the time at which the queries end by themselves, some before and some
+/// after, both with all slots taken and with a free one. Meanwhile the kernel counts the sockets.
+pub async fn b04_a_late_cancel_hits_no_other_borrower_and_opens_no_socket_beyond_the_limit<
     T: Trial,
 >(
     stage: Stage<T>,
@@ -43,8 +42,8 @@ pub async fn b04_a_late_cancel_hits_nobody_else_and_goes_over_no_socket_beyond_t
     }
 }
 
-/// Begins what takes a moment, drops it, and then is somebody else. How often there was something
-/// to be dropped.
+/// Starts a query, drops it, and then acquires as another borrower. Returns how many queries were
+/// dropped before they completed.
 async fn abandon<F: Fixture>(service: Service<F>, user: u32) -> u32 {
     let mut cut = 0;
     for round in 0..60 {
@@ -61,8 +60,7 @@ async fn abandon<F: Fixture>(service: Service<F>, user: u32) -> u32 {
     cut
 }
 
-/// How many there were together, at the least, and how many the kernel told of in one breath, at
-/// the most.
+/// Returns how many sockets were seen in two consecutive readings, and the most in a single one.
 fn most_sockets(proxy: &ChaosProxy, done: &AtomicBool) -> (usize, usize) {
     let reported = || {
         proxy.client_sockets().unwrap_or_else(|error| panic!("the kernel does not tell: {error}"))

@@ -1,4 +1,4 @@
-//! The books balance, nothing is kept in memory, and errors name their causes.
+//! The counts add up, no memory is leaked, and errors name their causes.
 
 use crate::act::{Act, Call};
 use crate::conformance::stage::{SOON, Stage, Trial, assert_books, join, refused, secs, timed};
@@ -7,7 +7,7 @@ use millpond_core::{CloseReason, Lease, Pool, PoolError, PoolExt, Totals};
 use std::error::Error;
 use std::sync::Arc;
 
-/// After any mix of actions and disasters everything is back, and the books balance.
+/// After any mix of operations and failures all slots are free again and the counts add up.
 pub async fn c90_after_any_mix_of_operations_and_faults_the_books_balance<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -56,7 +56,7 @@ pub async fn c90_after_any_mix_of_operations_and_faults_the_books_balance<T: Tri
     world.until("nothing is open", || world.manager.sockets() == 0).await;
 }
 
-/// Totals only ever grow.
+/// No total ever decreases.
 pub async fn c91_totals_only_ever_grow<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 1);
     let all = |totals: &Totals| {
@@ -100,7 +100,7 @@ pub async fn c91_totals_only_ever_grow<T: Trial>(stage: Stage<T>) {
     }
 }
 
-/// A pool that is gone leaves nothing in memory.
+/// A dropped pool frees everything that it held.
 pub async fn c92_nothing_is_kept_in_memory_by_a_pool_that_is_gone<T: Trial>(stage: Stage<T>) {
     let (token, other) = (Arc::new(()), stage.world(1, 0));
     let held = Arc::clone(&token);
@@ -116,7 +116,7 @@ pub async fn c92_nothing_is_kept_in_memory_by_a_pool_that_is_gone<T: Trial>(stag
     other.until("the pool and its hooks are gone", || Arc::strong_count(&token) == 1).await;
 }
 
-/// A timeout tells why no connection could be opened.
+/// The error of a timeout names the last connect error.
 pub async fn c93_a_timeout_names_the_last_connect_error<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     world.manager.always(Call::Connect, Act::transient("no route to the mill"));

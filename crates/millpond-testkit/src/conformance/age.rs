@@ -1,4 +1,4 @@
-//! Connections grow old, idle and many; the clock is paused.
+//! Age limits, idle limits and `min_idle`, under a paused clock.
 
 use crate::act::{Act, Call};
 use crate::conformance::stage::{Stage, Trial, ms, secs, timed};
@@ -6,7 +6,7 @@ use millpond_core::{CloseReason, Lease, Pool, PoolExt};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// `idle_timeout` closes what nobody uses, down to `min_idle`.
+/// `idle_timeout` closes unused connections, down to `min_idle`.
 pub async fn c60_idle_timeout_closes_down_to_min_idle<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(5, 0, |builder, _| builder.idle_timeout(secs(60)).min_idle(2));
     world.idle(5).await;
@@ -17,7 +17,7 @@ pub async fn c60_idle_timeout_closes_down_to_min_idle<T: Trial>(stage: Stage<T>)
     assert_eq!(world.trace.count("closed idle_too_long"), 3);
 }
 
-/// Under light load only what is used stays.
+/// Under light load only the connection in use stays open.
 pub async fn c61_under_light_load_only_the_connection_in_use_stays<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(5, 0, |builder, _| builder.idle_timeout(secs(60)).min_idle(0));
     world.idle(5).await;
@@ -29,7 +29,7 @@ pub async fn c61_under_light_load_only_the_connection_in_use_stays<T: Trial>(sta
     assert_eq!(world.manager.calls(Call::Connect), 5);
 }
 
-/// Nothing older than `pool_recycle` is lent, whether it was idle or in use when it became so.
+/// A connection older than `pool_recycle` is not lent, whether it expired while idle or in use.
 pub async fn c62_nothing_older_than_pool_recycle_is_lent<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(2, 0, |builder, _| builder.pool_recycle(secs(300)).recycle_jitter(0));
     world.idle(1).await;
@@ -43,7 +43,7 @@ pub async fn c62_nothing_older_than_pool_recycle_is_lent<T: Trial>(stage: Stage<
     world.until("both are closed", || world.trace.count("closed recycled") >= 2).await;
 }
 
-/// Connections opened together do not close together.
+/// Jitter keeps connections that were opened together from closing together.
 pub async fn c63_connections_opened_together_do_not_close_together<T: Trial>(stage: Stage<T>) {
     let world =
         stage.tuned(40, 0, |builder, _| builder.pool_recycle(secs(3600)).recycle_jitter(50));
@@ -59,7 +59,7 @@ pub async fn c63_connections_opened_together_do_not_close_together<T: Trial>(sta
     );
 }
 
-/// `min_idle` connections are ready without anybody asking, and again after some were lost.
+/// `min_idle` connections are opened without a caller, and replaced after some were lost.
 pub async fn c64_min_idle_connections_are_ready_and_filled_up_again<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(5, 0, |builder, _| builder.min_idle(3).idle_timeout(secs(60)));
     drop(world.lease().await);
@@ -72,8 +72,8 @@ pub async fn c64_min_idle_connections_are_ready_and_filled_up_again<T: Trial>(st
     assert!(world.pool.status().idle >= 3);
 }
 
-/// A successor is opened before the old connection goes, so nobody waits for a recycle.
-pub async fn c65_replacing_the_old_makes_nobody_wait<T: Trial>(stage: Stage<T>) {
+/// A replacement is opened before the expired connection is closed, so no caller waits.
+pub async fn c65_replacing_an_expired_connection_delays_no_caller<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(2, 0, |builder, _| builder.pool_recycle(secs(300)).recycle_jitter(0));
     world.idle(1).await;
     world.manager.always(Call::Connect, Act::slow(secs(2)));
@@ -86,12 +86,12 @@ pub async fn c65_replacing_the_old_makes_nobody_wait<T: Trial>(stage: Stage<T>) 
     assert!(world.manager.calls(Call::Connect) >= 3);
 }
 
-/// What the pool does by itself does not make a connection look used.
+/// A validation by the pool does not count as use.
 pub async fn c66_validation_does_not_make_a_connection_look_used<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(3, 0, |builder, _| builder.idle_timeout(secs(60)).min_idle(0));
     world.idle(3).await;
     sleep(secs(40)).await;
-    // The ping is due for all; after the first dead one the maintenance task validates the others.
+    // The ping is due for all; after the first dead one the maintenance task pings the others.
     world.manager.next(Call::Ping, [Act::broken("scripted")]);
     let lease = world.lease().await;
     sleep(secs(30)).await;
@@ -99,8 +99,8 @@ pub async fn c66_validation_does_not_make_a_connection_look_used<T: Trial>(stage
     drop(lease);
 }
 
-/// Spans without end are harmless.
-pub async fn c67_spans_without_end_are_harmless<T: Trial>(stage: Stage<T>) {
+/// `Duration::MAX` is accepted by every setting.
+pub async fn c67_a_duration_of_max_is_harmless_in_every_setting<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(2, 1, |builder, _| {
         let ever = Duration::MAX;
         let builder =
@@ -116,7 +116,7 @@ pub async fn c67_spans_without_end_are_harmless<T: Trial>(stage: Stage<T>) {
     assert!(world.pool.close_within(secs(20)).await.is_clean());
 }
 
-/// Prewarming while the server comes and goes ends, and leaves a sound pool.
+/// `prewarm` ends while the server comes and goes, and leaves the pool in working order.
 pub async fn c68_prewarm_with_a_server_that_comes_and_goes_ends<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(5, 0, |builder, _| builder.pool_timeout(secs(30)));
     let flaps = (0..20).map(|n| if n % 2 == 0 { Act::transient("scripted") } else { Act::Ok });

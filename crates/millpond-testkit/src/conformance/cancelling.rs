@@ -1,4 +1,4 @@
-//! Every future of a pool dropped at every poll, whatever else goes wrong: nothing is lost.
+//! Every future of a pool is dropped at every poll, under every failure; no slot is lost.
 
 use crate::cancel_sweep::{CutCase, cancel_sweep};
 use crate::conformance::stage::{Stage, Trial, World, assert_balance, quiet, secs};
@@ -6,7 +6,7 @@ use millpond_core::{Pool, PoolExt};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// On an empty pool.
+/// Drops an acquire on an empty pool.
 pub async fn c28_an_acquire_on_an_empty_pool_can_be_dropped_anywhere<T: Trial>(stage: Stage<T>) {
     cancel_sweep(async |case| {
         let world = world(&stage);
@@ -15,7 +15,7 @@ pub async fn c28_an_acquire_on_an_empty_pool_can_be_dropped_anywhere<T: Trial>(s
     .await;
 }
 
-/// On a pool that has one to lend, which must be pinged first.
+/// Drops an acquire that finds an idle connection and has to ping it.
 pub async fn c28_an_acquire_that_finds_an_idle_connection_can_be_dropped_anywhere<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -28,7 +28,7 @@ pub async fn c28_an_acquire_that_finds_an_idle_connection_can_be_dropped_anywher
     .await;
 }
 
-/// On a pool that has lent everything, some of which comes back dirty.
+/// Drops an acquire while all connections are lent; one of them is returned dirty.
 pub async fn c28_an_acquire_that_waits_for_a_return_can_be_dropped_anywhere<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -45,7 +45,7 @@ pub async fn c28_an_acquire_that_waits_for_a_return_can_be_dropped_anywhere<T: T
     .await;
 }
 
-/// A close that nobody waits for goes on.
+/// A close whose future is dropped goes on.
 pub async fn c28_a_close_can_be_dropped_anywhere<T: Trial>(stage: Stage<T>) {
     cancel_sweep(async |case| {
         let world = world(&stage);
@@ -64,7 +64,7 @@ pub async fn c28_a_close_can_be_dropped_anywhere<T: Trial>(stage: Stage<T>) {
     .await;
 }
 
-/// Prewarming that nobody waits for leaves a sound pool.
+/// Dropping a prewarm leaves the pool in working order.
 pub async fn c28_a_prewarm_can_be_dropped_anywhere<T: Trial>(stage: Stage<T>) {
     cancel_sweep(async |case| {
         let world = world(&stage);
@@ -78,12 +78,12 @@ pub async fn c28_a_prewarm_can_be_dropped_anywhere<T: Trial>(stage: Stage<T>) {
 
 fn world<T: Trial>(stage: &Stage<T>) -> World<T> {
     stage.tuned(1, 1, |builder, manager| {
-        // A second: what waits for the whole of it is polled not too often.
+        // One second: a caller that waits for all of it is polled only a few times.
         builder.hooks(manager.hooks()).pre_ping_idle(Duration::ZERO).pool_timeout(secs(1))
     })
 }
 
-/// One acquire that is dropped. Says whether it came to its end before that.
+/// Drops one acquire; returns true if it completed before that.
 async fn acquire<T: Trial>(world: &World<T>, case: &CutCase) -> bool {
     world.manager.always(case.call, case.act.clone());
     let ended = case.cut.of(world.pool.acquire()).await;
@@ -93,11 +93,11 @@ async fn acquire<T: Trial>(world: &World<T>, case: &CutCase) -> bool {
     came_to_its_end
 }
 
-/// Nothing is under way, nothing is lost, and all can be acquired again.
+/// Asserts that nothing is under way, that nothing is lost, and that all slots can be acquired.
 async fn after<T: Trial>(world: &World<T>, case: &CutCase) {
     quiet().await;
     world.manager.heal();
-    // Long enough for whatever hangs to run into its limit.
+    // Longer than every time limit of the pool.
     sleep(secs(60)).await;
     let status = world.pool.status();
     assert_balance(&status);

@@ -1,4 +1,4 @@
-//! Close means closed: nothing is open and nothing is under way, or the report says what.
+//! After a close nothing is open and nothing is under way, or the report names what is.
 
 use crate::act::{Act, Call};
 use crate::conformance::fixture::Fixture;
@@ -9,7 +9,7 @@ use crate::gate::Gate;
 use crate::poll::poll_n;
 use millpond_core::{CloseReason, ConnectInfo, Lease, Manager as _, Pool, PoolExt};
 
-/// After close every acquire is refused.
+/// After a close every acquire is refused.
 pub async fn c80_after_close_every_acquire_is_refused<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 0);
     drop(world.lease().await);
@@ -20,7 +20,7 @@ pub async fn c80_after_close_every_acquire_is_refused<T: Trial>(stage: Stage<T>)
     assert_eq!(world.manager.calls(Call::Connect), 1);
 }
 
-/// Close tells all who wait.
+/// A close fails all waiters at once.
 pub async fn c80_close_fails_all_waiters_at_once<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let lease = world.lease().await;
@@ -34,7 +34,7 @@ pub async fn c80_close_fails_all_waiters_at_once<T: Trial>(stage: Stage<T>) {
     assert!(join(closing).await.is_clean());
 }
 
-/// A connect under way at close leaves nothing behind, and nobody gets it.
+/// A connect under way at a close leaves no connection behind, and its caller gets none.
 pub async fn c81_a_connect_under_way_at_close_leaves_nothing_behind<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let gate = Gate::new();
@@ -48,7 +48,7 @@ pub async fn c81_a_connect_under_way_at_close_leaves_nothing_behind<T: Trial>(st
     world.until("nothing is open", || world.manager.sockets() == 0).await;
 }
 
-/// Close waits for borrowers.
+/// A close waits until all leases are returned.
 pub async fn c82_close_waits_for_borrowers<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 0);
     let lease = world.lease().await;
@@ -61,7 +61,7 @@ pub async fn c82_close_waits_for_borrowers<T: Trial>(stage: Stage<T>) {
     assert_eq!(world.manager.sockets(), 0);
 }
 
-/// Close ends at its limit and says who still holds what.
+/// A close ends at its time limit and reports the holders.
 pub async fn c83_close_ends_at_its_limit_and_names_the_holders<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 0);
     let lease = world.pool.acquire().await;
@@ -79,7 +79,7 @@ pub async fn c83_close_ends_at_its_limit_and_names_the_holders<T: Trial>(stage: 
     world.until("nothing is open", || world.manager.sockets() == 0).await;
 }
 
-/// Everything that was opened is closed properly.
+/// Every connection that was opened is closed through the manager.
 pub async fn c84_everything_that_was_opened_is_closed<T: Trial>(stage: Stage<T>) {
     let world = stage.world(4, 2);
     for _ in 0..3 {
@@ -92,12 +92,12 @@ pub async fn c84_everything_that_was_opened_is_closed<T: Trial>(stage: Stage<T>)
     assert_eq!(totals.created, totals.closed);
 }
 
-/// What the pool has closed is closed at the server, whatever it was closed for.
-pub async fn c84_what_is_closed_is_closed_at_the_server<T: Trial>(stage: Stage<T>) {
+/// A connection that the pool closed, for any reason, is closed at the server.
+pub async fn c84_a_closed_connection_is_closed_at_the_server<T: Trial>(stage: Stage<T>) {
     let before = open_at_server(&stage).await;
     let world = stage.world(2, 1);
     let leases = world.leases(3).await;
-    // The server may learn of a connection after its client has it.
+    // The server may count a connection later than its client.
     let mut counted = 0;
     for _ in 0..2_000 {
         counted = open_at_server(&stage).await;
@@ -121,7 +121,7 @@ pub async fn c84_what_is_closed_is_closed_at_the_server<T: Trial>(stage: Stage<T
     );
 }
 
-/// A connect that was cut off, wherever, leaves nothing open at the server.
+/// A connect that is dropped at any poll leaves no connection open at the server.
 pub async fn c84_a_connect_that_is_cut_off_leaves_nothing_open_at_the_server<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -150,7 +150,7 @@ async fn open_at_server<T: Trial>(stage: &Stage<T>) -> usize {
     }
 }
 
-/// Whether the server has no more than so many connections in a moment.
+/// Returns true once the server has at most this many connections open; false after 10 seconds.
 async fn falls_to<T: Trial>(stage: &Stage<T>, most: usize) -> bool {
     for _ in 0..2_000 {
         if open_at_server(stage).await <= most {
@@ -161,7 +161,7 @@ async fn falls_to<T: Trial>(stage: &Stage<T>, most: usize) -> bool {
     false
 }
 
-/// A closed pool stays closed, whatever is called.
+/// No call reopens a closed pool.
 pub async fn c85_a_closed_pool_cannot_be_resized_or_opened_again<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 0);
     drop(world.lease().await);
@@ -173,7 +173,7 @@ pub async fn c85_a_closed_pool_cannot_be_resized_or_opened_again<T: Trial>(stage
     assert_eq!((world.manager.sockets(), world.pool.status().limit()), (0, 2));
 }
 
-/// Several callers may close at once, and all get the same report.
+/// Concurrent calls of `close` all return the same report.
 pub async fn c86_several_may_close_at_once<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 0);
     let lease = world.lease().await;
@@ -190,7 +190,7 @@ pub async fn c86_several_may_close_at_once<T: Trial>(stage: Stage<T>) {
     }
 }
 
-/// Close ends although the server is away.
+/// A close ends although connects fail.
 pub async fn c87_close_ends_while_connects_fail<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 0);
     world.manager.always(Call::Connect, Act::transient("connection refused"));

@@ -1,5 +1,5 @@
-//! Passwords: every printable character works, one that changes retires the old ones, and none is
-//! ever shown.
+//! Passwords: every printable character works, a changed password retires the old connections, and
+//! no password is ever printed.
 
 use crate::conformance::fixture::Fixture;
 use crate::conformance::service::Service;
@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::{env, fs, process};
 
-/// What is asked next brings the new password in, and what was opened with the old one goes when it
-/// comes back.
-pub async fn b12_a_password_that_changes_in_its_file_retires_old_connections_and_disturbs_nobody<
+/// The next connect reads the new password; connections opened with the old one are closed when
+/// they are returned.
+pub async fn b12_a_password_changed_in_its_file_retires_old_connections_without_an_error<
     T: Trial,
 >(
     stage: Stage<T>,
@@ -28,8 +28,8 @@ pub async fn b12_a_password_that_changes_in_its_file_retires_old_connections_and
         plan.password_file = Some(file.0.clone());
     });
     let done = Arc::new(AtomicBool::new(false));
-    // No more than these are used with the first password: one beyond `pool_size` would be closed
-    // for that when it comes back, and not as out of date.
+    // No more than these are used with the first password: a connection beyond `pool_size` would be
+    // closed as overflow when it is returned, not as outdated.
     drop(service.leases(3).await);
     let users: Vec<_> =
         (0..2).map(|_| tokio::spawn(ask_until(service.clone(), Arc::clone(&done)))).collect();
@@ -55,7 +55,7 @@ pub async fn b12_a_password_that_changes_in_its_file_retires_old_connections_and
     assert_eq!(service.pool.status().generation, 1, "retired once");
 }
 
-/// However it has to be written in a URL.
+/// A password of all printable characters works, percent-encoded in the URL.
 pub async fn b12_a_password_of_every_printable_character_is_accepted<T: Trial>(stage: Stage<T>) {
     let password: String = (b' '..=b'~').map(char::from).collect();
     set_password(&*stage.fixture, "millpond_printable", &password).await;
@@ -65,7 +65,7 @@ pub async fn b12_a_password_of_every_printable_character_is_accepted<T: Trial>(s
     assert!(matches!(service.ask(12).await, Ok(12)));
 }
 
-/// Neither by the error and its causes nor by anything that can be printed.
+/// The password appears neither in the error and its sources nor in any `Debug` output.
 pub async fn b12_a_wrong_password_fails_at_once_and_is_shown_nowhere<T: Trial>(stage: Stage<T>) {
     set_password(&*stage.fixture, "millpond_wrong", "right").await;
     let service = stage.service(|plan| plan.url = with_user(&plan.url, "millpond_wrong:Tr0ub4dor"));
@@ -97,14 +97,14 @@ async fn set_password<F: Fixture>(fixture: &F, user: &str, password: &str) {
     }
 }
 
-/// The URL with another user, and perhaps a password.
+/// Returns the URL with this user, or `user:password`, instead of its own.
 fn with_user(url: &str, user: &str) -> String {
     let (scheme, target) = url.split_once("://").unwrap_or(("", url));
     let target = target.rsplit_once('@').map_or(target, |(_, target)| target);
     format!("{scheme}://{user}@{target}")
 }
 
-/// A file that is gone when the case is over.
+/// A file that is deleted on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -117,7 +117,7 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Nobody reads it any more.
+        // Best effort: the file is no longer read.
         let _ = fs::remove_file(&self.0);
     }
 }

@@ -1,4 +1,4 @@
-//! Everything ends in time, whatever hangs.
+//! Every call ends at its time limit, whatever hangs.
 
 use crate::act::{Act, Call};
 use crate::conformance::stage::{SOON, Stage, Trial, join, ms, refused, secs, timed};
@@ -7,7 +7,7 @@ use millpond_core::{Phase, Pool, PoolError, PoolExt};
 use std::task::Poll;
 use std::time::Duration;
 
-/// A wait ends at its deadline, not before it and not later.
+/// A wait ends at its deadline, neither earlier nor later.
 pub async fn c40_a_wait_ends_at_its_deadline<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(1, 0, |builder, _| builder.pool_timeout(SOON));
     let _lease = world.pool.acquire_within(secs(20)).await.unwrap_or_else(|e| panic!("{e}"));
@@ -22,7 +22,7 @@ pub async fn c40_a_wait_ends_at_its_deadline<T: Trial>(stage: Stage<T>) {
     }
 }
 
-/// A server that does not answer holds nobody beyond the deadline.
+/// A server that does not answer delays no caller beyond its deadline.
 pub async fn c41_a_connect_that_hangs_ends_the_wait_at_its_deadline<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 0);
     world.manager.always(Call::Connect, Act::Never);
@@ -34,7 +34,7 @@ pub async fn c41_a_connect_that_hangs_ends_the_wait_at_its_deadline<T: Trial>(st
     world.until("nothing is open", || world.manager.sockets() == 0).await;
 }
 
-/// A connect that hangs is given up at `connect_timeout` and tried again.
+/// A connect that hangs is abandoned at `connect_timeout` and tried again.
 pub async fn c41_a_connect_that_hangs_is_tried_again<T: Trial>(stage: Stage<T>) {
     let limit = secs(3);
     let world = stage.tuned(1, 0, |builder, _| builder.connect_timeout(limit));
@@ -46,8 +46,8 @@ pub async fn c41_a_connect_that_hangs_is_tried_again<T: Trial>(stage: Stage<T>) 
     world.assert_sound().await;
 }
 
-/// While there is room, a connect that hangs holds up nobody until `connect_timeout`.
-pub async fn c41_a_connect_that_hangs_holds_up_nobody_while_there_is_room<T: Trial>(
+/// While slots are free, a connect that hangs does not delay a caller until `connect_timeout`.
+pub async fn c41_a_connect_that_hangs_delays_no_caller_while_slots_are_free<T: Trial>(
     stage: Stage<T>,
 ) {
     let world = stage.tuned(2, 0, |builder, _| builder.connect_timeout(secs(30)));
@@ -59,7 +59,7 @@ pub async fn c41_a_connect_that_hangs_holds_up_nobody_while_there_is_room<T: Tri
     world.until("nothing is open", || world.manager.sockets() == 0).await;
 }
 
-/// A ping that hangs costs its own limit, and another connection is lent.
+/// A ping that hangs costs `ping_timeout`; then another connection is lent.
 pub async fn c42_a_ping_that_hangs_costs_its_own_limit_and_no_more<T: Trial>(stage: Stage<T>) {
     let world =
         stage.tuned(2, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO).ping_timeout(SOON));
@@ -71,7 +71,7 @@ pub async fn c42_a_ping_that_hangs_costs_its_own_limit_and_no_more<T: Trial>(sta
     world.assert_sound().await;
 }
 
-/// N dead connections cost one limit, not N.
+/// Five dead connections cost one `ping_timeout`, not five.
 pub async fn c43_five_dead_connections_cost_the_caller_one_ping_timeout<T: Trial>(stage: Stage<T>) {
     let limit = secs(3);
     let world =
@@ -86,8 +86,8 @@ pub async fn c43_five_dead_connections_cost_the_caller_one_ping_timeout<T: Trial
     world.assert_sound().await;
 }
 
-/// A reset that hangs is given up, and its connection with it.
-pub async fn c44_a_reset_that_hangs_costs_its_connection_and_nobodys_time<T: Trial>(
+/// A reset that hangs is abandoned, and its connection is closed.
+pub async fn c44_a_reset_that_hangs_costs_its_connection_and_delays_no_caller<T: Trial>(
     stage: Stage<T>,
 ) {
     let world = stage.tuned(1, 0, |builder, _| builder.ping_timeout(SOON));
@@ -102,7 +102,7 @@ pub async fn c44_a_reset_that_hangs_costs_its_connection_and_nobodys_time<T: Tri
     world.assert_sound().await;
 }
 
-/// A close that hangs is cut off, and its place is free.
+/// A close that hangs is abandoned at `close_timeout`, and its slot is free again.
 pub async fn c45_a_close_that_hangs_ends_at_close_timeout<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(2, 0, |builder, _| builder.close_timeout(SOON));
     drop(world.leases(2).await);
@@ -113,7 +113,7 @@ pub async fn c45_a_close_that_hangs_ends_at_close_timeout<T: Trial>(stage: Stage
     assert_eq!(world.manager.sockets(), 0);
 }
 
-/// A limit of zero takes what is there or fails at once.
+/// A time limit of zero takes an idle connection or fails at once.
 pub async fn c46_a_limit_of_zero_takes_what_is_there_or_fails_at_once<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let (result, took) = timed(world.pool.acquire_within(Duration::ZERO)).await;
@@ -134,7 +134,7 @@ pub async fn c46_a_limit_of_zero_takes_what_is_there_or_fails_at_once<T: Trial>(
     world.assert_sound().await;
 }
 
-/// Without a runtime an acquire is an error, not a panic.
+/// Outside a runtime an acquire returns an error and does not panic.
 pub async fn c47_without_a_runtime_an_acquire_is_an_error<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let pool = world.pool.clone();
@@ -147,8 +147,9 @@ pub async fn c47_without_a_runtime_an_acquire_is_an_error<T: Trial>(stage: Stage
     world.assert_sound().await;
 }
 
-/// Callers whose time is too short for a connect do not make the pool open and close without end.
-pub async fn c48_callers_whose_time_is_short_churn_no_connections<T: Trial>(stage: Stage<T>) {
+/// Callers with timeouts too short for a connect do not make the pool open and close connections
+/// without end.
+pub async fn c48_short_timeouts_do_not_churn_connections<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 0);
     world.manager.always(Call::Connect, Act::slow(ms(100)));
     for _ in 0..10 {
@@ -171,8 +172,8 @@ pub async fn c48_callers_whose_time_is_short_churn_no_connections<T: Trial>(stag
     world.assert_sound().await;
 }
 
-/// Callers whose time is too short for a ping close no healthy connection.
-pub async fn c49_callers_whose_time_is_short_empty_no_healthy_pool<T: Trial>(stage: Stage<T>) {
+/// Callers with timeouts too short for a ping do not make the pool close healthy connections.
+pub async fn c49_short_timeouts_close_no_healthy_connection<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(3, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO));
     world.idle(3).await;
     world.manager.always(Call::Ping, Act::slow(ms(100)));

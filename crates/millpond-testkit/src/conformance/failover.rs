@@ -1,4 +1,5 @@
-//! A failover is suspected, then checked: what only looks like one costs nobody a connection.
+//! A suspected failover is checked first; a harmless error that looks like one closes no
+//! connection.
 
 use crate::conformance::fixture::Fixture;
 use crate::conformance::service::Service;
@@ -10,8 +11,8 @@ use tokio::time::timeout;
 const TABLE: &str = "CREATE TABLE ponds (i INT)";
 const WRITE: &str = "INSERT INTO ponds VALUES (1)";
 
-/// Its check says so, also to the ones that are in use.
-pub async fn b10_a_server_that_takes_no_writes_any_more_makes_everything_out_of_date<T: Trial>(
+/// All connections are outdated, the lent ones too, once the check finds the server read-only.
+pub async fn b10_a_server_that_becomes_read_only_invalidates_all_connections<T: Trial>(
     stage: Stage<T>,
 ) {
     let Some((mut server, url)) = own(&stage).await else { return };
@@ -47,7 +48,7 @@ pub async fn b10_a_server_that_takes_no_writes_any_more_makes_everything_out_of_
     assert!(Lease::info(&service.lease().await).id > before);
 }
 
-/// Everything opened to it would be out of date at once, again and again.
+/// Otherwise every connection to a read-only server would be outdated as soon as it is opened.
 pub async fn b10_a_pool_whose_servers_never_took_writes_keeps_its_connections<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -63,9 +64,11 @@ pub async fn b10_a_pool_whose_servers_never_took_writes_keeps_its_connections<T:
     assert_eq!((generation(&service), service.trace.count("connected")), (0, 1));
 }
 
-/// A session that somebody has ended says something of the others, but not that they are out of
-/// date.
-pub async fn b10_a_session_that_somebody_ends_costs_itself_and_a_look_at_the_idle_ones<T: Trial>(
+/// A session ended by the server makes the pool ping its idle connections; it does not invalidate
+/// them.
+pub async fn b10_a_session_ended_by_the_server_makes_the_pool_ping_its_idle_connections<
+    T: Trial,
+>(
     stage: Stage<T>,
 ) {
     let service = stage.service(|plan| plan.config.pool_size = 3);
@@ -92,7 +95,7 @@ async fn own<T: Trial>(stage: &Stage<T>) -> Option<(OwnServer, String)> {
     own.map_err(|why| println!("SKIP b10: {why}")).ok()
 }
 
-/// Two connections that nobody pings: what is refused to them has to be noticed by itself.
+/// Two connections without pings, so that only a refused write can reveal the failover.
 fn over<T: Trial>(stage: &Stage<T>, url: &str) -> Service<T::Fixture> {
     stage.service(|plan| {
         plan.url = url.to_owned();

@@ -1,4 +1,4 @@
-//! What an author brings along to have a manager tried, and what is claimed for it.
+//! What the author of a manager provides to have it tested, and which capabilities are claimed.
 
 use crate::conformance::plan::{Mark, Plan, Refusals};
 use crate::own_server::OwnServer;
@@ -8,36 +8,37 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Makes the manager that is to be tried. Where a manager is all there is, a closure will do:
-/// `|| async { Tcp(address) }`.
+/// Creates the manager under test. A closure that returns a manager is a fixture too: `|| async {
+/// Tcp(address) }`.
 ///
-/// A test calls [`manager`](Self::manager) once, on a runtime of its own. The other methods are
-/// called only if what they stand for is claimed; a claim without its method fails.
+/// A test calls [`manager`](Self::manager) once, on its own runtime. The other methods are called
+/// only if the capability that they belong to is claimed; a claim without its method fails the
+/// test.
 pub trait Fixture: Sized + Send + Sync + 'static {
-    /// What is tried.
+    /// The type of the manager under test.
     type Manager: Manager;
 
-    /// A manager and whatever it needs to connect to.
+    /// Returns the manager, after setting up what it connects to.
     ///
     /// # Errors
     ///
-    /// Why there is none here; the tests are skipped then, and say so.
+    /// Returns why the manager is not available here; the tests are then skipped with this reason.
     ///
     /// # Cancel safety
     ///
-    /// It is not cancelled.
+    /// The suite never cancels this call.
     fn manager(&self) -> impl Future<Output = Result<Self::Manager, String>> + Send;
 
-    /// Stands for [`Capability::Answers`]: asks over the connection for an answer that `number`
-    /// alone has, and comes back with the number that the answer is of. `SELECT 4711`, `ECHO 4711`.
+    /// For [`Capability::Answers`]: sends a query whose answer contains `number`, and returns the
+    /// number from the answer. For example `SELECT 4711` or `ECHO 4711`.
     ///
     /// # Errors
     ///
-    /// The driver's.
+    /// Returns the driver's error.
     ///
     /// # Cancel safety
     ///
-    /// It is dropped at every poll: the pool must cope with what is left of it.
+    /// The suite drops it at every poll; the pool must cope with a half-done call.
     fn ask(
         &self,
         conn: &mut Connection<Self>,
@@ -47,12 +48,12 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Answers", "ask")) }
     }
 
-    /// Stands for [`Capability::Answers`]: the same in a wording of its own for each `wording`, so
-    /// that every one is a statement to be prepared. By default there is one wording.
+    /// For [`Capability::Answers`]: like [`ask`](Self::ask), but with a different text for each
+    /// `wording`, so that each is a statement to prepare. The default ignores `wording`.
     ///
     /// # Errors
     ///
-    /// The driver's.
+    /// Returns the driver's error.
     ///
     /// # Cancel safety
     ///
@@ -67,16 +68,15 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         self.ask(conn, number)
     }
 
-    /// Stands for [`Capability::Dies`]: has the server end this connection, and comes back when it
-    /// has.
+    /// For [`Capability::Dies`]: makes the server end this connection, and returns once it has.
     ///
     /// # Errors
     ///
-    /// If the server could not be asked.
+    /// Returns an error if the server cannot be reached or refuses.
     ///
     /// # Cancel safety
     ///
-    /// It is not cancelled.
+    /// The suite never cancels this call.
     fn kill(
         &self,
         conn: &mut Connection<Self>,
@@ -85,17 +85,16 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Dies", "kill")) }
     }
 
-    /// Stands for [`Capability::Dirty`]: does something on the connection that must not be there
-    /// any more when the next borrower has it: a setting, a temporary table, a lock, a
-    /// subscription, a transaction that is left open.
+    /// For [`Capability::Dirty`]: leaves something on the connection that the next borrower must
+    /// not find: a setting, a temporary table, a lock, a subscription or an open transaction.
     ///
     /// # Errors
     ///
-    /// The driver's.
+    /// Returns the driver's error.
     ///
     /// # Cancel safety
     ///
-    /// It is dropped at every poll: the pool must cope with what is left of it.
+    /// The suite drops it at every poll; the pool must cope with a half-done call.
     fn make_dirty(
         &self,
         conn: &mut Connection<Self>,
@@ -104,16 +103,16 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Dirty", "make_dirty")) }
     }
 
-    /// Stands for [`Capability::Dirty`]: whether what [`make_dirty`](Self::make_dirty) did is
-    /// there, if possible as the server says it.
+    /// For [`Capability::Dirty`]: returns true if what [`make_dirty`](Self::make_dirty) left is
+    /// still there, if possible according to the server.
     ///
     /// # Errors
     ///
-    /// The driver's.
+    /// Returns the driver's error.
     ///
     /// # Cancel safety
     ///
-    /// It is not cancelled.
+    /// The suite never cancels this call.
     fn is_dirty(
         &self,
         conn: &mut Connection<Self>,
@@ -122,36 +121,37 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Dirty", "is_dirty")) }
     }
 
-    /// Stands for [`Capability::Counted`]: how many connections of this fixture's managers are open
-    /// at the server, as the server counts them. Those of other tests at the same server must not
-    /// be among them.
+    /// For [`Capability::Counted`]: returns how many connections of this fixture's managers are
+    /// open at the server, as the server counts them. Must not include those of other tests at the
+    /// same server.
     ///
     /// # Errors
     ///
-    /// If the server could not be asked.
+    /// Returns an error if the server cannot be reached.
     ///
     /// # Cancel safety
     ///
-    /// It is not cancelled.
+    /// The suite never cancels this call.
     fn open_at_server(&self) -> impl Future<Output = Result<usize, BoxError>> + Send {
         async { Err(unclaimed("Counted", "open_at_server")) }
     }
 
-    /// The most connections that the server lets the tests have at the same time, if there are few.
-    /// Cases that need more are skipped, and say so. Called after [`manager`](Self::manager).
+    /// Returns the most connections that the server grants the tests at a time, or `None` if it
+    /// grants plenty. Cases that need more are skipped with a message. Called after
+    /// [`manager`](Self::manager).
     fn sessions_max(&self) -> Option<u32> {
         None
     }
 
-    /// Stands for [`Capability::Transactions`]: executes a script, as text.
+    /// For [`Capability::Transactions`]: executes a script, as text.
     ///
     /// # Errors
     ///
-    /// The driver's.
+    /// Returns the driver's error.
     ///
     /// # Cancel safety
     ///
-    /// It is not cancelled.
+    /// The suite never cancels this call.
     fn execute(
         &self,
         conn: &mut Connection<Self>,
@@ -161,16 +161,17 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Transactions", "execute")) }
     }
 
-    /// Stands for [`Capability::Transactions`]: the same past everything that would notice it, as a
-    /// function does that is passed the driver's own connection. By default it is noticed.
+    /// For [`Capability::Transactions`]: executes a script without the wrapper noticing it, as a
+    /// function does that gets the driver's own connection. The default is
+    /// [`execute`](Self::execute).
     ///
     /// # Errors
     ///
-    /// The driver's.
+    /// Returns the driver's error.
     ///
     /// # Cancel safety
     ///
-    /// It is not cancelled.
+    /// The suite never cancels this call.
     fn execute_unseen(
         &self,
         conn: &mut Connection<Self>,
@@ -179,15 +180,15 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         self.execute(conn, sql)
     }
 
-    /// Stands for [`Capability::Transactions`]: whether a query gives a row.
+    /// For [`Capability::Transactions`]: returns true if a query yields a row.
     ///
     /// # Errors
     ///
-    /// The driver's.
+    /// Returns the driver's error.
     ///
     /// # Cancel safety
     ///
-    /// It is not cancelled.
+    /// The suite never cancels this call.
     fn finds(
         &self,
         conn: &mut Connection<Self>,
@@ -197,21 +198,21 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Transactions", "finds")) }
     }
 
-    /// Scripts that leave a transaction open, in every disguise that the server knows.
+    /// Returns scripts that leave a transaction open, in every spelling that the server accepts.
     fn beginnings(&self) -> &'static [&'static str] {
         &["BEGIN", "/* read */ begin", "-- read\nBegin", "SELECT 1; BEGIN", "BEGIN; SAVEPOINT a"]
     }
 
-    /// Stands for [`Capability::Transactions`]: begins a transaction as the driver does it, and
+    /// For [`Capability::Transactions`]: begins a transaction through the driver's own method, and
     /// leaves it open.
     ///
     /// # Errors
     ///
-    /// The driver's.
+    /// Returns the driver's error.
     ///
     /// # Cancel safety
     ///
-    /// It is dropped at every poll: the pool must cope with what is left of it.
+    /// The suite drops it at every poll; the pool must cope with a half-done call.
     fn begin(
         &self,
         conn: &mut Connection<Self>,
@@ -220,16 +221,16 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Transactions", "begin")) }
     }
 
-    /// Stands for [`Capability::Transactions`]: whether a transaction is open, as the server says
-    /// it.
+    /// For [`Capability::Transactions`]: returns true if a transaction is open, according to the
+    /// server.
     ///
     /// # Errors
     ///
-    /// The driver's.
+    /// Returns the driver's error.
     ///
     /// # Cancel safety
     ///
-    /// It is not cancelled.
+    /// The suite never cancels this call.
     fn is_in_transaction(
         &self,
         conn: &mut Connection<Self>,
@@ -238,16 +239,16 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Transactions", "is_in_transaction")) }
     }
 
-    /// Stands for [`Capability::Streams`]: asks for 5,000 rows, reads so many of them, and drops
-    /// what would give the rest.
+    /// For [`Capability::Streams`]: queries 5,000 rows, reads this many of them, and drops the
+    /// stream with the rest.
     ///
     /// # Errors
     ///
-    /// The driver's.
+    /// Returns the driver's error.
     ///
     /// # Cancel safety
     ///
-    /// It is not cancelled.
+    /// The suite never cancels this call.
     fn fetch(
         &self,
         conn: &mut Connection<Self>,
@@ -257,17 +258,17 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Streams", "fetch")) }
     }
 
-    /// Stands for [`Capability::Redis`]: sends a command as it is written, and comes back with its
-    /// answer as text: nothing for nil. Words that begin with `key` are keys. What the driver
+    /// For [`Capability::Redis`]: sends a command with these words, and returns its reply as text,
+    /// an empty string for nil. Words that begin with `key` are keys. A command that the driver
     /// refuses to send is an error.
     ///
     /// # Errors
     ///
-    /// The driver's, and the server's.
+    /// Returns the error of the driver or of the server.
     ///
     /// # Cancel safety
     ///
-    /// It is dropped at every poll: the pool must cope with what is left of it.
+    /// The suite drops it at every poll; the pool must cope with a half-done call.
     fn command(
         &self,
         conn: &mut Connection<Self>,
@@ -277,16 +278,16 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Redis", "command")) }
     }
 
-    /// Stands for [`Capability::Redis`]: executes commands in one transaction; whether they were:
-    /// not if a watched key has changed.
+    /// For [`Capability::Redis`]: executes commands in one transaction; returns false if they were
+    /// not executed because a watched key had changed.
     ///
     /// # Errors
     ///
-    /// The driver's, and the server's.
+    /// Returns the error of the driver or of the server.
     ///
     /// # Cancel safety
     ///
-    /// It is dropped at every poll: the pool must cope with what is left of it.
+    /// The suite drops it at every poll; the pool must cope with a half-done call.
     fn transact(
         &self,
         conn: &mut Connection<Self>,
@@ -296,15 +297,15 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Redis", "transact")) }
     }
 
-    /// Stands for [`Capability::Redis`]: subscribes to a channel as the driver does it.
+    /// For [`Capability::Redis`]: subscribes to a channel through the driver's own method.
     ///
     /// # Errors
     ///
-    /// The driver's, if it cannot.
+    /// Returns the driver's error if it cannot subscribe.
     ///
     /// # Cancel safety
     ///
-    /// It is not cancelled.
+    /// The suite never cancels this call.
     fn subscribe(
         &self,
         conn: &mut Connection<Self>,
@@ -314,40 +315,40 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Redis", "subscribe")) }
     }
 
-    /// Stands for [`Capability::Pools`]: where the server is, without parameters.
+    /// For [`Capability::Pools`]: returns the server's URL without parameters.
     fn url(&self) -> String {
         String::new()
     }
 
-    /// Stands for [`Capability::Pools`]: the pool that the backend's own options build.
+    /// For [`Capability::Pools`]: builds a pool with the backend's own options.
     ///
     /// # Errors
     ///
-    /// If the options refuse the plan.
+    /// Returns an error if the options refuse the plan.
     fn pool(&self, plan: &Plan) -> Result<Served<Self>, BoxError> {
         let _ = plan;
         Err(unclaimed("Pools", "pool"))
     }
 
-    /// Stands for [`Capability::Session`]: every kind of trace that can be left on a session.
+    /// For [`Capability::Session`]: returns every kind of state that can be left on a session.
     fn marks(&self) -> &'static [Mark] {
         &[]
     }
 
-    /// Stands for [`Capability::Network`]: how the server turns a new client away.
+    /// For [`Capability::Network`]: returns how the server turns a new client away.
     fn refusals(&self) -> Refusals {
         Refusals { not_yet: Vec::new(), never: Vec::new() }
     }
 
-    /// Stands for [`Capability::Cancels`]: has the server be busy for so long, and answer then.
+    /// For [`Capability::Cancels`]: keeps the server busy for this time; it answers afterwards.
     ///
     /// # Errors
     ///
-    /// The error of the driver, also if a statement was interrupted.
+    /// Returns the driver's error, also if the statement was interrupted.
     ///
     /// # Cancel safety
     ///
-    /// It is dropped at every poll: the backend must make the server stop.
+    /// The suite drops it at every poll; the backend must then stop the server.
     fn pause(
         &self,
         conn: &mut Connection<Self>,
@@ -357,64 +358,64 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Cancels", "pause")) }
     }
 
-    /// Stands for [`Capability::Restarts`]: a server of the test's own, which is at the URL that
-    /// comes with it.
+    /// For [`Capability::Restarts`]: starts a server for this test alone, and returns it with its
+    /// URL.
     ///
     /// # Errors
     ///
-    /// Why there is none here; the test is skipped then, and says so.
+    /// Returns why there is no server here; the test is then skipped with this reason.
     ///
     /// # Cancel safety
     ///
-    /// It is not cancelled.
+    /// The suite never cancels this call.
     fn own_server(&self) -> impl Future<Output = Result<(OwnServer, String), String>> + Send {
         async { Err(unclaimed("Restarts", "own_server").to_string()) }
     }
 
-    /// Stands for [`Capability::Restarts`]: opens a connection past all pools, and closes it.
+    /// For [`Capability::Restarts`]: opens a connection without a pool, and closes it.
     ///
     /// # Errors
     ///
-    /// The driver's.
+    /// Returns the driver's error.
     ///
     /// # Cancel safety
     ///
-    /// It is not cancelled.
+    /// The suite never cancels this call.
     fn dial(&self, url: &str) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = url;
         async { Err(unclaimed("Restarts", "dial")) }
     }
 
-    /// Stands for [`Capability::Demotes`]: has a server take no writes any more.
+    /// For [`Capability::Demotes`]: makes the server read-only.
     ///
     /// # Errors
     ///
-    /// If it could not be done.
+    /// Returns an error if the server cannot be made read-only.
     ///
     /// # Cancel safety
     ///
-    /// It is not cancelled.
+    /// The suite never cancels this call.
     fn demote(&self, server: &mut OwnServer) -> impl Future<Output = Result<(), BoxError>> + Send {
         let _ = server;
         async { Err(unclaimed("Demotes", "demote")) }
     }
 
-    /// Stands for [`Capability::Demotes`]: scripts that are refused much as a write to a demoted
-    /// server is, for harmless causes. There is a table `ponds`.
+    /// For [`Capability::Demotes`]: returns scripts that are refused in a similar way to a write at
+    /// a read-only server, but for harmless causes. They may use a table `ponds`.
     fn harmless(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Stands for [`Capability::Statements`]: how many statements the session keeps prepared, if
-    /// possible as the server says it.
+    /// For [`Capability::Statements`]: returns how many prepared statements the session keeps, if
+    /// possible according to the server.
     ///
     /// # Errors
     ///
-    /// The driver's.
+    /// Returns the driver's error.
     ///
     /// # Cancel safety
     ///
-    /// It is not cancelled.
+    /// The suite never cancels this call.
     fn statements(
         &self,
         conn: &mut Connection<Self>,
@@ -423,16 +424,16 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Statements", "statements")) }
     }
 
-    /// Stands for [`Capability::Credentials`]: sets the password of a user, who may have to be
-    /// created.
+    /// For [`Capability::Credentials`]: sets the password of a user, and creates the user if
+    /// needed.
     ///
     /// # Errors
     ///
-    /// The driver's.
+    /// Returns the driver's error.
     ///
     /// # Cancel safety
     ///
-    /// It is not cancelled.
+    /// The suite never cancels this call.
     fn set_password(
         &self,
         user: &str,
@@ -442,32 +443,32 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Credentials", "set_password")) }
     }
 
-    /// Stands for [`Capability::Memory`]: a pool over a database that is in memory alone.
+    /// For [`Capability::Memory`]: builds a pool over an in-memory database.
     ///
     /// # Errors
     ///
-    /// If the options refuse the plan, whose URL is left aside.
+    /// Returns an error if the options refuse the plan. The plan's URL is ignored.
     fn in_memory(&self, plan: &Plan) -> Result<Served<Self>, BoxError> {
         let _ = plan;
         Err(unclaimed("Memory", "in_memory"))
     }
 
-    /// Stands for [`Capability::Readers`]: a pool of one writer, and one of `pool_size` readers,
+    /// For [`Capability::Readers`]: builds a pool with one writer and a pool of `pool_size` readers
     /// over one database.
     ///
     /// # Errors
     ///
-    /// If the options refuse the plan.
+    /// Returns an error if the options refuse the plan.
     fn split(&self, plan: &Plan) -> Result<(Served<Self>, Served<Self>), BoxError> {
         let _ = plan;
         Err(unclaimed("Readers", "split"))
     }
 }
 
-/// What a fixture's manager opens.
+/// The connection type of a fixture's manager.
 pub type Connection<F> = <<F as Fixture>::Manager as Manager>::Connection;
 
-/// A pool as the users of a backend have it: with all that its options add to its manager.
+/// A pool as users of the backend get it, with everything that the backend's options add.
 pub type Served<F> = Arc<dyn Pool<Connection = Connection<F>>>;
 
 impl<F, Making, M> Fixture for F
@@ -492,63 +493,64 @@ fn unclaimed(capability: &str, method: &str) -> BoxError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Capability {
-    /// Of managers: connections do no real I/O, so the clock can be paused and hours pass at once.
+    /// Of managers: connections do no real I/O, so the clock can be paused and hours pass in no
+    /// time.
     PausedClock,
-    /// Of managers: a connection can be asked for something. See [`Fixture::ask`].
+    /// Of managers: a connection answers queries. See [`Fixture::ask`].
     Answers,
     /// Of managers: the server can end a connection. See [`Fixture::kill`].
     Dies,
     /// Of managers: a borrower can leave something on a connection. See [`Fixture::make_dirty`] and
     /// [`Fixture::is_dirty`].
     Dirty,
-    /// Of managers: the server says how many connections are open. See [`Fixture::open_at_server`].
+    /// Of managers: the server counts the open connections. See [`Fixture::open_at_server`].
     Counted,
     /// Of managers: SQL with transactions. See [`Fixture::execute`], [`Fixture::begin`] and
     /// [`Fixture::is_in_transaction`].
     Transactions,
-    /// Of managers: answers come row by row. See [`Fixture::fetch`].
+    /// Of managers: answers arrive row by row. See [`Fixture::fetch`].
     Streams,
     /// Of managers: Redis' commands, transactions and subscriptions. See [`Fixture::command`],
     /// [`Fixture::transact`] and [`Fixture::subscribe`].
     Redis,
-    /// Of backends: they build a pool of their own. See [`Fixture::url`] and [`Fixture::pool`];
-    /// what follows needs it too.
+    /// Of backends: they build their own pool. See [`Fixture::url`] and [`Fixture::pool`]; the
+    /// backend capabilities below need it too.
     Pools,
     /// Of backends: a session has state beyond its transaction. See [`Fixture::marks`].
     Session,
-    /// Of backends: the server is at a host and port. See [`Fixture::refusals`] and
+    /// Of backends: the server has a host and a port. See [`Fixture::refusals`] and
     /// [`Fixture::ask_worded`].
     Network,
-    /// Of backends: what was abandoned is stopped at the server, over a connection more. See
+    /// Of backends: abandoned queries are cancelled at the server, over an extra connection. See
     /// [`Fixture::pause`].
     Cancels,
-    /// Of backends: a test can have a server of its own. See [`Fixture::own_server`] and
+    /// Of backends: a test can start its own server. See [`Fixture::own_server`] and
     /// [`Fixture::dial`].
     Restarts,
-    /// Of backends: a server can become one that takes no writes. See [`Fixture::demote`] and
+    /// Of backends: a server can become read-only. See [`Fixture::demote`] and
     /// [`Fixture::harmless`].
     Demotes,
-    /// Of backends: statements are prepared and kept. See [`Fixture::statements`].
+    /// Of backends: statements are prepared and cached. See [`Fixture::statements`].
     Statements,
     /// Of backends: a password can come from a file. See [`Fixture::set_password`].
     Credentials,
-    /// Of backends: a database can be in memory alone. See [`Fixture::in_memory`].
+    /// Of backends: a database can be in memory only. See [`Fixture::in_memory`].
     Memory,
     /// Of backends: one connection writes and others read. See [`Fixture::split`].
     Readers,
     /// Of pools: a connection has one borrower at a time.
     Exclusive,
-    /// Of pools: what comes back is lent again.
+    /// Of pools: a returned connection is lent again.
     Keeps,
 }
 
 impl Capability {
-    /// What stays untested for a manager that does not claim this; `None` for what only a backend
-    /// or a pool can claim.
+    /// Returns what stays untested for a manager that does not claim this, or `None` if only a
+    /// backend or a pool can claim it.
     pub(crate) fn untested(self) -> Option<&'static str> {
         Some(match self {
             Self::PausedClock => "what happens in hours, or when a future is dropped anywhere",
-            Self::Answers => "that an answer reaches only who asked for it",
+            Self::Answers => "that an answer reaches only the caller that asked for it",
             Self::Dies => "that a ping notices a connection which the server has ended",
             Self::Dirty => "that what a borrower leaves on a connection is undone",
             Self::Counted => "that what is closed or cut off is closed at the server",
@@ -558,7 +560,7 @@ impl Capability {
         })
     }
 
-    /// All that can be claimed of a manager, and of any.
+    /// The capabilities that a manager can claim; any manager can have them.
     pub(crate) const OF_MANAGERS: [Self; 7] = [
         Self::PausedClock,
         Self::Answers,

@@ -1,4 +1,4 @@
-//! What is dead, broken or out of step is not lent; what fails or panics costs one connection.
+//! A dead, broken or dirty connection is not lent; a failure or a panic costs one connection.
 
 use crate::act::{Act, Call};
 use crate::conformance::fixture::Fixture;
@@ -10,13 +10,13 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::time::Duration;
 
-/// A poll that takes longer than this every time waits for something.
+/// A poll that takes longer than this in every round blocks its thread.
 const BLOCKING: Duration = ms(500);
 
-/// What is cut at one poll after the other ends before this one.
+/// More polls than any call that is dropped at one poll after the other needs.
 pub(crate) const CUTS_MAX: usize = 1_000;
 
-/// A ping is sent when the policy says so: always, or never.
+/// `pool_pre_ping` switches the ping before each loan on and off.
 pub async fn c50_a_ping_is_sent_only_when_it_is_due<T: Trial>(stage: Stage<T>) {
     for (always, pings) in [(true, 4), (false, 0)] {
         let before = stage.manager().calls(Call::Ping);
@@ -29,7 +29,7 @@ pub async fn c50_a_ping_is_sent_only_when_it_is_due<T: Trial>(stage: Stage<T>) {
     }
 }
 
-/// The next idle connection comes before a new one.
+/// After a dead idle connection the next idle one is lent, not a new one.
 pub async fn c51_behind_a_dead_idle_connection_the_next_idle_one_is_lent<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -42,7 +42,7 @@ pub async fn c51_behind_a_dead_idle_connection_the_next_idle_one_is_lent<T: Tria
     world.until("the dead one is closed", || world.trace.count("closed ping_failed") == 1).await;
 }
 
-/// If all idle connections are dead, the caller gets a new one and none of them is lent.
+/// If all idle connections are dead, the caller gets a new one.
 pub async fn c52_if_all_idle_connections_are_dead_a_new_one_is_lent<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(4, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO));
     world.idle(4).await;
@@ -55,7 +55,7 @@ pub async fn c52_if_all_idle_connections_are_dead_a_new_one_is_lent<T: Trial>(st
     world.assert_sound().await;
 }
 
-/// What the manager discards on return is closed, and not lent again.
+/// A connection that the manager discards on return is closed and not lent again.
 pub async fn c53_what_triage_discards_is_not_lent_again<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     world.manager.next(Call::Triage, [Act::transient("scripted"), Act::broken("scripted")]);
@@ -68,8 +68,8 @@ pub async fn c53_what_triage_discards_is_not_lent_again<T: Trial>(stage: Stage<T
     assert_eq!(world.lease().await.id(), 3);
 }
 
-/// What a borrower leaves on a connection is undone before the next one has it, or the connection
-/// is not lent again.
+/// What a borrower leaves on a connection is undone before the next loan, or the connection is
+/// closed.
 pub async fn c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -90,7 +90,7 @@ pub async fn c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next<T
     world.assert_sound().await;
 }
 
-/// The same of what was cut off while it was left.
+/// The same holds for a call that was dropped half-way.
 pub async fn c53_what_a_borrower_leaves_half_done_never_reaches_the_next<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -117,12 +117,12 @@ pub async fn c53_what_a_borrower_leaves_half_done_never_reaches_the_next<T: Tria
     world.assert_sound().await;
 }
 
-/// No call of the manager keeps its thread from doing something else.
+/// No call of the manager blocks its thread.
 pub async fn c54_no_call_of_the_manager_blocks_its_thread<T: Trial>(stage: Stage<T>) {
     const CALLS: [&str; 5] = ["connect", "ping", "close", "triage", "reset"];
     let manager = stage.real();
     let mut shortest = [Duration::MAX; CALLS.len()];
-    // A thread may be kept waiting by the machine, but not every time.
+    // The machine may delay a thread, but not in all five rounds.
     for round in 0..5 {
         let info = ConnectInfo::first("conformance", secs(20));
         let opened = |conn: Result<_, _>| {
@@ -134,7 +134,7 @@ pub async fn c54_no_call_of_the_manager_blocks_its_thread<T: Trial>(stage: Stage
         assert!(ping.is_ok(), "`ping` takes a living connection for dead: {ping:?}");
         let (closed, closing) = longest_poll(manager.close(conn)).await;
         assert!(closed.is_ok(), "`close` fails on a healthy connection: {closed:?}");
-        // Another one, since a reset may find nothing to do but to refuse.
+        // A second connection, since a reset may find nothing to do but to refuse.
         let mut conn = opened(manager.connect(&info).await);
         let (_, sorting) = longest_poll(async { manager.triage(&mut conn) }).await;
         let (_, resetting) = longest_poll(manager.reset(&mut conn)).await;
@@ -155,7 +155,7 @@ pub async fn c54_no_call_of_the_manager_blocks_its_thread<T: Trial>(stage: Stage
     }
 }
 
-/// What a future came to, and the longest that one of its polls took, in real time.
+/// Returns a future's output and the real time of its longest poll.
 async fn longest_poll<F: Future>(future: F) -> (F::Output, Duration) {
     let (mut future, mut longest) = (pin!(future), Duration::ZERO);
     let output = poll_fn(|cx| {
@@ -168,7 +168,7 @@ async fn longest_poll<F: Future>(future: F) -> (F::Output, Duration) {
     (output, longest)
 }
 
-/// A connection that could not be reset is closed.
+/// A connection whose reset failed is closed.
 pub async fn c53_what_could_not_be_reset_is_not_lent_again<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     for (act, id) in [(Act::broken("scripted"), 2), (Act::Panic, 3)] {
@@ -182,7 +182,7 @@ pub async fn c53_what_could_not_be_reset_is_not_lent_again<T: Trial>(stage: Stag
     world.assert_sound().await;
 }
 
-/// The pool may be looked at from every call of a manager and of a hook: no lock is held.
+/// Every manager call and every hook can read the pool's status: no lock is held.
 pub async fn c54_the_manager_is_never_called_under_the_lock<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(1, 1, |builder, manager| {
         builder.hooks(manager.hooks()).pre_ping_idle(Duration::ZERO)
@@ -199,7 +199,7 @@ pub async fn c54_the_manager_is_never_called_under_the_lock<T: Trial>(stage: Sta
     assert_eq!(world.trace.count("panicked"), 0, "{:?}", world.trace.lines());
 }
 
-/// A panic anywhere in a manager or a hook leaves a sound pool.
+/// A panic in any manager call or hook costs at most one connection.
 pub async fn c55_a_panic_in_a_manager_or_a_hook_costs_one_connection_at_most<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -229,7 +229,7 @@ pub async fn c55_a_panic_in_a_manager_or_a_hook_costs_one_connection_at_most<T: 
     }
 }
 
-/// After an invalidation nothing older is lent: neither what was idle, nor what was in use.
+/// After an invalidation no older connection is lent, whether it was idle or in use.
 pub async fn c56_after_an_invalidation_nothing_older_is_lent<T: Trial>(stage: Stage<T>) {
     for how in [Invalidate::Soft, Invalidate::Hard] {
         let world = stage.world(3, 0);
@@ -247,7 +247,7 @@ pub async fn c56_after_an_invalidation_nothing_older_is_lent<T: Trial>(stage: St
     }
 }
 
-/// Whatever a borrower leaves half asked, the next one is answered with what it asks itself.
+/// A borrower gets the answers to its own queries, even if the last one dropped a query half-way.
 pub async fn c57_an_answer_never_reaches_another_borrower<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     for round in 0..60_i64 {
@@ -269,8 +269,8 @@ pub async fn c57_an_answer_never_reaches_another_borrower<T: Trial>(stage: Stage
     world.assert_sound().await;
 }
 
-/// Dead connections and a server that does not answer make nobody spin.
-pub async fn c58_dead_connections_and_a_dead_server_make_nobody_spin<T: Trial>(stage: Stage<T>) {
+/// Dead connections and a server that does not answer cause no busy loop.
+pub async fn c58_a_dead_server_causes_no_busy_loop<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(5, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO));
     world.idle(5).await;
     world.manager.always(Call::Ping, Act::broken("scripted"));
@@ -281,7 +281,7 @@ pub async fn c58_dead_connections_and_a_dead_server_make_nobody_spin<T: Trial>(s
     assert!(world.manager.calls(Call::Ping) <= 5 && world.manager.calls(Call::Connect) <= 5 + 16);
 }
 
-/// A connection that its server has ended fails its ping and is not lent again.
+/// A connection ended by its server fails its ping and is not lent again.
 pub async fn c59_a_connection_that_its_server_has_ended_is_not_lent_again<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -302,7 +302,7 @@ pub async fn c59_a_connection_that_its_server_has_ended_is_not_lent_again<T: Tri
     assert!(matches!(ping, Ok(Ok(()))), "`ping` takes a living connection for dead: {ping:?}");
 }
 
-/// A real ping of a real connection succeeds, and its reset too.
+/// A real ping of a healthy connection succeeds, and so does its reset.
 pub async fn c59_a_healthy_connection_passes_ping_and_reset<T: Trial>(stage: Stage<T>) {
     let world = stage
         .tuned(1, 0, |builder, _| builder.pre_ping_idle(Duration::ZERO).ping_timeout(secs(20)));

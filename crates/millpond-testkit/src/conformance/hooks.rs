@@ -1,4 +1,4 @@
-//! Hooks: in their order, once, and what they refuse is not lent.
+//! Hooks run in order and once, and a connection that a hook refuses is not lent.
 
 use crate::act::{Act, Call};
 use crate::conformance::stage::{SOON, Stage, Trial, refused, secs, timed};
@@ -6,7 +6,8 @@ use millpond_core::{CloseReason, HookPoint, Lease, Pool, PoolError, PoolExt, Req
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A connection meets its hooks in the order of its life.
+/// A connection's hooks run in the order of its life: first connect, connect, checkout, checkin,
+/// close.
 pub async fn c70_a_connection_meets_its_hooks_in_the_order_of_its_life<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(1, 0, |builder, manager| builder.hooks(manager.hooks()));
     drop(world.lease().await);
@@ -25,7 +26,7 @@ pub async fn c70_a_connection_meets_its_hooks_in_the_order_of_its_life<T: Trial>
     let expected: Vec<&str> = if T::reuses() {
         [&opening[..], &loan, &loan, &end].concat()
     } else {
-        // What is not kept does not come in again.
+        // A pool that keeps no connections runs no checkin hooks.
         [&opening[..], &loan[..1], &end].concat()
     };
     assert_eq!(story, expected);
@@ -85,7 +86,7 @@ pub async fn c72_a_connection_refused_at_checkin_is_not_lent_again<T: Trial>(sta
     assert_eq!(world.trace.count("closed refused_by_hook #1"), 1);
 }
 
-/// A hook that hangs is a refusal when `hook_timeout` has passed.
+/// A hook that exceeds `hook_timeout` refuses the connection.
 pub async fn c73_a_hook_that_hangs_is_a_refusal_at_hook_timeout<T: Trial>(stage: Stage<T>) {
     for point in [HookPoint::FirstConnect, HookPoint::Connect, HookPoint::Checkout] {
         let world =
@@ -99,8 +100,8 @@ pub async fn c73_a_hook_that_hangs_is_a_refusal_at_hook_timeout<T: Trial>(stage:
     }
 }
 
-/// Several hooks run in the order of registration, and the first refusal ends the row.
-pub async fn c74_several_hooks_run_in_order_and_the_first_refusal_ends_the_row<T: Trial>(
+/// Several hooks run in the order of registration; the first refusal stops them.
+pub async fn c74_several_hooks_run_in_order_and_the_first_refusal_stops_them<T: Trial>(
     stage: Stage<T>,
 ) {
     let words = Arc::new(Mutex::new(Vec::new()));
@@ -121,7 +122,7 @@ pub async fn c74_several_hooks_run_in_order_and_the_first_refusal_ends_the_row<T
     assert_eq!(words, [("before", 1), ("before", 2), ("after", 2)]);
 }
 
-/// A hook sees which connection it is, and how many times it has been lent.
+/// A hook gets the connection's id and how many times it has been lent.
 pub async fn c75_a_hook_sees_which_connection_it_is<T: Trial>(stage: Stage<T>) {
     let reported = Arc::new(Mutex::new(Vec::new()));
     let notes = Arc::clone(&reported);
@@ -139,8 +140,8 @@ pub async fn c75_a_hook_sees_which_connection_it_is<T: Trial>(stage: Stage<T>) {
     assert_eq!(reported, [("ponds".to_owned(), 1, 1, 0), ("ponds".to_owned(), 1, 2, 0)]);
 }
 
-/// Every connection that became the pool's meets `on_connect` once, and `on_close` once before it
-/// is closed.
+/// Every connection that joins the pool runs `on_connect` once, and `on_close` once before it is
+/// closed.
 pub async fn c77_every_connection_is_opened_once_and_closed_once<T: Trial>(stage: Stage<T>) {
     let world = stage.tuned(3, 2, |builder, manager| builder.hooks(manager.hooks()));
     for round in 0..6 {

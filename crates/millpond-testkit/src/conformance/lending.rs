@@ -1,11 +1,11 @@
-//! Lending and getting back: what is opened, what is lent again, and where a lease may be dropped.
+//! Lending and returning: what is opened, what is lent again, and where a lease may be dropped.
 
 use crate::act::Call;
 use crate::conformance::stage::{Stage, Trial, assert_books, join};
 use millpond_core::{CloseReason, Lease, Pool, PoolExt};
 
-/// A pool opens nothing ahead of demand unless `min_idle` says so.
-pub async fn c01_nothing_is_opened_before_somebody_asks<T: Trial>(stage: Stage<T>) {
+/// A pool opens nothing before the first acquire unless `min_idle` is set.
+pub async fn c01_nothing_is_opened_before_the_first_acquire<T: Trial>(stage: Stage<T>) {
     let world = stage.world(5, 5);
     assert!(world.pool.try_acquire().is_none());
     tokio::task::yield_now().await;
@@ -14,8 +14,8 @@ pub async fn c01_nothing_is_opened_before_somebody_asks<T: Trial>(stage: Stage<T
     assert_eq!(world.manager.calls(Call::Connect), 1);
 }
 
-/// One connection serves one user after the other.
-pub async fn c02_what_comes_back_is_lent_again<T: Trial>(stage: Stage<T>) {
+/// A returned connection is lent again.
+pub async fn c02_a_returned_connection_is_lent_again<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     for _ in 0..20 {
         assert_eq!(world.lease().await.id(), 1);
@@ -23,8 +23,8 @@ pub async fn c02_what_comes_back_is_lent_again<T: Trial>(stage: Stage<T>) {
     assert_eq!(world.manager.calls(Call::Connect), 1);
 }
 
-/// A pool that keeps nothing opens one for every loan, and one that keeps does not.
-pub async fn c02_what_is_not_kept_is_closed<T: Trial>(stage: Stage<T>) {
+/// A pool that keeps no connections opens one for every loan; a pool that keeps them does not.
+pub async fn c02_a_connection_that_the_pool_does_not_keep_is_closed<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 0);
     drop(world.leases(2).await);
     world.until_calm().await;
@@ -33,7 +33,7 @@ pub async fn c02_what_is_not_kept_is_closed<T: Trial>(stage: Stage<T>) {
     assert_eq!(world.trace.count("closed not_pooled"), if kept { 0 } else { 2 });
 }
 
-/// The sums of a status hold at every step.
+/// The counts of the status add up at every step.
 pub async fn c03_the_status_shows_every_step<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 1);
     let mut loans = Vec::new();
@@ -56,7 +56,7 @@ pub async fn c03_the_status_shows_every_step<T: Trial>(stage: Stage<T>) {
     }
 }
 
-/// Many users, few connections.
+/// A hundred tasks are served by three connections.
 pub async fn c04_a_crowd_is_served_by_few_connections<T: Trial>(stage: Stage<T>) {
     let world = stage.world(3, 0);
     let users = (0..100).map(|_| {
@@ -77,7 +77,7 @@ pub async fn c04_a_crowd_is_served_by_few_connections<T: Trial>(stage: Stage<T>)
     world.assert_sound().await;
 }
 
-/// The last handle closes what is idle.
+/// Dropping the last handle closes the idle connections.
 pub async fn c06_dropping_the_pool_closes_what_is_idle<T: Trial>(stage: Stage<T>) {
     let world = stage.world(3, 0);
     drop(world.leases(3).await);
@@ -86,7 +86,7 @@ pub async fn c06_dropping_the_pool_closes_what_is_idle<T: Trial>(stage: Stage<T>
     other.until("nothing is open", || manager.sockets() == 0).await;
 }
 
-/// A lease keeps its connection when the pool is gone.
+/// A lease stays usable after its pool is dropped.
 pub async fn c07_a_lease_outlives_its_pool<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 0);
     let lease = world.lease().await;
@@ -98,7 +98,7 @@ pub async fn c07_a_lease_outlives_its_pool<T: Trial>(stage: Stage<T>) {
     other.until("nothing is open", || manager.sockets() == 0).await;
 }
 
-/// Dropping a lease needs no runtime.
+/// A lease can be dropped outside a runtime.
 pub async fn c08_a_lease_may_be_dropped_on_a_plain_thread<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let lease = world.lease().await;
@@ -108,7 +108,7 @@ pub async fn c08_a_lease_may_be_dropped_on_a_plain_thread<T: Trial>(stage: Stage
     world.assert_sound().await;
 }
 
-/// A runtime that shuts down drops its tasks, with what they have borrowed.
+/// A runtime that shuts down may drop a task with its lease.
 pub async fn c09_a_lease_may_be_dropped_while_a_runtime_shuts_down<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let lease = world.lease().await;
@@ -131,7 +131,7 @@ pub async fn c09_a_lease_may_be_dropped_while_a_runtime_shuts_down<T: Trial>(sta
     world.assert_sound().await;
 }
 
-/// A detached connection is the borrower's for good, and its place is free at once.
+/// A detached connection belongs to the borrower, and its slot is free at once.
 pub async fn c10_a_detached_connection_is_the_borrowers_and_its_slot_is_free<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -150,7 +150,7 @@ pub async fn c10_a_detached_connection_is_the_borrowers_and_its_slot_is_free<T: 
     assert_eq!(world.manager.alive(), 0);
 }
 
-/// A discarded connection is closed for the reason given, and not lent again.
+/// A discarded connection is closed for the given reason and not lent again.
 pub async fn c11_a_discarded_connection_is_not_lent_again<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let lease = world.lease().await;
@@ -160,13 +160,13 @@ pub async fn c11_a_discarded_connection_is_not_lent_again<T: Trial>(stage: Stage
     world.assert_sound().await;
 }
 
-/// A borrower who panics costs one connection at most.
+/// A panicking borrower costs at most one connection.
 pub async fn c12_a_borrower_who_panics_costs_one_connection_at_most<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 0);
     let pool = world.pool.clone();
     let task = tokio::spawn(async move {
         let _lease = pool.acquire().await;
-        // Without the panic hook's report, of which nobody wants to read.
+        // Skips the panic hook, whose report would clutter the output.
         std::panic::resume_unwind(Box::new("a borrower's panic"));
     });
     assert!(task.await.is_err_and(|error| error.is_panic()));

@@ -1,4 +1,4 @@
-//! The cap: never more connections than places, whatever happens to the size.
+//! The limit: never more connections than slots, at any size.
 
 use crate::act::{Act, Call};
 use crate::conformance::stage::{Stage, Trial, join, refused};
@@ -6,7 +6,7 @@ use crate::gate::Gate;
 use millpond_core::{CloseReason, Lease, Pool, PoolError, PoolExt};
 use std::time::Duration;
 
-/// Counted by the manager, not by the pool: those being opened and closed count as well.
+/// The manager counts, not the pool, so connects and closes under way are included.
 pub async fn c20_nothing_beyond_the_limit_is_open_at_any_instant<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 2);
     let users = (0..40_u32).map(|user| {
@@ -29,7 +29,7 @@ pub async fn c20_nothing_beyond_the_limit_is_open_at_any_instant<T: Trial>(stage
     world.assert_sound().await;
 }
 
-/// Idle connections that are too many go; none beyond the new cap is lent.
+/// Surplus idle connections are closed; nothing beyond the new limit is lent.
 pub async fn c21_after_shrinking_nothing_beyond_the_new_limit_is_lent<T: Trial>(stage: Stage<T>) {
     let world = stage.world(6, 0);
     drop(world.leases(6).await);
@@ -42,7 +42,7 @@ pub async fn c21_after_shrinking_nothing_beyond_the_new_limit_is_lent<T: Trial>(
     assert_eq!(world.pool.status().limit(), 2);
 }
 
-/// Nobody's connection is taken away; but nothing is lent until enough has come back.
+/// A shrink takes no lease away; nothing new is lent until enough connections are returned.
 pub async fn c22_shrinking_below_what_is_lent_waits_for_its_return<T: Trial>(stage: Stage<T>) {
     let world = stage.world(4, 0);
     let mut loans = world.leases(4).await;
@@ -57,7 +57,7 @@ pub async fn c22_shrinking_below_what_is_lent_waits_for_its_return<T: Trial>(sta
     drop(join(waiter).await);
 }
 
-/// Room that comes by growing is used at once, in turn.
+/// Slots added by a resize serve waiters at once, in order.
 pub async fn c23_growing_serves_waiters_at_once<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let held = world.lease().await;
@@ -70,8 +70,8 @@ pub async fn c23_growing_serves_waiters_at_once<T: Trial>(stage: Stage<T>) {
     world.until_calm().await;
 }
 
-/// However the size changes, what is open and being opened never exceeds the largest cap, and the
-/// last one holds.
+/// While the size changes under load, open and connecting connections never exceed the largest
+/// limit, and in the end not the last one.
 pub async fn c24_however_the_size_changes_under_load_the_limit_holds<T: Trial>(stage: Stage<T>) {
     let world = stage.world(3, 0);
     let users = (0..12).map(|_| {
@@ -100,7 +100,7 @@ pub async fn c24_however_the_size_changes_under_load_the_limit_holds<T: Trial>(s
     drop(loans);
 }
 
-/// A burst opens what its callers wait for, and no more.
+/// A burst opens no more connections than callers wait for.
 pub async fn c25_a_burst_opens_no_more_than_callers_wait_for<T: Trial>(stage: Stage<T>) {
     let gate = Gate::new();
     let world = stage.tuned(10, 0, |builder, _| builder.max_connecting(10));
@@ -117,7 +117,7 @@ pub async fn c25_a_burst_opens_no_more_than_callers_wait_for<T: Trial>(stage: St
     assert_eq!(world.manager.calls(Call::Connect), 3);
 }
 
-/// What is open beyond `pool_size` goes when nobody waits for it.
+/// A connection beyond `pool_size` is closed when it is returned and no caller waits.
 pub async fn c26_a_connection_beyond_pool_size_is_closed_when_nobody_waits<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -131,7 +131,7 @@ pub async fn c26_a_connection_beyond_pool_size_is_closed_when_nobody_waits<T: Tr
     assert_eq!(world.trace.count("closed overflow"), 2);
 }
 
-/// One caller more than `max_waiters` is turned away at once.
+/// A caller beyond `max_waiters` is refused at once.
 pub async fn c27_one_caller_more_than_max_waiters_is_turned_away_at_once<T: Trial>(
     stage: Stage<T>,
 ) {

@@ -1,4 +1,4 @@
-//! A database that is in memory alone lives as long as its pool, whatever its users do.
+//! An in-memory database lives as long as its pool, whatever its users do.
 
 use crate::conformance::fixture::Fixture;
 use crate::conformance::plan::Plan;
@@ -7,7 +7,7 @@ use crate::conformance::stage::{Stage, Trial};
 use crate::poll::poll_n;
 use millpond_core::{CloseReason, Lease};
 
-/// The loss of its connection would be the loss of everything.
+/// The pool must not lose its connection, because the data would be lost with it.
 pub async fn b06_a_database_in_memory_survives_whatever_its_users_do<T: Trial>(stage: Stage<T>) {
     let mut plan = Plan::new(String::new());
     (plan.config.pool_size, plan.config.max_overflow) = (20, 40);

@@ -1,4 +1,4 @@
-//! A server that says nothing or half of it, and a network that swallows, delays and chops up.
+//! Servers that stay silent or answer half, and networks that drop, delay and split data.
 
 use crate::conformance::fixture::Fixture;
 use crate::conformance::service::Service;
@@ -11,10 +11,10 @@ use millpond_core::{Limits, PoolError, PoolExt};
 use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
-/// A server that answers is heard within this time, however busy the machine is.
+/// A healthy server answers within this time, even on a busy machine.
 const PATIENCE: Duration = secs(20);
 
-/// The answer comes when the server has one to give.
+/// The pool retries until the server accepts the connection.
 pub async fn b09_a_server_that_is_not_ready_is_tried_until_it_is<T: Trial>(stage: Stage<T>) {
     let not_yet = stage.fixture.refusals().not_yet;
     let (service, server) = behind(&stage, vec![not_yet; 3], PATIENCE).await;
@@ -23,7 +23,7 @@ pub async fn b09_a_server_that_is_not_ready_is_tried_until_it_is<T: Trial>(stage
     assert!(server.accepted() >= 4);
 }
 
-/// What hangs costs `connect_timeout`, what hangs up less.
+/// A silent server costs `connect_timeout`, one that closes the connection less.
 pub async fn b09_a_server_that_falls_silent_or_hangs_up_costs_an_attempt_and_no_more<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -41,12 +41,12 @@ pub async fn b09_a_server_that_falls_silent_or_hangs_up_costs_an_attempt_and_no_
     let (service, server) = behind(&stage, scripts, ms(500)).await;
     assert!(matches!(service.ask(9).await, Ok(9)));
     let failed = service.trace.count("connect failed");
-    // On a busy machine an attempt at the real server may take too long as well.
+    // On a busy machine a connect to the real server may time out as well.
     assert!(failed >= attempts, "{failed} attempts of {attempts} failed");
     assert_eq!(server.accepted(), failed + 1);
 }
 
-/// Waiting would not help.
+/// A permanent refusal is not retried.
 pub async fn b09_a_server_that_refuses_permanently_fails_the_acquire_at_once<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -56,8 +56,8 @@ pub async fn b09_a_server_that_refuses_permanently_fails_the_acquire_at_once<T: 
     assert_eq!(server.accepted(), 1, "nothing was tried twice");
 }
 
-/// Twenty callers, four dead connections, one limit.
-pub async fn b09_half_open_connections_are_found_out_within_the_limit_of_one_ping<T: Trial>(
+/// Twenty callers and four dead connections wait for one `ping_timeout`.
+pub async fn b09_half_open_connections_are_detected_within_one_ping_timeout<T: Trial>(
     stage: Stage<T>,
 ) {
     let limit = secs(3);
@@ -77,8 +77,8 @@ pub async fn b09_half_open_connections_are_found_out_within_the_limit_of_one_pin
     assert!(begun.elapsed() < limit + secs(5), "{:?}", begun.elapsed());
 }
 
-/// What the network has swallowed is the borrower's to give up, and nobody else's loss.
-pub async fn b09_a_question_that_was_swallowed_costs_no_slot<T: Trial>(stage: Stage<T>) {
+/// A query that the network lost is abandoned by its borrower; the slot is free again.
+pub async fn b09_a_query_lost_in_the_network_costs_no_slot<T: Trial>(stage: Stage<T>) {
     let (service, proxy) = through(&stage, 1, secs(2)).await;
     let mut lease = service.lease().await;
     proxy.half_open();
@@ -87,8 +87,8 @@ pub async fn b09_a_question_that_was_swallowed_costs_no_slot<T: Trial>(stage: St
     service.assert_clean().await;
 }
 
-/// Byte by byte there is much that can be cut, and every second wording has to be prepared.
-pub async fn b09_answers_in_pieces_are_the_right_ones_however_often_they_are_cut<T: Trial>(
+/// One byte at a time gives many polls at which to cancel; every second wording is prepared anew.
+pub async fn b09_answers_in_pieces_are_correct_even_if_calls_are_dropped<T: Trial>(
     stage: Stage<T>,
 ) {
     let (service, proxy) = through(&stage, 2, secs(5)).await;
@@ -107,8 +107,8 @@ pub async fn b09_answers_in_pieces_are_the_right_ones_however_often_they_are_cut
     assert!(cut > 50, "{cut} were cut off");
 }
 
-/// A pool of one connection to a server that plays these scripts first, one for each client. One on
-/// which the server falls silent costs the limit of a connect.
+/// Builds a pool of one connection to a server that plays one of these scripts for each of its
+/// first clients. A script that falls silent costs the connect timeout.
 async fn behind<T: Trial>(
     stage: &Stage<T>,
     scripts: Vec<Vec<ServerStep>>,
@@ -124,7 +124,7 @@ async fn behind<T: Trial>(
     (service, server)
 }
 
-/// A pool of so many connections, pinged before every loan, and the network that it goes through.
+/// Builds a pool of this size that pings before every loan, and the proxy in front of its server.
 pub(crate) async fn through<T: Trial>(
     stage: &Stage<T>,
     size: u32,
@@ -141,7 +141,7 @@ pub(crate) async fn through<T: Trial>(
     (service, proxy)
 }
 
-/// Host and port in a URL.
+/// Returns the host and port of a URL.
 fn address(url: &str) -> &str {
     let target = url.split_once("://").map_or(url, |(_, target)| target);
     let target = target.rsplit_once('@').map_or(target, |(_, target)| target);

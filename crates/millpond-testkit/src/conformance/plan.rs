@@ -1,4 +1,4 @@
-//! What the suite tells a fixture about a pool, and a fixture tells the suite about its backend.
+//! What the suite passes to a fixture to build a pool, and what a fixture says about its backend.
 
 use crate::fake::ServerStep;
 use crate::trace::Trace;
@@ -7,22 +7,22 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How a pool of the backend's own is to be built. Nothing is to be opened before somebody asks.
+/// How the backend's own pool must be built. It must not connect before the first acquire.
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct Plan {
-    /// Where the server is, without parameters: [`Fixture::url`](crate::Fixture::url), or a proxy
-    /// before it.
+    /// The server's URL without parameters: [`Fixture::url`](crate::Fixture::url), or that of a
+    /// proxy.
     pub url: String,
     /// All settings of the pool.
     pub config: PoolConfig,
-    /// What is done to a connection between two borrowers.
+    /// How a connection is reset between two borrowers.
     pub reset: ResetLevel,
-    /// How many prepared statements a connection keeps; `None` is the driver's default.
+    /// How many prepared statements a connection caches; `None` is the driver's default.
     pub statements: Option<usize>,
     /// A file with the password, to be read at every connect.
     pub password_file: Option<PathBuf>,
-    /// An observer of the pool.
+    /// An observer to attach to the pool.
     pub trace: Trace,
 }
 
@@ -39,7 +39,7 @@ impl Plan {
 
 impl fmt::Debug for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Not the URL: it may hold a password.
+        // Without the URL, which may contain a password.
         f.debug_struct("Plan")
             .field("config", &self.config)
             .field("reset", &self.reset)
@@ -47,20 +47,21 @@ impl fmt::Debug for Plan {
     }
 }
 
-/// A trace that a borrower can leave on a session.
+/// A kind of state that a borrower can leave on a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mark {
-    /// A statement that leaves it.
+    /// A statement that sets the state.
     pub leave: &'static str,
-    /// A query that gives a row where it is; none, or an error, where it is not.
+    /// A query that yields a row while the state is set; otherwise no row or an error.
     pub look: &'static str,
 }
 
-/// What a server says to a new client that it does not serve.
+/// What a server sends to a new client that it does not serve.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusals {
-    /// That it has no room yet, or is starting up.
+    /// Replies that a later attempt can succeed: no connection is free, or the server is starting
+    /// up.
     pub not_yet: Vec<ServerStep>,
-    /// That it never will: a wrong password.
+    /// Replies that no attempt can succeed, for example for a wrong password.
     pub never: Vec<ServerStep>,
 }

@@ -1,26 +1,26 @@
-//! What the suite asks of a pool beyond [`Pool`](millpond_core::Pool), and how ours answer.
+//! What the suite needs from a pool beyond [`Pool`](millpond_core::Pool), for millpond's own pools.
 
 use crate::conformance::fixture::Capability;
 use millpond_core::{Buildable, Invalidate, Manager, NullPool, Pool, QueuePool};
 use millpond_shared::SharedPool;
 
-/// A pool that can be tried: one of ours, or one of yours that wraps one of ours.
+/// A pool that can be tested: one of millpond's, or a wrapper around one.
 pub trait PoolUnderTest: Pool<Connection = <Self::Manager as Manager>::Connection> + Clone {
-    /// Who opens its connections.
+    /// The manager that opens the pool's connections.
     type Manager: Manager;
-    /// What the builder builds: the pool itself, or the one that it wraps.
+    /// What the builder builds: the pool itself, or the pool that it wraps.
     type Base: Buildable<Manager = Self::Manager>;
 
-    /// What it can do.
+    /// The capabilities of the pool.
     const CAN: &'static [Capability];
 
-    /// The pool over what was built.
+    /// Wraps the built pool.
     fn over(base: Self::Base) -> Self;
 
-    /// The pool of exclusive connections behind it, whose size can be changed.
+    /// Returns the pool of exclusive connections behind this pool, whose size can be changed.
     fn queue(&self) -> Option<&QueuePool<Self::Manager>>;
 
-    /// Has nothing lent again that was opened before.
+    /// Makes sure that no connection opened before this call is lent again.
     fn invalidate_all(&self, how: Invalidate);
 }
 

@@ -1,4 +1,4 @@
-//! One connection writes, others read, and neither waits for the other.
+//! One connection writes while others read, and neither waits for the other.
 
 use crate::conformance::fixture::Fixture;
 use crate::conformance::plan::Plan;
@@ -6,7 +6,7 @@ use crate::conformance::service::Service;
 use crate::conformance::stage::{Stage, Trial};
 use millpond_core::PoolExt;
 
-/// A write lock is the writer's, a snapshot the reader's.
+/// The writer holds a write lock, each reader a snapshot.
 pub async fn b07_readers_read_what_was_committed_while_the_only_writer_writes<T: Trial>(
     stage: Stage<T>,
 ) {

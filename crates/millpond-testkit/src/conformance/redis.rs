@@ -1,23 +1,23 @@
-//! No session state of Redis reaches the next borrower: nothing watched, begun, selected,
-//! subscribed to, set or waited for.
+//! No session state of Redis reaches the next borrower: no watch, transaction, selected database,
+//! subscription, client setting or blocking command.
 
 use crate::conformance::fixture::{Connection, Fixture};
 use crate::conformance::stage::{Loan, Stage, Trial, World, secs};
 use crate::poll::poll_n;
 use millpond_core::BoxError;
 
-/// A key of this case and of no other, however many run at once.
+/// Returns a random key that no other case uses.
 fn key() -> String {
     format!("key:{:x}", fastrand::u64(..))
 }
 
-/// Somebody else changes what the last borrower watched; the next one's transaction is executed all
-/// the same.
+/// Another client changes the key that the last borrower watched; the next borrower's transaction
+/// is executed anyway.
 pub async fn b13_a_watch_never_reaches_the_next_borrower<T: Trial>(stage: Stage<T>) {
     let (world, others) = (stage.world(1, 0), stage.world(1, 0));
     for _ in 0..5 {
         let key = key();
-        // A watch works at all.
+        // Makes sure that a watch has an effect at all.
         let mut lease = world.lease().await;
         run(&stage, &mut lease, &["WATCH", &key]).await;
         run(&stage, &mut others.lease().await, &["SET", &key, "1"]).await;
@@ -37,7 +37,7 @@ pub async fn b13_a_watch_never_reaches_the_next_borrower<T: Trial>(stage: Stage<
     }
 }
 
-/// Another database is talked to. A cluster has no other, and says so.
+/// Selects another database. A cluster has only one, and refuses.
 pub async fn b13_another_database_never_reaches_the_next_borrower<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let (key, mut lease) = (key(), world.lease().await);
@@ -54,7 +54,8 @@ pub async fn b13_another_database_never_reaches_the_next_borrower<T: Trial>(stag
     );
 }
 
-/// Whether MULTI is sent or refused: nobody else's command is queued behind it.
+/// The next borrower's command is not queued in the last one's transaction, whether MULTI is sent
+/// or refused.
 pub async fn b13_a_transaction_left_open_never_reaches_the_next_borrower<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -67,7 +68,7 @@ pub async fn b13_a_transaction_left_open_never_reaches_the_next_borrower<T: Tria
     }
 }
 
-/// What is published later is no answer to the next borrower's questions.
+/// A message published later does not appear as the reply to the next borrower's command.
 pub async fn b13_a_subscription_never_reaches_the_next_borrower<T: Trial>(stage: Stage<T>) {
     let (world, others) = (stage.world(1, 0), stage.world(1, 0));
     for line in [None, Some("SUBSCRIBE"), Some("PSUBSCRIBE"), Some("SSUBSCRIBE")] {
@@ -87,7 +88,7 @@ pub async fn b13_a_subscription_never_reaches_the_next_borrower<T: Trial>(stage:
     }
 }
 
-/// The server goes on treating the connection as its last borrower wanted.
+/// Client settings of the last borrower do not apply to the next one.
 pub async fn b13_client_settings_never_reach_the_next_borrower<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     for line in
@@ -95,21 +96,21 @@ pub async fn b13_client_settings_never_reach_the_next_borrower<T: Trial>(stage: 
     {
         let mut lease = world.lease().await;
         let words: Vec<&str> = std::iter::once("CLIENT").chain(line.split(' ')).collect();
-        // A server that does not know it yet says so.
+        // An older server may not know the setting.
         let _ = stage.fixture.command(lease.real(), &words).await;
         drop(lease);
         drop(clean(&stage, &world).await);
     }
 }
 
-/// Who waited at the server is gone at any point of it: nobody is held up behind it, and it takes
-/// nothing that comes later.
+/// Dropping a BLPOP at any poll delays no later command, and the BLPOP takes no element pushed
+/// later.
 pub async fn b13_an_abandoned_blpop_never_reaches_the_next_borrower<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     for polls in 0..6 {
         let (key, mut lease) = (key(), world.lease().await);
         let words = ["BLPOP", key.as_str(), "60"];
-        // Once it waits at the server nothing wakes it any more.
+        // Once it waits at the server, nothing wakes it any more.
         let waiting = poll_n(stage.fixture.command(lease.real(), &words), polls);
         let outcome = tokio::time::timeout(secs(1) / 5, waiting).await;
         assert!(!matches!(outcome, Ok(Some(_))), "it has waited for nothing: {outcome:?}");
@@ -124,7 +125,8 @@ pub async fn b13_an_abandoned_blpop_never_reaches_the_next_borrower<T: Trial>(st
     }
 }
 
-/// All of it or nothing, and no answer of it left over.
+/// A transaction dropped at any poll is executed as a whole or not at all, and leaves no unread
+/// reply.
 pub async fn b13_a_transaction_cut_off_anywhere_is_done_whole_or_not_at_all<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -139,8 +141,7 @@ pub async fn b13_a_transaction_cut_off_anywhere_is_done_whole_or_not_at_all<T: T
     }
 }
 
-/// A driver that reconnects behind its borrower's back has lost what was watched, and does not say
-/// so.
+/// A driver that reconnects on its own loses the watched keys without an error.
 pub async fn b14_a_lost_connection_does_not_come_back_without_its_session<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -160,10 +161,10 @@ pub async fn b14_a_lost_connection_does_not_come_back_without_its_session<T: Tri
     }
 }
 
-/// The next borrower's connection: as new, and in step.
+/// Acquires the next borrower's connection and asserts that it is clean and in sync.
 async fn clean<T: Trial>(stage: &Stage<T>, world: &World<T>) -> Loan<T> {
     let mut lease = world.lease().await;
-    // In a cluster each may be answered by another node.
+    // In a cluster each command may be answered by another node.
     for number in 0..8 {
         let info = run(stage, &mut lease, &["CLIENT", "INFO"]).await;
         for wanted in ["db=0", "sub=0", "psub=0", "multi=-1", "name=", "flags=N"] {
@@ -177,7 +178,7 @@ async fn clean<T: Trial>(stage: &Stage<T>, world: &World<T>) -> Loan<T> {
     lease
 }
 
-/// The answer to a command that must have one.
+/// Sends a command that must succeed, and returns its reply.
 async fn run<T: Trial>(stage: &Stage<T>, lease: &mut Loan<T>, words: &[&str]) -> String {
     in_time(words, stage.fixture.command(lease.real(), words)).await
 }

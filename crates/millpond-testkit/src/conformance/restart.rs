@@ -1,4 +1,4 @@
-//! A server that is killed under load, or away for long, and comes back.
+//! A server that is killed under load, or stays away for long, and comes back.
 
 use crate::conformance::fixture::{Connection, Fixture};
 use crate::conformance::service::Service;
@@ -12,21 +12,21 @@ use std::time::Duration;
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, timeout};
 
-/// How long the server is away from the pool whose callers give up.
+/// How long the server is away, longer than the callers of the pool wait.
 const AWAY: Duration = secs(41);
 
 /// How many pools go through the outage.
 const POOLS: usize = 10;
 
-/// How many seconds after its return somebody asks once a second, and how many of them may be
-/// refused at first.
+/// For how many seconds after the server's return one query is made per second, and how many of the
+/// first may fail.
 const ASKED: i64 = 60;
 const REFUSED_MAX: i64 = 5;
 
-/// How long after the server accepts connections the pool may need to answer the first question.
+/// The pool must answer the first query within this time after the server accepts connections.
 const BACK_MAX: Duration = secs(10);
 
-/// What was asked so far.
+/// The queries so far.
 #[derive(Default)]
 struct Count {
     right: AtomicU64,
@@ -35,8 +35,8 @@ struct Count {
     over: AtomicBool,
 }
 
-/// Nobody gets another one's answer, every place can be taken again, and the first answer comes at
-/// once.
+/// No caller gets another caller's answer, all slots can be acquired again, and the pool is back
+/// soon after the server.
 pub async fn b08_a_server_killed_under_load_costs_no_slot_and_no_wrong_answer<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -71,9 +71,9 @@ pub async fn b08_a_server_killed_under_load_costs_no_slot_and_no_wrong_answer<T:
     drop(leases);
 }
 
-/// Two requests hold a connection each that the outage has killed, and wait for a second one until
-/// their deadlines. Nobody is left who waits then, and the server is back soon afterwards.
-pub async fn b08_a_pool_whose_callers_gave_up_in_an_outage_is_back_when_the_server_is<T: Trial>(
+/// Two callers each hold a connection that the outage killed and wait for a second one until their
+/// deadlines. When the server is back soon afterwards, no caller waits any more.
+pub async fn b08_a_pool_serves_again_soon_after_an_outage_in_which_its_callers_gave_up<T: Trial>(
     stage: Stage<T>,
 ) {
     let (mut server, url) = match stage.fixture.own_server().await {
@@ -81,7 +81,7 @@ pub async fn b08_a_pool_whose_callers_gave_up_in_an_outage_is_back_when_the_serv
         Err(why) => return println!("SKIP b08: {why}"),
     };
     let clock = StillClock::stop();
-    // Each of them meets the pause after a failed attempt by chance.
+    // The pause after a failed attempt is random, so ten pools are tried.
     let service = |_| {
         stage.service(|plan| {
             plan.url.clone_from(&url);
@@ -131,8 +131,7 @@ pub async fn b08_a_pool_whose_callers_gave_up_in_an_outage_is_back_when_the_serv
     );
 }
 
-/// Acquires another connection while it holds one, and notices only then that the one that it holds
-/// has died.
+/// Acquires a second connection while holding one, and only then finds that the first is dead.
 fn wait_for_a_second<F: Fixture>(
     service: &Service<F>,
     mut first: Lease<Connection<F>>,
@@ -145,7 +144,7 @@ fn wait_for_a_second<F: Fixture>(
     })
 }
 
-/// Lets time pass in small steps, each attempt to connect within its own.
+/// Lets time pass in small steps, with each connect within one step.
 async fn advance<F: Fixture>(clock: &StillClock, services: &[Service<F>], time: Duration) {
     const STEP: Duration = ms(50);
     for _ in 0..time.as_millis() / STEP.as_millis() {
@@ -158,7 +157,7 @@ async fn advance<F: Fixture>(clock: &StillClock, services: &[Service<F>], time: 
     }
 }
 
-/// Waits for something that a real server does, while the clock stands still.
+/// Waits for a real server while the clock stands still.
 async fn wait_frozen(what: &str, mut is_awaited: impl FnMut() -> bool) {
     let began = std::time::Instant::now();
     while is_awaited() {

@@ -1,4 +1,4 @@
-//! A pool of the backend's own, as its users build it, and what is asked of it from outside.
+//! A pool built with the backend's own options, as users build it, and helpers to query it.
 
 use crate::conformance::fixture::Served;
 use crate::conformance::fixture::{Connection, Fixture};
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::task::yield_now;
 use tokio::time::Instant;
 
-/// A pool, who watches it, and who knows how to ask it.
+/// A pool, its trace, and the fixture that can query its connections.
 pub(crate) struct Service<F: Fixture> {
     pub(crate) fixture: Arc<F>,
     pub(crate) pool: Served<F>,
@@ -18,7 +18,7 @@ pub(crate) struct Service<F: Fixture> {
 }
 
 impl<T: Trial> Stage<T> {
-    /// A pool of one connection to the fixture's server, with what is changed of that.
+    /// Builds a pool of one connection to the fixture's server, with a changed plan.
     pub(crate) fn service(&self, change: impl FnOnce(&mut Plan)) -> Service<T::Fixture> {
         let mut plan = Plan::new(self.fixture.url());
         change(&mut plan);
@@ -32,7 +32,7 @@ impl<F: Fixture> Service<F> {
         Self { fixture: Arc::clone(fixture), pool, trace }
     }
 
-    /// A lease; getting it must not fail.
+    /// Acquires a lease; panics on an error.
     pub(crate) async fn lease(&self) -> Lease<Connection<F>> {
         match self.pool.acquire().await {
             Ok(lease) => lease,
@@ -40,7 +40,7 @@ impl<F: Fixture> Service<F> {
         }
     }
 
-    /// So many leases at the same time.
+    /// Acquires this many leases at the same time.
     pub(crate) async fn leases(&self, count: usize) -> Vec<Lease<Connection<F>>> {
         let mut loans = Vec::new();
         for _ in 0..count {
@@ -49,23 +49,23 @@ impl<F: Fixture> Service<F> {
         loans
     }
 
-    /// Asks over a connection that is lent for it.
+    /// Acquires a lease and sends a query over it.
     pub(crate) async fn ask(&self, number: i64) -> Result<i64, BoxError> {
         let mut lease = self.pool.acquire().await?;
         self.fixture.ask(&mut lease, number).await
     }
 
-    /// The same in one of many wordings.
+    /// Acquires a lease and sends a query over it, in one of many wordings.
     pub(crate) async fn ask_worded(&self, wording: u32, number: u32) -> Option<i64> {
         self.fixture.ask_worded(&mut *self.lease().await, wording.into(), number.into()).await.ok()
     }
 
-    /// Whether a script is refused to a connection that is lent for it.
+    /// Returns true if a script fails on a newly acquired lease.
     pub(crate) async fn refuses(&self, sql: &'static str) -> bool {
         self.fixture.execute(&mut *self.lease().await, sql).await.is_err()
     }
 
-    /// The next borrower gets a connection outside any transaction, and is answered what it asked.
+    /// Asserts that the next lease is outside any transaction and answers correctly.
     pub(crate) async fn assert_clean(&self) {
         let mut lease = self.lease().await;
         match self.fixture.is_in_transaction(&mut lease).await {
@@ -75,7 +75,7 @@ impl<F: Fixture> Service<F> {
         self.assert_answers(&mut lease, 4711).await;
     }
 
-    /// The connection answers what it is asked.
+    /// Asserts that the connection answers with the number that it is asked for.
     pub(crate) async fn assert_answers(&self, lease: &mut Lease<Connection<F>>, number: i64) {
         match self.fixture.ask(lease, number).await {
             Ok(answer) => assert_eq!(answer, number, "the answer to another question"),
@@ -83,14 +83,14 @@ impl<F: Fixture> Service<F> {
         }
     }
 
-    /// Executes what must succeed.
+    /// Executes a script; panics on an error.
     pub(crate) async fn execute(&self, lease: &mut Lease<Connection<F>>, sql: &'static str) {
         if let Err(error) = self.fixture.execute(lease, sql).await {
             panic!("{sql}: {error}");
         }
     }
 
-    /// Whether a query gives a row.
+    /// Returns true if a query yields a row.
     pub(crate) async fn finds(&self, lease: &mut Lease<Connection<F>>, sql: &'static str) -> bool {
         match self.fixture.finds(lease, sql).await {
             Ok(found) => found,
@@ -98,7 +98,7 @@ impl<F: Fixture> Service<F> {
         }
     }
 
-    /// Comes back when it is so; fails if it does not come to be so.
+    /// Waits until the condition is true; panics after 60 seconds.
     pub(crate) async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
         let start = Instant::now();
         while !is_so() {

@@ -1,12 +1,11 @@
-//! What a borrower does to a session reaches the next one as far as the level of reset allows, and
-//! no further.
+//! Session state reaches the next borrower only if the reset level allows it.
 
 use crate::conformance::fixture::Fixture;
 use crate::conformance::stage::{Stage, Trial};
 use millpond_core::{Lease, ResetLevel};
 
-/// Settings, temporary tables, locks, subscriptions: whatever the fixture knows.
-pub async fn b05_no_mark_on_a_session_passes_a_session_reset<T: Trial>(stage: Stage<T>) {
+/// Leaves every kind of state that the fixture knows: settings, temporary tables, locks and so on.
+pub async fn b05_no_session_state_survives_a_session_reset<T: Trial>(stage: Stage<T>) {
     let marks = stage.fixture.marks();
     assert!(marks.len() >= 3, "the fixture claims Session, and knows {} marks", marks.len());
     for level in [ResetLevel::Session, ResetLevel::Replace] {
@@ -39,7 +38,7 @@ pub async fn b05_no_mark_on_a_session_passes_a_session_reset<T: Trial>(stage: St
     }
 }
 
-/// It is the least that a level can promise, and what `none` leaves to the borrower.
+/// Every level but `none` promises at least that; with `none`, the borrower has to end it.
 pub async fn b05_an_open_transaction_is_cleared_by_every_level_but_none<T: Trial>(stage: Stage<T>) {
     for level in
         [ResetLevel::Transaction, ResetLevel::Session, ResetLevel::Replace, ResetLevel::None]

@@ -1,12 +1,12 @@
-//! No open transaction and no answer that somebody else asked for reaches the next borrower of a
-//! SQL connection.
+//! No open transaction and no answer to another caller's query reaches the next borrower of an SQL
+//! connection.
 
 use crate::conformance::fixture::Fixture;
 use crate::conformance::stage::{Loan, Stage, Trial, World};
 use crate::poll::poll_n;
 use millpond_core::PoolExt;
 
-/// sqlx's own `begin` loses sight of what the server has begun, when it is dropped half way.
+/// sqlx's own `begin` loses track of the server's transaction when it is dropped half-way.
 pub async fn b01_a_begin_cancelled_at_any_poll_never_reaches_the_next_borrower<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -21,7 +21,7 @@ pub async fn b01_a_begin_cancelled_at_any_poll_never_reaches_the_next_borrower<T
     world.assert_sound().await;
 }
 
-/// A script is cut short by its own error, and its COMMIT is never reached.
+/// The script's own error stops it before its COMMIT.
 pub async fn b02_a_script_that_fails_in_its_own_transaction_leaves_none_open<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -40,7 +40,7 @@ pub async fn b02_a_script_that_fails_in_its_own_transaction_leaves_none_open<T: 
     assert_worth_keeping::<T>(&world);
 }
 
-/// Nobody ends what was begun.
+/// The borrower returns the connection without ending the transaction.
 pub async fn b03_a_transaction_left_open_never_reaches_the_next_borrower<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -60,7 +60,8 @@ pub async fn b03_a_transaction_left_open_never_reaches_the_next_borrower<T: Tria
     assert_worth_keeping::<T>(&world);
 }
 
-/// What a function does that is passed the driver's own connection is not seen.
+/// A function that gets the driver's own connection begins a transaction without the wrapper
+/// noticing.
 pub async fn b03_a_transaction_begun_unseen_never_reaches_the_next_borrower<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -76,7 +77,7 @@ pub async fn b03_a_transaction_begun_unseen_never_reaches_the_next_borrower<T: T
     assert_worth_keeping::<T>(&world);
 }
 
-/// The driver believes in transactions that nobody will end, or that were ended behind its back.
+/// The driver counts transactions that were never ended, or that were ended by plain SQL.
 pub async fn b03_transactions_that_were_forgotten_are_rolled_back<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     for ended_by_hand in [false, true] {
@@ -97,7 +98,7 @@ pub async fn b03_transactions_that_were_forgotten_are_rolled_back<T: Trial>(stag
     assert_worth_keeping::<T>(&world);
 }
 
-/// The panic happens in the middle of the transaction.
+/// The borrower panics inside the transaction.
 pub async fn b03_a_borrower_who_panics_in_a_transaction_leaves_none_open<T: Trial>(
     stage: Stage<T>,
 ) {
@@ -111,10 +112,8 @@ pub async fn b03_a_borrower_who_panics_in_a_transaction_leaves_none_open<T: Tria
     drop(clean(&stage, &world, 3).await);
 }
 
-/// Such a connection is available again at once: the maintenance task has not run in between.
-pub async fn b03_statements_that_ran_to_their_end_cost_nothing_at_the_return<T: Trial>(
-    stage: Stage<T>,
-) {
+/// The connection is idle again at once: it does not wait for the maintenance task.
+pub async fn b03_completed_statements_cost_no_round_trip_at_the_return<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     prepare(
         &stage,
@@ -142,7 +141,7 @@ pub async fn b03_statements_that_ran_to_their_end_cost_nothing_at_the_return<T: 
     }
 }
 
-/// A stream is dropped between two rows.
+/// The row stream is dropped between two rows.
 pub async fn b04_rows_that_nobody_read_never_reach_the_next_borrower<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     for rows in [0, 1, 2, 60, 4_999] {
@@ -156,8 +155,8 @@ pub async fn b04_rows_that_nobody_read_never_reach_the_next_borrower<T: Trial>(s
     }
 }
 
-/// Every wording is new to the connection half of the time, so that preparing is cut off as well.
-pub async fn b04_every_question_gets_its_own_answer_however_many_were_cut_off<T: Trial>(
+/// Every wording is new to the connection half of the time, so that preparing is interrupted too.
+pub async fn b04_every_query_gets_its_own_answer_even_if_others_were_dropped<T: Trial>(
     stage: Stage<T>,
 ) {
     let world = stage.world(1, 0);
@@ -175,7 +174,8 @@ pub async fn b04_every_question_gets_its_own_answer_however_many_were_cut_off<T:
     world.assert_sound().await;
 }
 
-/// The next borrower's connection: outside a transaction, and in step.
+/// Acquires the next borrower's connection and asserts that it is outside a transaction and in
+/// sync.
 async fn clean<T: Trial>(stage: &Stage<T>, world: &World<T>, number: i64) -> Loan<T> {
     let mut lease = world.lease().await;
     match stage.fixture.is_in_transaction(lease.real()).await {
@@ -193,7 +193,7 @@ async fn answers<T: Trial>(stage: &Stage<T>, lease: &mut Loan<T>, number: i64) {
     }
 }
 
-/// A script that must succeed.
+/// Executes a script that must succeed.
 async fn prepare<T: Trial>(stage: &Stage<T>, world: &World<T>, sql: &'static str) {
     if let Err(error) = stage.fixture.execute(world.lease().await.real(), sql).await {
         panic!("{sql}: {error}");
@@ -207,7 +207,7 @@ async fn finds<T: Trial>(stage: &Stage<T>, lease: &mut Loan<T>, sql: &'static st
     }
 }
 
-/// Nothing was cut off, so no connection had to be closed.
+/// Asserts that no connection was closed, since nothing was interrupted.
 fn assert_worth_keeping<T: Trial>(world: &World<T>) {
     assert!(!T::reuses() || world.trace.count("closed") == 0, "{:?}", world.trace.lines());
 }

@@ -1,5 +1,5 @@
-//! What every case plays on: a scripted manager over the fixture's, a pool over that, and a trace
-//! of what happens.
+//! What every case runs on: a scripted manager that wraps the fixture's, a pool over it, and a
+//! trace of the pool's events.
 
 use crate::conformance::fixture::{Capability, Fixture};
 use crate::conformance::pools::PoolUnderTest;
@@ -15,20 +15,20 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
-/// A fixture and a pool that are tried together.
+/// A fixture and a pool type that are tested together.
 pub trait Trial: 'static {
-    /// Whose manager it is.
+    /// The fixture that creates the manager.
     type Fixture: Fixture;
-    /// The pool over it.
+    /// The type of the pool.
     type Pool: PoolUnderTest<Manager = Manager<Self>>;
 
-    /// Whether what comes back is lent again.
+    /// Returns true if the pool lends returned connections again.
     fn reuses() -> bool {
         Self::Pool::CAN.contains(&Capability::Keeps)
     }
 }
 
-/// This fixture with that pool.
+/// The trial of this fixture with this pool type.
 #[derive(Debug)]
 pub struct FixtureAndPool<F, P>(PhantomData<fn() -> (F, P)>);
 
@@ -39,35 +39,35 @@ impl<F: Fixture, P: PoolUnderTest<Manager = ScriptedManager<F::Manager>>> Trial
     type Pool = P;
 }
 
-/// The manager of a trial.
+/// The manager of a trial's pool.
 pub type Manager<T> = ScriptedManager<<<T as Trial>::Fixture as Fixture>::Manager>;
-/// What it opens.
+/// The connection type of a trial's pool.
 pub(crate) type Conn<T> =
     ScriptedConnection<crate::conformance::fixture::Connection<<T as Trial>::Fixture>>;
-/// What is lent.
+/// The lease type of a trial's pool.
 pub(crate) type Loan<T> = Lease<Conn<T>>;
-/// What builds the pool.
+/// The builder of a trial's pool.
 pub(crate) type PoolBuilder<T> = Builder<<<T as Trial>::Pool as PoolUnderTest>::Base>;
 
-/// Milliseconds.
+/// Returns this many milliseconds.
 pub(crate) const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// Seconds.
+/// Returns this many seconds.
 pub(crate) const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// A limit that passes soon, in real time too, and yet is none that a healthy server could miss.
+/// A time limit that passes soon, in real time too, and that a healthy server still meets.
 pub(crate) const SOON: Duration = ms(80);
 
-/// With this a case ends that cannot be played here.
+/// The panic payload of a case that cannot run here, with the reason.
 pub(crate) struct Skipped(pub(crate) String);
 
-/// What one case gets.
+/// The argument of every case.
 pub struct Stage<T: Trial> {
-    /// The author's own.
+    /// The author's own fixture.
     pub(crate) fixture: Arc<T::Fixture>,
     manager: Manager<T>,
     paused: bool,
@@ -83,12 +83,12 @@ impl<T: Trial> Stage<T> {
         })
     }
 
-    /// A pool of those sizes.
+    /// Builds a pool with these sizes.
     pub(crate) fn world(&self, pool_size: u32, max_overflow: u32) -> World<T> {
         self.tuned(pool_size, max_overflow, |builder, _| builder)
     }
 
-    /// A pool of those sizes with settings of its own. One manager serves all the pools of a case.
+    /// Builds a pool with these sizes and further settings. All pools of a case share one manager.
     pub(crate) fn tuned(
         &self,
         pool_size: u32,
@@ -111,8 +111,7 @@ impl<T: Trial> Stage<T> {
         World { manager: self.manager.clone(), trace, pool, paused: self.paused }
     }
 
-    /// The case needs so many connections at once: it ends here, as skipped, if the server does not
-    /// have them.
+    /// Ends the case as skipped if the server does not grant this many connections.
     pub(crate) fn needs(&self, sessions: u32) {
         if let Some(max) = self.fixture.sessions_max().filter(|max| *max < sessions) {
             resume_unwind(Box::new(Skipped(format!(
@@ -121,12 +120,12 @@ impl<T: Trial> Stage<T> {
         }
     }
 
-    /// The manager that is tried.
+    /// Returns the manager under test.
     pub(crate) fn real(&self) -> &<T::Fixture as Fixture>::Manager {
         self.manager.real()
     }
 
-    /// The manager, for scripts that must be in place before the pool is built.
+    /// Returns the scripted manager, for scripts that must be in place before the pool is built.
     pub(crate) fn manager(&self) -> &Manager<T> {
         &self.manager
     }
@@ -138,11 +137,11 @@ impl<T: Trial> fmt::Debug for Stage<T> {
     }
 }
 
-/// A pool and what is needed to look at it from outside.
+/// A pool, its manager and its trace.
 pub(crate) struct World<T: Trial> {
-    /// Remote control of its manager.
+    /// Controls the pool's scripted manager.
     pub(crate) manager: Manager<T>,
-    /// What happened.
+    /// The pool's events.
     pub(crate) trace: Trace,
     /// The pool.
     pub(crate) pool: T::Pool,
@@ -150,7 +149,7 @@ pub(crate) struct World<T: Trial> {
 }
 
 impl<T: Trial> World<T> {
-    /// A lease; getting it must not fail.
+    /// Acquires a lease; panics on an error.
     pub(crate) async fn lease(&self) -> Loan<T> {
         match self.pool.acquire().await {
             Ok(lease) => lease,
@@ -158,7 +157,7 @@ impl<T: Trial> World<T> {
         }
     }
 
-    /// So many leases at the same time.
+    /// Acquires this many leases at the same time.
     pub(crate) async fn leases(&self, count: usize) -> Vec<Loan<T>> {
         let mut loans = Vec::new();
         for _ in 0..count {
@@ -167,19 +166,19 @@ impl<T: Trial> World<T> {
         loans
     }
 
-    /// So many idle connections.
+    /// Makes this many connections idle.
     pub(crate) async fn idle(&self, count: usize) {
         drop(self.leases(count).await);
         self.until_status("what came back is idle", |status| status.idle as usize == count).await;
     }
 
-    /// A task that acquires, and what it came to.
+    /// Starts a task that acquires a lease and returns the result.
     pub(crate) fn acquiring(&self) -> tokio::task::JoinHandle<Result<Loan<T>, PoolError>> {
         let pool = self.pool.clone();
         tokio::spawn(async move { pool.acquire().await })
     }
 
-    /// A task that waits in the queue.
+    /// Starts a task that acquires a lease, and waits until it is queued.
     pub(crate) async fn waiter(&self) -> tokio::task::JoinHandle<Result<Loan<T>, PoolError>> {
         let before = self.pool.status().waiting;
         let task = self.acquiring();
@@ -187,7 +186,7 @@ impl<T: Trial> World<T> {
         task
     }
 
-    /// The pool of exclusive connections, where there is one.
+    /// Returns the pool of exclusive connections; panics if there is none.
     pub(crate) fn queue(&self) -> &QueuePool<Manager<T>> {
         match self.pool.queue() {
             Some(queue) => queue,
@@ -195,7 +194,7 @@ impl<T: Trial> World<T> {
         }
     }
 
-    /// Comes back when it is so; fails if it does not come to be so.
+    /// Waits until the condition is true; panics after 60 seconds, or 20 on a paused clock.
     pub(crate) async fn until(&self, what: &str, mut is_so: impl FnMut() -> bool) {
         let (start, limit) = (Instant::now(), if self.paused { secs(20) } else { secs(60) });
         while !is_so() {
@@ -209,12 +208,12 @@ impl<T: Trial> World<T> {
         }
     }
 
-    /// The same, of the pool's status.
+    /// Waits until the condition on the pool's status is true.
     pub(crate) async fn until_status(&self, what: &str, mut is_so: impl FnMut(&Status) -> bool) {
         self.until(what, || is_so(&self.pool.status())).await;
     }
 
-    /// Comes back when nobody is in the middle of anything.
+    /// Waits until no call of the pool is under way.
     pub(crate) async fn until_calm(&self) {
         let calm = |status: &Status| {
             status.waiting + status.connecting + status.resetting + status.closing == 0
@@ -222,7 +221,7 @@ impl<T: Trial> World<T> {
         self.until_status("everything under way has ended", calm).await;
     }
 
-    /// It took this long: never less, and little more.
+    /// Asserts that a call took this long, never less and only a little more.
     #[track_caller]
     pub(crate) fn assert_took(&self, took: Duration, limit: Duration) {
         let slack = if self.paused { ms(2) } else { secs(10) };
@@ -238,7 +237,7 @@ impl<T: Trial> World<T> {
         );
     }
 
-    /// The pool serves, all its slots and no more can be lent, and its counters balance.
+    /// Asserts that the pool lends all its slots and no more, and that its counters balance.
     pub(crate) async fn assert_sound(&self) {
         let cap = self.pool.status().limit() as usize;
         if T::Pool::CAN.contains(&Capability::Exclusive) {
@@ -255,14 +254,14 @@ impl<T: Trial> World<T> {
     }
 }
 
-/// What a future came to, and how much of tokio's time it took.
+/// Returns a future's output, and how long it took on tokio's clock.
 pub(crate) async fn timed<F: Future>(future: F) -> (F::Output, Duration) {
     let start = Instant::now();
     let output = future.await;
     (output, start.elapsed())
 }
 
-/// The error of an acquire that had to fail.
+/// Returns the error of an acquire that must fail.
 #[track_caller]
 pub(crate) fn refused<C: Send + 'static>(result: Result<Lease<C>, PoolError>) -> PoolError {
     match result {
@@ -271,7 +270,7 @@ pub(crate) fn refused<C: Send + 'static>(result: Result<Lease<C>, PoolError>) ->
     }
 }
 
-/// What a task came to that must not have panicked.
+/// Returns the output of a task that must not panic.
 pub(crate) async fn join<O>(task: tokio::task::JoinHandle<O>) -> O {
     match task.await {
         Ok(output) => output,
@@ -279,7 +278,7 @@ pub(crate) async fn join<O>(task: tokio::task::JoinHandle<O>) -> O {
     }
 }
 
-/// The sums that hold at every moment.
+/// Asserts the sums that hold at every moment.
 #[track_caller]
 pub(crate) fn assert_books(status: &Status) {
     let totals = &status.totals;
@@ -295,7 +294,7 @@ pub(crate) fn assert_books(status: &Status) {
     );
 }
 
-/// The sums that hold when nobody is in the middle of an acquire.
+/// Asserts the sums that hold while no acquire is under way.
 #[track_caller]
 pub(crate) fn assert_balance(status: &Status) {
     assert_books(status);
@@ -307,7 +306,7 @@ pub(crate) fn assert_balance(status: &Status) {
     );
 }
 
-/// Lets everything happen that needs no time to pass.
+/// Lets other tasks run until they have nothing left to do without the clock advancing.
 pub(crate) async fn quiet() {
     for _ in 0..200 {
         tokio::task::yield_now().await;

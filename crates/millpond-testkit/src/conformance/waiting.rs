@@ -1,4 +1,4 @@
-//! The queue: in turn, and no wake-up is lost.
+//! The queue: waiters are served in order, and no wake-up is lost.
 
 use crate::act::{Act, Call};
 use crate::conformance::stage::{Stage, Trial, join, quiet, refused};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Poll;
 use std::time::Duration;
 
-/// First come, first served.
+/// Waiters are served in order of arrival.
 pub async fn c30_waiters_are_served_in_order_of_arrival<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let lease = world.lease().await;
@@ -31,8 +31,8 @@ pub async fn c30_waiters_are_served_in_order_of_arrival<T: Trial>(stage: Stage<T
     assert_eq!(*served.lock().unwrap_or_else(PoisonError::into_inner), [0, 1, 2, 3, 4, 5, 6, 7]);
 }
 
-/// A newcomer never passes a waiter, not even one who has not run yet.
-pub async fn c31_a_newcomer_does_not_pass_a_waiter_who_has_not_run_yet<T: Trial>(stage: Stage<T>) {
+/// A new caller never overtakes a waiter, even one that has been woken but has not run yet.
+pub async fn c31_a_new_caller_does_not_overtake_a_woken_waiter<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let lease = world.lease().await;
     let mut waiter = ByHand::new(world.pool.acquire());
@@ -49,7 +49,7 @@ pub async fn c31_a_newcomer_does_not_pass_a_waiter_who_has_not_run_yet<T: Trial>
     world.until("the newcomer's turn", || newcomer.poll().is_ready()).await;
 }
 
-/// Who goes away while waiting is passed over.
+/// A waiter that was dropped is skipped.
 pub async fn c32_a_cancelled_waiter_is_passed_over<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let lease = world.lease().await;
@@ -62,8 +62,8 @@ pub async fn c32_a_cancelled_waiter_is_passed_over<T: Trial>(stage: Stage<T>) {
     world.assert_sound().await;
 }
 
-/// Who goes away after the hand-over passes on what it was handed.
-pub async fn c33_who_goes_away_after_the_hand_over_passes_it_on<T: Trial>(stage: Stage<T>) {
+/// A caller dropped after a connection was handed to it passes that connection on.
+pub async fn c33_a_caller_dropped_after_the_hand_over_passes_it_on<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let lease = world.lease().await;
     let mut first = ByHand::new(world.pool.acquire());
@@ -76,7 +76,7 @@ pub async fn c33_who_goes_away_after_the_hand_over_passes_it_on<T: Trial>(stage:
     world.assert_sound().await;
 }
 
-/// Many waiters cost time, but nobody's turn.
+/// Two thousand waiters are all served.
 pub async fn c34_two_thousand_waiters_are_all_served<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 0);
     let hold = world.leases(2).await;
@@ -94,8 +94,8 @@ pub async fn c34_two_thousand_waiters_are_all_served<T: Trial>(stage: Stage<T>) 
     world.assert_sound().await;
 }
 
-/// However newcomers and waiters meet, nobody sleeps while something is there.
-pub async fn c35_nobody_waits_for_what_is_there<T: Trial>(stage: Stage<T>) {
+/// While calls are dropped and retried, no caller waits while a connection is idle.
+pub async fn c35_no_caller_waits_while_a_connection_is_idle<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let users = (0..20).map(|user| {
         let pool = world.pool.clone();
@@ -119,8 +119,8 @@ pub async fn c35_nobody_waits_for_what_is_there<T: Trial>(stage: Stage<T>) {
     world.assert_sound().await;
 }
 
-/// A connection that comes back broken, or not at all, makes room for the next waiter.
-pub async fn c36_what_does_not_come_back_makes_room_for_a_waiter<T: Trial>(stage: Stage<T>) {
+/// A connection that comes back broken, or is detached, frees its slot for the next waiter.
+pub async fn c36_a_connection_that_is_lost_frees_its_slot_for_a_waiter<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let ends: [fn(_); 2] = [
         |lease| Lease::discard(lease, CloseReason::Interrupted),
@@ -135,7 +135,7 @@ pub async fn c36_what_does_not_come_back_makes_room_for_a_waiter<T: Trial>(stage
     world.assert_sound().await;
 }
 
-/// A failed connect strands nobody.
+/// After a failed connect the waiters are still served.
 pub async fn c37_a_failed_connect_does_not_strand_the_next_waiter<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     world.manager.next(Call::Connect, [Act::transient("scripted"), Act::transient("scripted")]);
@@ -147,7 +147,7 @@ pub async fn c37_a_failed_connect_does_not_strand_the_next_waiter<T: Trial>(stag
     world.assert_sound().await;
 }
 
-/// A caller who goes away cancels no connect: what is opened serves the next one.
+/// Dropping a caller does not cancel its connect; the connection serves the next caller.
 pub async fn c38_the_connect_of_a_cancelled_caller_lands_in_the_pool<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     let gate = crate::gate::Gate::new();

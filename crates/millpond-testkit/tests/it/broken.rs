@@ -1,5 +1,5 @@
-//! The suite sees what is broken: for every flaw there is a case that falls, and a sound pool
-//! passes the same case.
+//! The suite detects flaws: for every flaw some case fails, and a pool without it passes the same
+//! case.
 
 use millpond_core::{
     CloseReport, ConnectInfo, Invalidate, Lease, Manager, Pool, PoolError, QueuePool, Request,
@@ -30,11 +30,11 @@ const SWALLOWING: u8 = 8;
 const HOARDING: u8 = 9;
 const LENDING_AFTER_CLOSE: u8 = 10;
 
-/// A pool around a sound one, with one flaw.
+/// A wrapper that adds one flaw to a working pool.
 #[derive(Clone)]
 struct Flawed<const FLAW: u8> {
     pool: QueuePool<Scripted>,
-    /// Where connections come from that there should not be.
+    /// Opens the connections that a flaw adds.
     more: QueuePool<Scripted>,
     loans: Arc<AtomicU32>,
     hoard: Arc<std::sync::Mutex<Vec<Lease<<Scripted as Manager>::Connection>>>>,
@@ -122,7 +122,7 @@ impl<const FLAW: u8> PoolUnderTest for Flawed<FLAW> {
     }
 }
 
-/// Plays a case; says whether it passed.
+/// Runs a case and returns true if it passed.
 pub fn passes<F, P, Played>(
     fixture: F,
     claims: &[Capability],
@@ -136,7 +136,7 @@ where
     let run = std::panic::AssertUnwindSafe(|| {
         suite::run::<F, P, Played>(fixture, claims, &[], "a case", case)
     });
-    // The panic message is of no use in the output of a passing test; the outcome is.
+    // Only the outcome counts; the panic message would clutter the output of a passing test.
     catch_unwind(run).map_err(|panic: Box<dyn Any + Send>| drop(panic)).is_ok()
 }
 
@@ -160,7 +160,7 @@ falls! {
     a_pool_that_is_late_is_seen: UNPUNCTUAL falls at c40_a_wait_ends_at_its_deadline;
     a_pool_without_a_queue_is_seen: BARGING falls at c30_waiters_are_served_in_order_of_arrival;
     a_pool_in_which_newcomers_pass_is_seen: BARGING
-        falls at c31_a_newcomer_does_not_pass_a_waiter_who_has_not_run_yet;
+        falls at c31_a_new_caller_does_not_overtake_a_woken_waiter;
     a_pool_that_loses_slots_is_seen: LOSING falls at c04_a_crowd_is_served_by_few_connections;
     a_pool_that_lends_what_is_out_of_date_is_seen: STALE
         falls at c56_after_an_invalidation_nothing_older_is_lent;
@@ -179,8 +179,8 @@ falls! {
         falls at c80_after_close_every_acquire_is_refused;
 }
 
-/// A device that answers in turn, like every server on one connection: what was asked and not
-/// fetched is answered first.
+/// A device that answers in order, like every server on one connection: queries that were sent and
+/// not read are answered first.
 struct Device {
     tracked: bool,
     honest_ping: bool,
@@ -254,13 +254,13 @@ fn device(make: fn() -> Device, case: &str) -> bool {
 }
 
 #[test]
-fn a_manager_that_keeps_what_is_out_of_sync_is_seen() {
+fn a_manager_that_keeps_connections_out_of_sync_fails() {
     assert!(device(|| Device { tracked: true, honest_ping: true }, "c57"));
     assert!(!device(|| Device { tracked: false, honest_ping: true }, "c57"));
 }
 
 #[test]
-fn a_manager_whose_ping_says_yes_to_everything_is_seen() {
+fn a_manager_whose_ping_always_succeeds_fails() {
     assert!(device(|| Device { tracked: true, honest_ping: true }, "c59"));
     assert!(!device(|| Device { tracked: true, honest_ping: false }, "c59"));
 }
@@ -291,7 +291,7 @@ impl Manager for Nothing {
 }
 
 #[test]
-fn a_manager_that_opens_nothing_is_seen() {
+fn a_manager_that_opens_nothing_fails() {
     assert!(!passes::<_, QueuePool<_>, _>(
         || async { Nothing },
         PAUSED,

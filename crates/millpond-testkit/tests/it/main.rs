@@ -1,4 +1,4 @@
-//! The testkit from outside, one module a tool.
+//! Tests of the testkit's public API, one module per tool.
 
 mod broken;
 mod planted;

@@ -1,5 +1,5 @@
-//! Faults that were planted in a manager: the suite fails on each of them, and passes the same
-//! manager without.
+//! Faults planted in a manager: the suite fails on each of them, and passes the same manager
+//! without it.
 
 use crate::broken::passes;
 use millpond_core::{BoxError, ConnectInfo, Manager, QueuePool, Triage};
@@ -26,14 +26,14 @@ enum Flaw {
     CutConnectThatLeaks,
 }
 
-/// One connection, as the server has it.
+/// One session of the server.
 struct Session {
     open: Arc<AtomicU32>,
     answers: VecDeque<i64>,
     asking: bool,
     dead: bool,
     dirty: bool,
-    /// Whether its manager knows of that.
+    /// True if the manager knows that the session is dirty.
     known_dirty: bool,
 }
 
@@ -43,7 +43,7 @@ impl Drop for Session {
     }
 }
 
-/// A manager of such sessions with one fault, or none. The server takes `most` of them.
+/// A manager of such sessions with one fault, or none. The server accepts at most `most` sessions.
 struct Planted {
     flaw: Flaw,
     open: Arc<AtomicU32>,
@@ -60,7 +60,7 @@ impl Manager for Planted {
         }
         self.open.fetch_add(1, Ordering::SeqCst);
         if self.flaw == Flaw::CutConnectThatLeaks {
-            // Nobody closes it from here on if this is dropped.
+            // If this future is dropped here, nothing closes the session.
             tokio::task::yield_now().await;
         }
         let session = Session {
@@ -111,7 +111,7 @@ impl Manager for Planted {
     }
 }
 
-/// Keeps its thread from doing anything else for a moment.
+/// Blocks its thread for a second.
 fn block() {
     let (_said, heard) = std::sync::mpsc::channel::<()>();
     let _ = heard.recv_timeout(Duration::from_secs(1));
@@ -200,7 +200,7 @@ falls! {
     a_ping_that_does_nothing_is_seen:
         PingThatDoesNothing falls at c59_a_connection_that_its_server_has_ended_is_not_lent_again;
     a_close_that_leaks_is_seen:
-        CloseThatLeaks falls at c84_what_is_closed_is_closed_at_the_server;
+        CloseThatLeaks falls at c84_a_closed_connection_is_closed_at_the_server;
     a_reset_that_does_nothing_is_seen:
         ResetThatDoesNothing falls at
             c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next;
@@ -216,7 +216,7 @@ falls! {
 }
 
 #[test]
-fn what_needs_more_sessions_than_the_server_has_is_skipped_if_the_fixture_says_so() {
+fn a_case_that_needs_more_sessions_than_sessions_max_is_skipped() {
     let plays = |says_so| {
         let bench = Bench { flaw: Flaw::None, open: Arc::default(), most: 3, says_so };
         let open = Arc::clone(&bench.open);

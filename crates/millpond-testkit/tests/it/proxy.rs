@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// A server that the test plays itself, and the proxy before it.
+/// A server played by the test, and the proxy in front of it.
 struct World {
     server: TcpListener,
     proxy: ChaosProxy,
@@ -19,7 +19,7 @@ impl World {
         Self { server, proxy }
     }
 
-    /// Both ends of one connection through the proxy.
+    /// Connects through the proxy and returns both ends.
     async fn connection(&self) -> (TcpStream, TcpStream) {
         let client = TcpStream::connect(self.proxy.address()).await.unwrap();
         (client, self.server.accept().await.unwrap().0)
@@ -32,13 +32,13 @@ async fn read(stream: &mut TcpStream, bytes: usize) -> Vec<u8> {
     read
 }
 
-/// What the next read comes to.
+/// Returns the result of the next read.
 async fn next(stream: &mut TcpStream) -> Result<usize, ErrorKind> {
     stream.read(&mut [0; 64]).await.map_err(|error| error.kind())
 }
 
 #[tokio::test]
-async fn without_orders_everything_passes_both_ways_and_ends_as_it_ended() {
+async fn a_new_proxy_passes_all_bytes_and_the_end_of_each_side() {
     let world = World::new().await;
     let (mut client, mut served) = world.connection().await;
     let long = vec![7; 1_000_000];
@@ -91,7 +91,7 @@ async fn a_stalled_direction_holds_its_bytes_until_it_is_free_again() {
 }
 
 #[tokio::test]
-async fn a_connection_is_cut_or_reset_after_exactly_so_many_bytes() {
+async fn a_connection_is_cut_or_reset_after_exactly_this_many_bytes() {
     for trouble in [NetworkFault::Cut, NetworkFault::Reset] {
         let world = World::new().await;
         world.proxy.plan(move |_, direction| match direction {
@@ -108,7 +108,7 @@ async fn a_connection_is_cut_or_reset_after_exactly_so_many_bytes() {
                 assert_eq!(read(&mut client, 4).await, b"answ");
                 assert_eq!(next(&mut client).await, Ok(0));
             }
-            // A reset may overtake what was not read.
+            // A reset may overtake bytes that were not read.
             _ => {
                 let mut ends = [next(&mut client).await, next(&mut client).await];
                 ends.sort_by_key(Result::is_ok);
@@ -119,7 +119,7 @@ async fn a_connection_is_cut_or_reset_after_exactly_so_many_bytes() {
 }
 
 #[tokio::test]
-async fn by_hand_a_connection_is_cut_or_reset_at_once_while_it_is_silent() {
+async fn a_silent_connection_can_be_cut_or_reset_at_once() {
     let world = World::new().await;
     let (mut client, mut served) = world.connection().await;
     world.proxy.cut();
@@ -150,11 +150,11 @@ async fn a_half_open_connection_swallows_everything_and_a_new_one_works() {
     assert!(link.is_open());
     drop(dead);
     link.until_closed().await;
-    assert_eq!(next(&mut served).await, Ok(0), "nobody is left who could be deceived");
+    assert_eq!(next(&mut served).await, Ok(0), "the proxy has dropped the link");
 }
 
 #[tokio::test]
-async fn who_is_refused_is_reset_and_so_is_everybody_while_there_is_no_server() {
+async fn refused_clients_are_reset_and_so_are_all_clients_while_the_server_is_down() {
     let world = World::new().await;
     world.proxy.refuse(true);
     let mut client = TcpStream::connect(world.proxy.address()).await.unwrap();
@@ -170,7 +170,7 @@ async fn who_is_refused_is_reset_and_so_is_everybody_while_there_is_no_server() 
 }
 
 #[tokio::test]
-async fn a_delay_is_felt_and_ends_early_when_the_flow_changes() {
+async fn a_delay_applies_and_ends_early_when_the_flow_changes() {
     let world = World::new().await;
     let (mut client, mut served) = world.connection().await;
     let start = Instant::now();
@@ -205,7 +205,7 @@ async fn the_reported_sockets_are_those_that_the_clients_still_hold() {
     let both = world.proxy.client_sockets().unwrap();
     assert_eq!(both.len(), 2);
     drop(other);
-    // One that only the server has closed is still held.
+    // A socket that only the server has closed still counts.
     drop(served);
     let one = world.proxy.client_sockets().unwrap();
     assert!(one.len() == 1 && one.is_subset(&both), "{one:?} of {both:?}");

@@ -1,4 +1,4 @@
-//! The manager of the README, against a server that answers with what it was sent.
+//! The manager of the README, against a server that echoes what it receives.
 
 use millpond_core::{BoxError, ConnectInfo, Manager, Triage};
 use millpond_testkit::Fixture;
@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// A connection, and whether a question is under way on it.
+/// A connection, and whether a query is under way on it.
 #[derive(Debug)]
 struct Line {
     stream: TcpStream,
@@ -46,7 +46,7 @@ impl Manager for Tcp {
     }
 }
 
-/// A server on the test's own runtime, which knows its clients.
+/// An echo server on the test's own runtime that keeps its clients.
 #[derive(Default)]
 struct Echo {
     clients: Arc<Mutex<HashMap<SocketAddr, JoinHandle<()>>>>,
