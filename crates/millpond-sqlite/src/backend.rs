@@ -7,10 +7,10 @@ use crate::schema;
 use crate::verify::{is_alive, is_marked, mark, transaction_state, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::backend_api::{
-    Backend, ErrorImpact, KnownSchema, MayEnd, StatementEffect, TransactionState, Unfinished,
-    Verified, effect_of, is_blank, truncated_error,
+    Backend, ErrorImpact, KnownSchema, MayEnd, OpenTransaction, StatementEffect, TransactionState,
+    Unfinished, Verified, effect_of, is_blank, truncated_error,
 };
-use sqlx::{Describe, Error, Executor, SqlStr, Sqlite, SqliteConnection, Statement};
+use sqlx::{Connection, Describe, Error, Executor, SqlStr, Sqlite, SqliteConnection, Statement};
 
 /// SQLite's [`Backend`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl Backend<Sqlite> for SqliteBackend {
         schema::depends_on_schema(sql)
     }
 
-    fn remembers_types(&self, sql: &str) -> bool {
+    fn only_reads(&self, sql: &str) -> bool {
         only_reads(sql)
     }
 
@@ -92,9 +92,9 @@ impl Backend<Sqlite> for SqliteBackend {
         conn: &mut SqliteConnection,
         known: &mut KnownSchema,
         sql: &str,
-        inside: bool,
+        open: OpenTransaction,
     ) -> Result<(), Error> {
-        schema::refresh_if_changed(conn, known, sql, inside).await
+        schema::refresh_if_changed(conn, known, sql, open).await
     }
 
     async fn recheck_schema(
@@ -106,11 +106,11 @@ impl Backend<Sqlite> for SqliteBackend {
     }
 
     async fn clear_caches(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
-        schema::clear_caches(conn).await
+        conn.clear_cached_statements().await
     }
 
-    fn clear_caches_first(&self, conn: &mut SqliteConnection) {
-        schema::clear_caches_first(conn);
+    fn clear_caches_first(&self, conn: &mut SqliteConnection, open: OpenTransaction) {
+        schema::clear_caches_first(conn, open);
     }
 
     fn error_impact(&self, error: &Error) -> ErrorImpact {

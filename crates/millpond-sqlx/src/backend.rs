@@ -244,8 +244,8 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
     /// without waiting for that. Called when the driver's connection is used directly, where no
     /// [check](Self::check_schema) of the schema runs. By default the driver notices a changed
     /// schema by itself.
-    fn clear_caches_first(&self, conn: &mut DB::Connection) {
-        let _ = conn;
+    fn clear_caches_first(&self, conn: &mut DB::Connection, open: OpenTransaction) {
+        let _ = (conn, open);
     }
 
     /// Returns true if the driver would use cached columns for this statement after the schema has
@@ -255,17 +255,17 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         false
     }
 
-    /// Returns true if a statement returns rows whose declared types the driver caches, even if the
-    /// schema has changed. The schema is then checked from time to time for pools
-    /// [with declared types](crate::SqlPool::with_declared_types). Defaults to false.
-    fn remembers_types(&self, sql: &str) -> bool {
+    /// Returns true if a statement can only read, by its text, where the driver caches the declared
+    /// types of its columns even if the schema has changed. The schema is then checked from time to
+    /// time for pools [with declared types](crate::SqlPool::with_declared_types). Every other
+    /// statement counts as one that [writes](OpenTransaction::Written). Defaults to false.
+    fn only_reads(&self, sql: &str) -> bool {
         let _ = sql;
         false
     }
 
     /// Compares the schema with `schema`, and clears the driver's caches if it has changed. Called
-    /// before a statement that [depends on it](Self::depends_on_schema); `inside` means that a
-    /// transaction may be open.
+    /// before a statement that [depends on it](Self::depends_on_schema).
     ///
     /// # Cancel safety
     ///
@@ -276,9 +276,9 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         conn: &mut DB::Connection,
         schema: &mut KnownSchema,
         sql: &str,
-        inside: bool,
+        open: OpenTransaction,
     ) -> Result<(), Error> {
-        let _ = (conn, schema, sql, inside);
+        let _ = (conn, schema, sql, open);
         Ok(())
     }
 
@@ -406,6 +406,8 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
 pub struct KnownSchema {
     /// The query that returns the schema's versions.
     pub version_query: String,
+    /// The query by which the database itself notices that its schema has changed.
+    pub refresh_query: String,
     /// The versions at the last check; empty if unknown.
     pub versions: Vec<i64>,
     /// True if the open transaction reads from a snapshot, in which the schema cannot change.
@@ -422,6 +424,17 @@ impl KnownSchema {
     pub(crate) fn unknown() -> Self {
         Self { uncommitted: true, ..Self::default() }
     }
+}
+
+/// What is known of a transaction when the driver's caches are cleared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenTransaction {
+    /// None is open.
+    None,
+    /// One may be open, in which nothing was written.
+    Unwritten,
+    /// One may be open, in which something may have been written.
+    Written,
 }
 
 /// The result of a verification.

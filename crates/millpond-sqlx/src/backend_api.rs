@@ -7,7 +7,8 @@
 pub use crate::addresses::Target;
 pub use crate::argument_size::argument_size;
 pub use crate::backend::{
-    Backend, ErrorImpact, KnownSchema, LARGE, MayEnd, TransactionWrapper, Unfinished, Verified,
+    Backend, ErrorImpact, KnownSchema, LARGE, MayEnd, OpenTransaction, TransactionWrapper,
+    Unfinished, Verified,
 };
 pub use crate::canceller::{CancelTransport, Canceller};
 pub use crate::credentials::{Rotation, Versioned};

@@ -243,6 +243,9 @@ where
 
     /// Records what a statement has done to the transaction.
     fn after_statement(&mut self, change: Change) {
+        if matches!(change, Change::Begun) {
+            self.may_have_written = false;
+        }
         let tracker = self.tracker_mut();
         match change {
             Change::None => {}

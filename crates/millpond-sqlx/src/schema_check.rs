@@ -5,6 +5,7 @@
 //! the database's snapshot does. Of columns that a statement names itself only the declared types
 //! are cached, so checking from time to time is enough.
 
+use crate::backend::{KnownSchema, OpenTransaction};
 use crate::sql_text::StatementEffect;
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
@@ -29,12 +30,40 @@ const SCHEMA_CHANGED: &str = "the schema was changed while the statement was exe
 const CHECK_VALID_FOR: Duration = Duration::from_millis(100);
 
 impl<DB: Database> Tracked<DB> {
+    fn open_transaction(&self) -> OpenTransaction {
+        match self.sync_state() < SyncState::InDoubt {
+            true => OpenTransaction::None,
+            false if self.may_have_written => OpenTransaction::Written,
+            false => OpenTransaction::Unwritten,
+        }
+    }
+
+    /// Notes what a statement may write, if a transaction may be open or begin with it: all but
+    /// what can only read.
+    pub(crate) fn note_write(&mut self, sql: &str, effect: SyncState) {
+        if !self.may_have_written
+            && !sql.is_empty()
+            && effect.max(self.sync_state()) >= SyncState::InDoubt
+        {
+            self.may_have_written = !self.backend().only_reads(sql);
+        }
+    }
+
+    /// Notes what may be done through the driver's own connection. Returns what is known of an open
+    /// transaction before that.
+    pub(crate) fn note_direct_write(&mut self) -> OpenTransaction {
+        let open = self.open_transaction();
+        self.schema = KnownSchema::unknown();
+        self.may_have_written = true;
+        open
+    }
+
     /// Returns true if the schema must be checked before a statement.
     pub(crate) fn needs_schema_check(&self, sql: &str) -> bool {
         let backend = self.backend();
         backend.depends_on_schema(sql)
             || (self.lease.limits.declared_types
-                && backend.remembers_types(sql)
+                && backend.only_reads(sql)
                 && self.schema.checked_at.is_none_or(|at| at.elapsed() >= CHECK_VALID_FOR))
     }
 
@@ -44,12 +73,12 @@ impl<DB: Database> Tracked<DB> {
         if !self.needs_schema_check(sql) {
             return Ok(Recheck::None);
         }
-        let inside = self.sync_state() >= SyncState::InDoubt;
+        let open = self.open_transaction();
         let mut schema = mem::take(self.schema_mut());
         // Kept in case the check is dropped.
         self.schema_mut().uncommitted = schema.uncommitted;
         let (conn, guard) = self.begin_operation(SyncState::Clean);
-        guard.track(backend.check_schema(conn, &mut schema, sql, inside)).await?;
+        guard.track(backend.check_schema(conn, &mut schema, sql, open)).await?;
         schema.checked_at = Some(Instant::now());
         *self.schema_mut() = schema;
         Ok(if !backend.depends_on_schema(sql) {

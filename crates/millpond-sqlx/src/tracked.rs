@@ -53,6 +53,8 @@ pub struct Tracked<DB: Database> {
     pub(crate) cache: StatementCache,
     /// The schema as of the last check, where the backend needs one.
     pub(crate) schema: KnownSchema,
+    /// Whether something may have been written since the open transaction began.
+    pub(crate) may_have_written: bool,
     /// Whether the last statement must not be interrupted if its rows are dropped.
     ends_by_itself: bool,
     /// The session's settings after its hooks ran, where a reset restores them.
@@ -114,6 +116,7 @@ impl<DB: Database> Tracked<DB> {
             prepared: 0,
             cache: StatementCache::new(),
             schema: KnownSchema::default(),
+            may_have_written: false,
             ends_by_itself: false,
             baseline: Vec::new(),
             identity_check: None,
@@ -202,6 +205,7 @@ impl<DB: Database> Tracked<DB> {
     pub fn mark_in_sync(&mut self) {
         self.forget_uncommitted_schema();
         self.driver_exposed = false;
+        self.may_have_written = false;
         self.sync_state = SyncState::Clean;
         self.needs_sync_check = false;
         self.unfinished = Unfinished::Nothing;
@@ -295,15 +299,15 @@ impl<DB: Database> Tracked<DB> {
     /// Returns the driver's connection for an `on_checkout` hook, whose effects are verified on
     /// return.
     pub(crate) fn driver_for_hook(&mut self) -> &mut DB::Connection {
+        let open = self.note_direct_write();
         self.degrade(SyncState::InDoubt);
-        self.schema = KnownSchema::unknown();
         self.may_hold_locks = true;
         // It may prepare a statement before it changes the database, say, so what it leaves is not
         // enough to know.
         self.note_direct_use();
         let backend = self.backend;
         let conn = self.driver_mut();
-        backend.clear_caches_first(conn);
+        backend.clear_caches_first(conn, open);
         conn
     }
 
@@ -327,6 +331,7 @@ impl<DB: Database> Tracked<DB> {
         effect: SyncState,
     ) -> (&mut DB::Connection, OperationGuard<'_, DB>) {
         let timer = self.lease.timer(sql);
+        self.note_write(sql, effect);
         self.ends_by_itself = self.backend.ends_by_itself(sql);
         match &mut self.conn {
             Some(conn) => {
@@ -514,8 +519,8 @@ impl<DB: Database> Deref for Tracked<DB> {
 
 impl<DB: Database> DerefMut for Tracked<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
+        let open = self.note_direct_write();
         self.degrade(SyncState::InDoubt);
-        self.schema = KnownSchema::unknown();
         self.may_hold_locks = true;
         self.driver_exposed = true;
         self.needs_sync_check = true;
@@ -530,7 +535,7 @@ impl<DB: Database> DerefMut for Tracked<DB> {
         self.revoke_cancel();
         let backend = self.backend;
         let conn = self.driver_mut();
-        backend.clear_caches_first(conn);
+        backend.clear_caches_first(conn, open);
         conn
     }
 }

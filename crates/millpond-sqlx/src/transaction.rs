@@ -1,6 +1,7 @@
 //! Transactions that own their connection, and savepoints in them.
 
 use crate::lease::SqlLease;
+use crate::sql_text::{Meaning, meaning};
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use crate::transaction_state::{Owner, TransactionLost, TransactionOutcome};
@@ -239,6 +240,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
             // and later statements would be committed one by one.
             tx.assume_lost_if_dropped(DROPPED_WHILE_BEGINNING);
         }
+        let writes = statement.as_ref().is_some_and(|sql| meaning(sql.as_str()) != Meaning::Begin);
         let (conn, guard) = tx.begin_operation(SyncState::Clean);
         let begun = guard.track(Box::pin(DB::TransactionManager::begin(conn, statement))).await;
         // After an error the driver may have rolled back the outer transaction.
@@ -249,7 +251,10 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         tx.open = begun.is_ok();
         match &begun {
             Err(_) => tx.degrade(SyncState::InDoubt),
-            Ok(()) if !is_savepoint => tx.tracker_mut().begin(Owner::Guard),
+            Ok(()) if !is_savepoint => {
+                tx.may_have_written = writes;
+                tx.tracker_mut().begin(Owner::Guard);
+            }
             Ok(()) => {}
         }
         begun.map(|()| tx)

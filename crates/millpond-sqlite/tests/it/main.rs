@@ -15,6 +15,7 @@ mod pragmas;
 mod read_write;
 mod reset;
 mod schema_changes;
+mod schema_in_transactions;
 mod service;
 mod support;
 mod sync;
