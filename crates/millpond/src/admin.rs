@@ -7,19 +7,19 @@ use millpond_core::{CloseReport, DEFAULT_CLOSE_TIMEOUT, Holder, Invalidate, Stat
 use sqlx::Error;
 use std::time::Duration;
 
-/// A pool of one writer and many readers is controlled as one; [`reader`](Self::reader) is a handle
-/// to the readers only. A custom pool is controlled through its own handle: what only millpond's
-/// pools can do has no effect on it, or is an error where the method can return one.
+/// A pool of one writer and many readers is controlled as one; [`reader`](Self::reader) returns a
+/// handle to the readers only. A custom pool is controlled through its own handle: methods that
+/// only millpond's pools support have no effect on it, or return an error if they can.
 impl DatabaseConnection {
-    /// Returns a snapshot of the pool's counts. For one writer and many readers, of both together:
-    /// there is one connection more than `pool_size` in the settings, the writer.
+    /// Returns a snapshot of the pool's counts. For one writer and many readers, the sum of both:
+    /// one connection more than the configured `pool_size`, which is the writer.
     pub fn status(&self) -> Status {
         each!(TypedPool, &self.pool, pool => {
             if pool.is_split() { pool.status() + pool.reader().status() } else { pool.status() }
         })
     }
 
-    /// Returns three numbers: `pool_size`, `pool_in_use`, `pool_available`. They are those of
+    /// Returns `pool_size`, `pool_in_use` and `pool_available`, computed from
     /// [`status`](Self::status).
     pub fn performance_metrics(&self) -> PerformanceMetrics {
         PerformanceMetrics::of(&self.status())
@@ -30,13 +30,12 @@ impl DatabaseConnection {
         each!(TypedPool, &self.pool, pool => pool.holders())
     }
 
-    /// Changes the sizes of the pool; for one writer and many readers, those of the readers: there
-    /// is always one writer.
+    /// Changes the sizes of the pool. For one writer and many readers these are the readers' sizes:
+    /// there is always one writer.
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` if a size is out of its range, or does not go together with another
-    /// setting.
+    /// `Error::Configuration` if a size is out of its range, or conflicts with another setting.
     pub fn resize(&self, pool_size: u32, max_overflow: u32) -> Result<(), Error> {
         each!(TypedPool, &self.pool, pool => pool.resize(pool_size, max_overflow))
     }
@@ -54,7 +53,7 @@ impl DatabaseConnection {
         sqlx::query("SELECT 1").execute(self).await.map(drop)
     }
 
-    /// Opens connections until `idle` are idle; of one writer and many readers, that many readers
+    /// Opens connections until `idle` are idle; for one writer and many readers, that many readers
     /// and the writer.
     ///
     /// # Errors
@@ -63,7 +62,7 @@ impl DatabaseConnection {
     ///
     /// # Cancel safety
     ///
-    /// What was opened stays open if the future is dropped.
+    /// If the future is dropped, the connections opened so far stay open.
     pub async fn prewarm(&self, idle: u32) -> Result<(), Error> {
         each!(TypedPool, &self.pool, pool => pool.prewarm(idle).await)
     }

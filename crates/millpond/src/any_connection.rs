@@ -1,4 +1,4 @@
-//! A connection to any database: what a lease and a transaction have in common.
+//! A connection to any database: the common interface of leases and transactions.
 
 use crate::any_conversion::AnyConversion;
 use crate::dialect::Dialect;
@@ -15,8 +15,8 @@ use std::fmt;
 /// One connection of a [`DatabaseConnection`](crate::DatabaseConnection), in a lease or in a
 /// transaction.
 ///
-/// `&mut *conn` is an `Executor` in sqlx's `Any` types. Take `&mut dyn AnyConnection` where a
-/// function executes several statements and works in and outside of a transaction:
+/// `&mut *conn` is an `Executor` in sqlx's `Any` types. A function that executes several
+/// statements, both in and outside a transaction, takes `&mut dyn AnyConnection`:
 ///
 /// ```
 /// use millpond::AnyConnection;
@@ -86,22 +86,23 @@ where
     }
 }
 
-/// The typed connections, which are tracked. `&mut **conn.as_sqlite()?` is the driver's own
-/// connection, which is not, and which is verified before it is lent again.
+/// The typed connections, whose operations millpond tracks. `&mut **conn.as_sqlite()?` is the
+/// driver's own connection, whose operations it cannot track; such a connection is verified before
+/// it is lent again.
 impl dyn AnyConnection + '_ {
-    /// The typed connection, if it is one to MySQL or MariaDB.
+    /// Returns the typed connection if the database is MySQL or MariaDB.
     #[cfg(feature = "mysql")]
     pub fn as_mysql(&mut self) -> Option<&mut Tracked<sqlx::MySql>> {
         self.as_any().downcast_mut()
     }
 
-    /// The typed connection, if it is one to PostgreSQL.
+    /// Returns the typed connection if the database is PostgreSQL.
     #[cfg(feature = "postgres")]
     pub fn as_postgres(&mut self) -> Option<&mut Tracked<sqlx::Postgres>> {
         self.as_any().downcast_mut()
     }
 
-    /// The typed connection, if it is one to SQLite.
+    /// Returns the typed connection if the database is SQLite.
     #[cfg(feature = "sqlite")]
     pub fn as_sqlite(&mut self) -> Option<&mut Tracked<sqlx::Sqlite>> {
         self.as_any().downcast_mut()

@@ -1,9 +1,9 @@
-//! Converts between one database's types and sqlx's `Any` types: one implementation, in one file,
-//! for each database.
+//! Converts between each database's types and sqlx's `Any` types: one implementation per database,
+//! each in its own file.
 //!
-//! sqlx has such a conversion too. It fails the whole row for a date on SQLite or PostgreSQL, is
-//! silently wrong for unsigned integers on MySQL, and exchanges `NULL` of type REAL and `NULL` of
-//! type DOUBLE among the arguments; so this one is our own. What it cannot convert is an error that
+//! sqlx has such a conversion too. It fails the whole row for a date on SQLite or PostgreSQL,
+//! returns wrong values for unsigned integers on MySQL, and confuses `NULL` of type REAL with
+//! `NULL` of type DOUBLE in arguments. Here, a value that cannot be converted is an error that
 //! names the column.
 
 #[cfg(feature = "mysql")]
@@ -21,7 +21,7 @@ use sqlx::{Any, Arguments, Column, ColumnIndex, Database, Encode, Error, Row, Ty
 use sqlx_core::any::AnyValueKind;
 use std::sync::Arc;
 
-/// What a column's name, number and kind are kept in.
+/// Holds a column's name, position and kind.
 pub(crate) type AnyColumn = <Any as Database>::Column;
 
 /// A database whose rows can be converted to [`Any`].
@@ -29,20 +29,20 @@ pub(crate) trait AnyConversion: Database<Row: ReadByPosition> {
     /// Returns the kind of database.
     const DIALECT: Dialect;
 
-    /// Returns the kind of a column by its declared type.
+    /// Returns the kind of a column with this declared type.
     fn kind(declared: &Self::TypeInfo) -> AnyTypeInfoKind;
 
-    /// Converts a value that is not NULL, of a column whose kind is `declared`.
+    /// Converts a non-NULL value of a column whose kind is `declared`.
     ///
     /// # Errors
     ///
-    /// An error for a value that cannot be converted without loss.
+    /// Returns an error for a value that cannot be converted without loss.
     fn value(
         value: Self::ValueRef<'_>,
         declared: AnyTypeInfoKind,
     ) -> Result<AnyValueKind, BoxDynError>;
 
-    /// The value that the driver takes for NULL, if it is none.
+    /// Returns a value that the driver mistakes for NULL, if this is one.
     fn not_null(_: Self::ValueRef<'_>) -> Option<AnyValueKind> {
         None
     }
@@ -50,11 +50,11 @@ pub(crate) trait AnyConversion: Database<Row: ReadByPosition> {
     /// Adds an argument in the database's own type.
     fn argument(argument: AnyValueKind, to: &mut Self::Arguments) -> Result<(), BoxDynError>;
 
-    /// How many rows were changed, and the key of the last one that was added.
+    /// Returns the number of changed rows, and the key of the last inserted row.
     fn outcome(result: Self::QueryResult, effect: RowEffect) -> AnyQueryResult;
 }
 
-/// A row whose columns can be read by their position.
+/// A row whose columns can be read by position.
 pub(crate) trait ReadByPosition: Row {
     fn raw(&self, position: usize) -> Result<<Self::Database as Database>::ValueRef<'_>, Error>;
 }
@@ -68,7 +68,7 @@ where
     }
 }
 
-/// The columns of one database in `Any`'s terms.
+/// Converts the columns of one database to `Any` columns.
 pub(crate) fn columns<DB: AnyConversion>(columns: &[DB::Column]) -> Vec<AnyColumn> {
     let convert = |column: &DB::Column| AnyColumn {
         ordinal: column.ordinal(),
@@ -78,15 +78,15 @@ pub(crate) fn columns<DB: AnyConversion>(columns: &[DB::Column]) -> Vec<AnyColum
     columns.iter().map(convert).collect()
 }
 
-/// Converts the rows of a result. The names of its columns are gathered once, not for every row.
+/// Converts the rows of a result. The column names are collected once per result, not once per row.
 #[derive(Default)]
 pub(crate) struct Rows {
-    /// A row with the columns of the present result and no values.
+    /// An empty row with the columns of the current result.
     blank: Option<AnyRow>,
 }
 
 impl Rows {
-    /// The result is complete; another one may have other columns.
+    /// Ends the current result; the next one may have other columns.
     pub(crate) fn end(&mut self) {
         self.blank = None;
     }
@@ -119,7 +119,7 @@ impl Rows {
     }
 }
 
-/// The arguments in the database's own types.
+/// Converts the arguments to the database's own types.
 pub(crate) fn arguments<DB: AnyConversion>(
     arguments: AnyArguments,
 ) -> Result<DB::Arguments, BoxDynError> {
@@ -130,7 +130,7 @@ pub(crate) fn arguments<DB: AnyConversion>(
     Ok(typed)
 }
 
-/// Adds an argument to those of a database that has all of these types, each NULL with its own.
+/// Adds an argument, for a database that has all of these types and a NULL of each.
 fn add<'q, A: Arguments>(argument: AnyValueKind, to: &mut A) -> Result<(), BoxDynError>
 where
     Option<bool>: Type<A::Database> + Encode<'q, A::Database>,
@@ -171,12 +171,12 @@ where
     }
 }
 
-/// A text.
+/// Builds a text value.
 fn text(text: impl Into<String>) -> AnyValueKind {
     AnyValueKind::Text(Arc::new(text.into()))
 }
 
-/// Bytes.
+/// Builds a value of bytes.
 fn blob(bytes: impl Into<Vec<u8>>) -> AnyValueKind {
     AnyValueKind::Blob(Arc::new(bytes.into()))
 }

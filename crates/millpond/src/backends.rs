@@ -22,8 +22,8 @@ compile_error!(
      this crate follow from this one"
 );
 
-/// Evaluates the same expression for every variant. A macro, since every variant holds another
-/// type.
+/// Evaluates the same expression for every variant. This is a macro because every variant holds a
+/// different type.
 macro_rules! each {
     ($of:ident, $value:expr, $name:ident => $body:expr) => {
         match $value {
@@ -38,7 +38,7 @@ macro_rules! each {
 }
 pub(crate) use each;
 
-/// A pool.
+/// A pool of one of the databases.
 #[derive(Debug, Clone)]
 pub(crate) enum TypedPool {
     #[cfg(feature = "mysql")]
@@ -58,8 +58,8 @@ impl TypedPool {
         each!(Self, self, pool => of(pool))
     }
 
-    /// Opens a first connection, and a first reader, to check that they work. They are not used, so
-    /// this works behind a transaction pooler too.
+    /// Opens one connection, and one reader if there are readers, to check that connecting works.
+    /// Sends no query, so that it also works behind a transaction pooler.
     pub(crate) async fn open_first(&self) -> Result<(), Error> {
         each!(Self, self, pool => {
             drop(pool.pool().acquire().await.map_err(lending_error)?);
@@ -84,13 +84,13 @@ impl TypedPool {
         });
     }
 
-    /// The pool, if it is one to this database.
+    /// Returns the pool if it is one of this database.
     pub(crate) fn as_pool_of<DB: AnyConversion>(&self) -> Option<&SqlPool<DB>> {
         each!(Self, self, pool => (pool as &dyn Any).downcast_ref())
     }
 }
 
-/// A lent connection.
+/// A lent connection of one of the databases.
 #[derive(Debug)]
 pub(crate) enum TypedLease {
     #[cfg(feature = "mysql")]
@@ -101,7 +101,7 @@ pub(crate) enum TypedLease {
     Sqlite(SqlLease<Sqlite>),
 }
 
-/// A transaction, or a savepoint in one.
+/// A transaction or a savepoint of one of the databases.
 #[derive(Debug)]
 pub(crate) enum TypedTransaction<'c> {
     #[cfg(feature = "mysql")]

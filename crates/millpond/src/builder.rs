@@ -1,4 +1,4 @@
-//! From settings, hooks and observers to a [`DatabaseConnection`].
+//! Builds a [`DatabaseConnection`] from settings, hooks and observers.
 
 use crate::any_connection::AnyConnection;
 use crate::any_conversion::AnyConversion;
@@ -28,8 +28,8 @@ use millpond_sqlite::{PragmaHook, SqlitePoolOptions};
 
 /// Builds a [`DatabaseConnection`].
 ///
-/// What is set here is the settings' layer "code": it overrides all others, is checked together
-/// with them, and shows in [`explain`](DatabaseConnection::explain).
+/// Values set here form the settings' layer "code": they override all other layers, are validated
+/// together with them, and appear in [`explain`](DatabaseConnection::explain).
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -60,23 +60,23 @@ pub struct DatabaseBuilder {
     mysql: Vec<Step<MySqlPoolOptions>>,
     #[cfg(feature = "postgres")]
     postgres: Vec<Step<PgPoolOptions>>,
-    /// Whether a hook was added that acts on PostgreSQL's connections. What a step adds is not
-    /// known before it is done.
+    /// True if a hook for PostgreSQL was added. Hooks that a step adds are known only after it ran.
     postgres_hook: bool,
     #[cfg(feature = "sqlite")]
     sqlite: Vec<Step<SqlitePoolOptions>>,
 }
 
-/// Something done to typed options before they connect.
+/// A change to typed options before the pool is built.
 type Step<Options> = Box<dyn FnOnce(Options) -> Options + Send>;
 
-/// The settings that are set most, by name; all others by [`set`](DatabaseBuilder::set).
+/// Setters for the most common settings; [`set`](DatabaseBuilder::set) sets any other.
 ///
-/// A database in memory always has one connection, whatever the sizes say; they show in
-/// [`explain`](DatabaseConnection::explain) as they were set, and in
-/// [`status`](DatabaseConnection::status) as they are.
+/// An in-memory database always has one connection, whatever sizes are set;
+/// [`explain`](DatabaseConnection::explain) shows the sizes as they were set,
+/// [`status`](DatabaseConnection::status) the actual ones.
 impl DatabaseConnection {
-    /// Starts with a URL and the default settings. Neither a file nor the environment is read.
+    /// Starts a builder with a URL and the default settings. Reads neither a file nor the
+    /// environment.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -96,50 +96,50 @@ impl DatabaseConnection {
         Self::load(Loader::new().no_file().no_environment()).set("storage.connection_string", url)
     }
 
-    /// Starts with settings that are still to be loaded: from a file, the environment, code, as the
-    /// loader says.
+    /// Starts a builder whose settings come from this loader: from a file, the environment and
+    /// code.
     pub fn load(loader: Loader) -> DatabaseBuilder {
         DatabaseBuilder::new(loader)
     }
 }
 
 impl DatabaseBuilder {
-    /// Connections to maintain.
+    /// Sets how many connections the pool keeps.
     pub fn pool_size(self, connections: u32) -> Self {
         self.set("db.pool_size", connections)
     }
 
-    /// Connections beyond `pool_size` that may be open at the same time.
+    /// Sets how many connections beyond `pool_size` may be open at the same time.
     pub fn max_overflow(self, connections: u32) -> Self {
         self.set("db.max_overflow", connections)
     }
 
-    /// How long `acquire` may take.
+    /// Sets how long an acquire may take.
     pub fn pool_timeout(self, limit: Duration) -> Self {
         self.set("db.pool_timeout", limit)
     }
 
-    /// The age at which a connection is replaced, `None` for never.
+    /// Sets the age at which a connection is replaced; `None` means never.
     pub fn pool_recycle(self, age: impl Into<Option<Duration>>) -> Self {
         self.set("db.pool_recycle", age.into())
     }
 
-    /// Whether a connection that was idle for a while is pinged before it is lent.
+    /// Sets whether a connection that was idle for a while is pinged before it is lent.
     pub fn pool_pre_ping(self, ping: bool) -> Self {
         self.set("db.pool_pre_ping", ping)
     }
 
-    /// Which pool lends the connections. Default: what suits the database.
+    /// Sets which pool lends the connections. Default: the one that suits the database.
     pub fn pool(self, kind: PoolKind) -> Self {
         self.set("db.pool", kind)
     }
 
-    /// What is done to a connection between two borrowers.
+    /// Sets how a connection is reset between two borrowers.
     pub fn reset(self, level: ResetLevel) -> Self {
         self.set("db.reset", level)
     }
 
-    /// Any setting, by its section and name such as `db.leak_after`.
+    /// Sets any setting, by its section and name such as `db.leak_after`.
     pub fn set(mut self, setting: &str, value: impl Into<Value>) -> Self {
         self.loader = self.loader.set(setting, value);
         self
@@ -148,14 +148,14 @@ impl DatabaseBuilder {
 
 /// Name, runtime, observers and hooks.
 impl DatabaseBuilder {
-    /// The name of the pool in events, logs and metrics. Default `database`.
+    /// Sets the name of the pool in events, logs and metrics. Default `database`.
     pub fn name(mut self, name: impl Into<Arc<str>>) -> Self {
         self.common.name = name.into();
         self
     }
 
-    /// The runtime on which the pool connects and its maintenance task runs. Default: that of the
-    /// first acquire.
+    /// Sets the runtime on which the pool connects and runs its maintenance task. Default: the
+    /// runtime of the first acquire.
     pub fn runtime(mut self, handle: Handle) -> Self {
         self.common.runtime = Some(handle);
         self
@@ -186,7 +186,7 @@ impl DatabaseBuilder {
         self.observer(metrics.clone())
     }
 
-    /// Changes the typed options if the database is MySQL or MariaDB, such as by adding hooks.
+    /// Changes the typed options if the database is MySQL or MariaDB, for example to add hooks.
     /// Called when the pool is built, after the settings were applied.
     #[cfg(feature = "mysql")]
     pub fn mysql(
@@ -198,8 +198,8 @@ impl DatabaseBuilder {
     }
 
     /// Adds a hook for every new connection, with the driver's own type, if the database is MySQL
-    /// or MariaDB. It is called before the connection is lent; an error refuses the connection, and
-    /// a permanent one, such as `sqlx::Error::Configuration`, fails all waiters at once.
+    /// or MariaDB. The hook runs before the connection is lent. An error refuses the connection; a
+    /// permanent error, such as `sqlx::Error::Configuration`, fails all waiters at once.
     #[cfg(feature = "mysql")]
     pub fn on_mysql_connect<F>(self, hook: F) -> Self
     where
@@ -211,7 +211,7 @@ impl DatabaseBuilder {
         self.mysql(|options| options.on_connect(hook))
     }
 
-    /// Changes the typed options if the database is PostgreSQL, such as by adding hooks. Called
+    /// Changes the typed options if the database is PostgreSQL, for example to add hooks. Called
     /// when the pool is built, after the settings were applied.
     #[cfg(feature = "postgres")]
     pub fn postgres(
@@ -223,8 +223,8 @@ impl DatabaseBuilder {
     }
 
     /// Adds a hook for every new connection, with the driver's own type, if the database is
-    /// PostgreSQL. It is called before the connection is lent; an error refuses the connection, and
-    /// a permanent one, such as `sqlx::Error::Configuration`, fails all waiters at once.
+    /// PostgreSQL. The hook runs before the connection is lent. An error refuses the connection; a
+    /// permanent error, such as `sqlx::Error::Configuration`, fails all waiters at once.
     #[cfg(feature = "postgres")]
     pub fn on_postgres_connect<F>(mut self, hook: F) -> Self
     where
@@ -248,12 +248,12 @@ impl DatabaseBuilder {
     }
 
     /// Adds a hook for every new connection, with the driver's own type, if the database is SQLite.
-    /// It is called before the connection is lent; an error refuses the connection.
+    /// The hook runs before the connection is lent; an error refuses the connection.
     ///
-    /// An error that is not sqlx's, or one such as a held lock, may be transient, so another
-    /// connection is opened, until `pool_timeout`. To refuse permanently, return a permanent sqlx
-    /// error, such as `sqlx::Error::Configuration`: as long as the pool has no other connection, it
-    /// fails all waiters at once. A mistake in the hook's own SQL is permanent too.
+    /// An error that is not sqlx's, and a temporary one such as a held lock, may be transient, so
+    /// another connection is opened, until `pool_timeout`. To refuse permanently, return a
+    /// permanent sqlx error such as `sqlx::Error::Configuration`: while the pool has no other
+    /// connection, it fails all waiters at once. An error in the hook's own SQL is permanent too.
     ///
     /// ```
     /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -289,9 +289,9 @@ impl DatabaseBuilder {
     }
 }
 
-/// Hooks for every database. They get the connection as [`AnyConnection`], which says by
-/// `dialect()` what it leads to and executes queries in sqlx's `Any` types. They are called before
-/// those for one database, such as `on_sqlite_connect`.
+/// Hooks for every database. They get the connection as an [`AnyConnection`], whose `dialect()`
+/// returns the kind of database and which executes queries in sqlx's `Any` types. They run before
+/// the hooks for one database, such as `on_sqlite_connect`.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -335,8 +335,8 @@ impl DatabaseBuilder {
     }
 
     /// Adds a hook that runs before every checkout: see
-    /// [`Hooks::on_checkout`](millpond_core::Hooks::on_checkout). One that leaves a transaction
-    /// open is an error.
+    /// [`Hooks::on_checkout`](millpond_core::Hooks::on_checkout). A hook that leaves a transaction
+    /// open fails the checkout.
     pub fn on_checkout<F>(self, hook: F) -> Self
     where
         F: for<'a> Fn(&'a mut (dyn AnyConnection + 'static), &'a ConnectionInfo) -> HookFuture<'a>
@@ -405,7 +405,7 @@ impl DatabaseBuilder {
         }
     }
 
-    /// Builds the pool and opens its first connection, so that a wrong URL is an error now.
+    /// Builds the pool and opens its first connection, so that a wrong URL fails here.
     ///
     /// # Errors
     ///
@@ -413,7 +413,7 @@ impl DatabaseBuilder {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing stays open.
+    /// If the future is dropped, no connection stays open.
     pub async fn connect(self) -> Result<DatabaseConnection, ConnectError> {
         let database = self.connect_lazy()?;
         database.pool.open_first().await?;
@@ -465,7 +465,7 @@ fn with<Options>(steps: Vec<Step<Options>>, options: Options) -> Options {
     steps.into_iter().fold(options, |options, step| step(options))
 }
 
-/// What all backends' options have in common.
+/// Options that all backends have in common.
 struct Common {
     name: Arc<str>,
     runtime: Option<Handle>,
@@ -490,7 +490,7 @@ impl Common {
     }
 }
 
-/// Without the settings, which may hold a password.
+/// Omits the settings, which may contain a password.
 impl fmt::Debug for DatabaseBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("DatabaseBuilder").field("name", &self.common.name).finish_non_exhaustive()

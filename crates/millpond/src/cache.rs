@@ -1,4 +1,4 @@
-//! A typed cache over Redis: what `millpond-cache` has, and a cache from the settings.
+//! A typed cache over Redis: re-exports `millpond-cache`, and builds a cache from the settings.
 //!
 //! ```no_run
 //! # #[tokio::main]
@@ -26,9 +26,8 @@ use millpond_config::Settings;
 
 pub use millpond_cache::*;
 
-/// Starts a cache with what the section `[cache]` says: `url` (`PSN_CACHE_URL`) and
-/// `max_connections` (`PSN_CACHE_MAX_CONNECTIONS`, default 50, range 10-200 unless `limits =
-/// "off"`).
+/// Starts a cache builder from the section `[cache]`: `url` (`PSN_CACHE_URL`) and `max_connections`
+/// (`PSN_CACHE_MAX_CONNECTIONS`, default 50, range 10-200 unless `limits = "off"`).
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -47,7 +46,7 @@ pub use millpond_cache::*;
 ///
 /// # Errors
 ///
-/// [`CacheError::Setting`] if there is no URL, or none that is understood: with the setting, its
+/// [`CacheError::Setting`] if the URL is missing or invalid; the error names the setting, its
 /// source and how to fix it.
 pub fn from_settings(settings: &Settings) -> Result<CacheBuilder, CacheError> {
     let section = &settings.cache;
@@ -57,9 +56,9 @@ pub fn from_settings(settings: &Settings) -> Result<CacheBuilder, CacheError> {
     Ok(builder.max_connections(section.max_connections).limits(settings.db.pool.limits))
 }
 
-/// An observer that reports what the cache does to the recorder of the `metrics` facade; the table
-/// is in [`millpond_metrics`](https://docs.rs/millpond-metrics). Pool events need `pool_observer`,
-/// pool gauges `follow_shared_pool`.
+/// Returns an observer that reports the cache's events to the recorder of the `metrics` facade;
+/// [`millpond_metrics`](https://docs.rs/millpond-metrics) lists the metrics. Pool events need
+/// `pool_observer`, pool gauges `follow_shared_pool`.
 ///
 /// ```
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {

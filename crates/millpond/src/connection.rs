@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A pool of connections to the database that its URL names.
+/// A pool of connections to the database that a URL names.
 ///
 /// `&db` is an `Executor` in sqlx's `Any` types, so sqlx's queries, streams, `FromRow` and
 /// `QueryBuilder` work on it, and a program that uses nothing else runs on any backend. Cloning is
@@ -40,61 +40,62 @@ use std::time::Duration;
 ///
 /// Placeholders are written as `$1` for every database. Values are converted to and from sqlx's
 /// `Any` types: `bool`, `i16`, `i32`, `i64`, `f32`, `f64`, `String`, `Vec<u8>`, and `Option`s of
-/// them. A value that does not fit the requested type is an error that names the column, never
-/// another value.
+/// them. A value that does not fit the requested type is an error that names the column; it is
+/// never silently changed.
 ///
-/// - **SQLite**: a value arrives as it is stored, whatever its column was declared to hold, and 0
-///   and 1 from a BOOLEAN column as `bool`; dates are the text that was stored. The key of a row
-///   that was added is [`last_insert_id`](sqlx::any::AnyQueryResult::last_insert_id) of the result.
-/// - **PostgreSQL**: numbers, booleans and `bytea` arrive as what they are. Text, `numeric`,
-///   `uuid`, `json`, `jsonb`, dates, times, `interval`, enums, bits and addresses arrive as the
-///   text that the server writes (`2024-02-29 12:34:56.5+00`, `10.250`). Arrays, ranges, composite
-///   and geometric types and `money` are an error that names the column and says to write
-///   `column::text`. An argument has the type it was bound with, so a text that shall become a date
-///   is written `$1::date`. The key of an added row is asked for with `RETURNING`, which SQLite
-///   understands as well.
-/// - **MySQL, MariaDB**: numbers arrive as what they are, unsigned ones in a type that holds them;
-///   a `BIGINT UNSIGNED` that does not fit into `i64` is an error that names the column. 0 and 1
-///   from a BOOLEAN column arrive as `bool`; `DECIMAL`, `JSON`, `ENUM`, `SET`, dates and times as
-///   text, the latter without decimals that are zero. The key of the first row that was added is
-///   `last_insert_id`.
+/// - **SQLite**: a value has the type in which it is stored, whatever its column was declared as; 0
+///   and 1 from a BOOLEAN column are `bool`, and dates are the stored text.
+///   [`last_insert_id`](sqlx::any::AnyQueryResult::last_insert_id) of the result is the key of an
+///   inserted row.
+/// - **PostgreSQL**: numbers, booleans and `bytea` keep their type. Text, `numeric`, `uuid`,
+///   `json`, `jsonb`, dates, times, `interval`, enums, bits and addresses arrive as the text that
+///   the server writes (`2024-02-29 12:34:56.5+00`, `10.250`). Arrays, ranges, composite and
+///   geometric types and `money` are an error that names the column and suggests `column::text`. An
+///   argument has the type it was bound with, so a text that is meant as a date is written
+///   `$1::date`. To get the key of an inserted row, use `RETURNING`, which SQLite supports as well.
+/// - **MySQL, MariaDB**: numbers keep their type, unsigned ones take a type that holds them; a
+///   `BIGINT UNSIGNED` that does not fit into `i64` is an error that names the column. 0 and 1 from
+///   a BOOLEAN column are `bool`; `DECIMAL`, `JSON`, `ENUM`, `SET`, dates and times are text, the
+///   latter without trailing zeros in the decimals. `last_insert_id` is the key of the first
+///   inserted row.
 ///
-/// `rows_affected` counts rows changed, so it is 0 for a statement that only reads. Of several
-/// statements in one text each counts its own.
+/// `rows_affected` counts changed rows, so it is 0 for a statement that only reads. In a text of
+/// several statements, each has its own count.
 ///
-/// For features of one database there are the typed pools: `as_mysql`, `as_postgres`, `as_sqlite`.
+/// For features of one database, use its typed pool: `as_mysql`, `as_postgres`, `as_sqlite`.
 ///
 /// # Limitations
 ///
-/// It is not sqlx's `Acquire`, whose connections have to be sqlx's own. A function that executes
-/// several statements takes `&mut dyn` [`AnyConnection`](crate::AnyConnection), which a lease and a
-/// transaction both give. Nor is it what `Migrator::run` takes: call [`migrate`](Self::migrate).
+/// A `DatabaseConnection` does not implement sqlx's `Acquire`, whose connections must be sqlx's
+/// own. A function that executes several statements takes `&mut dyn`
+/// [`AnyConnection`](crate::AnyConnection), which both a lease and a transaction dereference to.
+/// `Migrator::run` does not accept it either: call [`migrate`](Self::migrate).
 #[derive(Clone)]
 pub struct DatabaseConnection {
     pub(crate) pool: TypedPool,
     pub(crate) settings: Arc<Settings>,
 }
 
-/// Opening one.
+/// Connecting.
 impl DatabaseConnection {
     /// Connects to the database at `url` with the default settings, and opens the first connection.
     ///
-    /// Neither a file nor the environment is read.
+    /// Reads neither a file nor the environment.
     ///
     /// # Errors
     ///
-    /// A [`ConnectError`], also for a database that is not compiled in.
+    /// A [`ConnectError`], also for a database whose feature is off.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing stays open.
+    /// If the future is dropped, no connection stays open.
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
         Self::builder(url).connect().await
     }
 
     /// Connects to the database that the environment names (`PSN_STORAGE_CONNECTION_STRING`,
-    /// `PSN_DB_POOL_SIZE`, ..). What it does not name comes from `./millpond.toml`, if that is
-    /// there.
+    /// `PSN_DB_POOL_SIZE`, ..). Settings that it does not set come from `./millpond.toml`, if that
+    /// file exists.
     ///
     /// # Errors
     ///
@@ -102,13 +103,12 @@ impl DatabaseConnection {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing stays open.
+    /// If the future is dropped, no connection stays open.
     pub async fn from_env() -> Result<Self, ConnectError> {
         Self::load(Loader::new()).connect().await
     }
 
-    /// Connects to the database that this file names. The environment overrides what stands in the
-    /// file.
+    /// Connects to the database that this file names. The environment overrides the file.
     ///
     /// # Errors
     ///
@@ -116,18 +116,18 @@ impl DatabaseConnection {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, nothing stays open.
+    /// If the future is dropped, no connection stays open.
     pub async fn from_file(path: impl Into<PathBuf> + Send) -> Result<Self, ConnectError> {
         Self::load(Loader::new().file(path)).connect().await
     }
 }
 
-/// Borrowing from it.
+/// Borrowing connections.
 impl DatabaseConnection {
     /// Acquires a connection within `pool_timeout`. The caller's location is shown as the holder,
     /// and a timeout error lists the oldest holders.
     ///
-    /// On a pool of one writer and many readers this is the writer; for a reader use
+    /// On a pool of one writer and many readers, acquires the writer; for a reader use
     /// [`reader`](Self::reader).
     ///
     /// # Errors
@@ -171,17 +171,16 @@ impl DatabaseConnection {
         each!(TypedPool, &self.pool, pool => Some(DatabaseLease(pool.try_acquire()?.into())))
     }
 
-    /// Begins a transaction that owns its connection; on a pool of one writer and many readers, the
-    /// writer.
+    /// Begins a transaction that owns its connection; on a pool of one writer and many readers, on
+    /// the writer.
     ///
     /// # Errors
     ///
     /// Those of [`acquire`](Self::acquire), and the driver's.
     ///
     /// # Cancel safety
-    ///
-    /// If the future is dropped, nothing stays open: the connection is rolled back before it is
-    /// lent again.
+    /// If the future is dropped, no transaction stays open: the connection is rolled back before it
+    /// is lent again.
     #[track_caller]
     pub fn begin(&self) -> BoxFuture<'static, Result<DatabaseTransaction<'static>, Error>> {
         each!(TypedPool, &self.pool, pool => {
@@ -191,8 +190,8 @@ impl DatabaseConnection {
     }
 
     /// Applies the migrations that are still missing, on the writer if there is one. SQL differs
-    /// from database to database, so a program for several of them needs a directory of migrations
-    /// for each.
+    /// between databases, so a program for several of them needs a directory of migrations for
+    /// each.
     ///
     /// # Errors
     ///
@@ -200,43 +199,45 @@ impl DatabaseConnection {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the migrations that were complete stay applied, and no session
-    /// lock remains: the connection is closed, as it is after an error.
+    /// If the future is dropped, completed migrations stay applied, and no session lock remains:
+    /// the connection is closed, as it is after an error.
     pub async fn migrate(&self, migrator: &Migrator) -> Result<(), MigrateError> {
         each!(TypedPool, &self.pool, pool => migrate(pool, migrator).await)
     }
 }
 
-/// What it is.
+/// Properties of the pool, and other handles to it.
 impl DatabaseConnection {
     /// Returns the kind of database.
     pub fn dialect(&self) -> Dialect {
         self.pool.dialect()
     }
 
-    /// Returns the settings that it was built with; the defaults if it was made from a typed pool.
+    /// Returns the settings of the pool; the defaults if it was created from a typed pool.
     pub fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Returns each setting's configured value and its source: an in-memory database has one
-    /// connection whatever `db.pool_size` says here, as [`status`](Self::status) shows. It contains
-    /// no secrets, and is empty for a connection that was made from a typed pool.
+    /// Returns each setting's configured value and its source. An in-memory database has one
+    /// connection whatever `db.pool_size` is here; [`status`](Self::status) shows the actual sizes.
+    /// The result contains no secrets, and is empty for a connection that was created from a typed
+    /// pool.
     pub fn explain(&self) -> &Explanation {
         self.settings.explain()
     }
 
-    /// The readers of a pool of one writer and many readers; of every other pool, the pool itself.
+    /// Returns a handle to the readers of a pool of one writer and many readers; for every other
+    /// pool, a handle to the pool itself.
     #[must_use]
     pub fn reader(&self) -> Self {
         let pool = each!(TypedPool, &self.pool, pool => pool.reader().into());
         Self { pool, settings: Arc::clone(&self.settings) }
     }
 
-    /// Returns a handle to the same pool with another limit for every statement; `None` for no
-    /// limit. The pool's own is the setting `db.statement_timeout`.
+    /// Returns a handle to the same pool with another time limit for every statement; `None` for no
+    /// limit. The default is the setting `db.statement_timeout`.
     ///
-    /// A statement that takes longer ends with an error that names it and its location, and is
+    /// A statement that exceeds the limit ends with an error that names it and its location, and is
     /// cancelled at the server.
     #[must_use]
     pub fn statement_timeout(&self, limit: impl Into<Option<Duration>>) -> Self {
@@ -245,19 +246,19 @@ impl DatabaseConnection {
         Self { pool, settings: Arc::clone(&self.settings) }
     }
 
-    /// The typed pool, if the database is MySQL or MariaDB.
+    /// Returns the typed pool if the database is MySQL or MariaDB.
     #[cfg(feature = "mysql")]
     pub fn as_mysql(&self) -> Option<&millpond_mysql::MySqlPool> {
         self.pool.as_pool_of()
     }
 
-    /// The typed pool, if the database is PostgreSQL.
+    /// Returns the typed pool if the database is PostgreSQL.
     #[cfg(feature = "postgres")]
     pub fn as_postgres(&self) -> Option<&millpond_postgres::PgPool> {
         self.pool.as_pool_of()
     }
 
-    /// The typed pool, if the database is SQLite.
+    /// Returns the typed pool if the database is SQLite.
     #[cfg(feature = "sqlite")]
     pub fn as_sqlite(&self) -> Option<&millpond_sqlite::SqlitePool> {
         self.pool.as_pool_of()

@@ -21,7 +21,7 @@ pub(crate) const CONNECTION_STRING: &str = "storage.connection_string";
 /// Schemes offered as suggestions for a misspelt one.
 const SCHEMES: [&str; 5] = ["sqlite", "postgresql", "postgres", "mysql", "mariadb"];
 
-/// What a URL may look like.
+/// An example of a valid URL.
 const EXAMPLE: &str =
     "write a URL such as `sqlite:///./app.db` or `postgresql://user:password@host/database`";
 
@@ -35,14 +35,13 @@ impl Dialect {
         }
     }
 
-    /// The backend that a URL asks for, whether or not this build has it.
+    /// Returns the database that a URL names, whether or not this build supports it.
     ///
-    /// `+driver`, as SQLAlchemy has it (`postgresql+asyncpg:`), is passed over: the database
-    /// decides, not the driver.
+    /// A `+driver`, as SQLAlchemy writes it (`postgresql+asyncpg:`), is ignored.
     ///
     /// # Errors
     ///
-    /// A [`Refusal`] of what is no URL of a SQL database.
+    /// A [`Refusal`] if it is not the URL of an SQL database.
     pub(crate) fn of(url: &str) -> Result<Self, Refusal> {
         let Some((scheme, rest)) = url.split_once(':') else {
             return Err(not_a_url(EXAMPLE.to_owned()));
@@ -60,7 +59,8 @@ impl Dialect {
             "postgres" | "postgresql" => Ok(Self::Postgres),
             "mysql" | "mariadb" => Ok(Self::MySql),
             "redis" | "rediss" | "valkey" | "redis-cluster" | "redis-sentinel" => Err(of_redis()),
-            // Without the slashes it may be anything, a password too, and must not be repeated.
+            // Without the slashes it may be anything, for example a password, and must not be
+            // repeated.
             _ if !rest.starts_with("//") || !is_scheme(scheme) => {
                 Err(not_a_url(did_you_mean(near())))
             }
@@ -72,7 +72,7 @@ impl Dialect {
                 let may_ask_for_tls = family.contains("tls")
                     || family.contains("ssl")
                     || near.is_some_and(|(near, _)| family.strip_suffix('s') == Some(near));
-                // Never from TLS to a connection that anybody can read.
+                // Never suggests an unencrypted connection to a user who asked for TLS.
                 let tls = if may_ask_for_tls {
                     "for TLS add `?sslmode=require` to the URL; "
                 } else {
@@ -83,7 +83,7 @@ impl Dialect {
         }
     }
 
-    /// The refusal of a database that this build does not have.
+    /// Returns the refusal of a database that this build does not support.
     #[cfg(any(test, not(all(feature = "mysql", feature = "postgres", feature = "sqlite"))))]
     pub(crate) fn feature_disabled(self) -> Refusal {
         let feature = match self {
@@ -100,7 +100,7 @@ fn is_scheme(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
 }
 
-/// How much of a scheme is repeated.
+/// The longest part of a scheme that is repeated, in characters.
 const SCHEME_MAX: usize = 32;
 
 fn not_a_url(help: String) -> Refusal {

@@ -3,11 +3,11 @@
 use millpond_config::SettingsError;
 use std::fmt;
 
-/// Why a database could not be connected to.
+/// Why connecting to a database failed.
 ///
-/// It becomes a [`sqlx::Error`] with `?`, as code around sqlx expects. No message holds a password.
-/// `Debug` is `Display`, since `main` prints errors that it returns with `Debug`: one problem per
-/// line.
+/// `?` converts it to a [`sqlx::Error`], as code around sqlx expects. No message contains a
+/// password. `Debug` is the same as `Display`, since `main` prints a returned error with `Debug`:
+/// one problem per line.
 #[non_exhaustive]
 pub enum ConnectError {
     /// Invalid settings, including a URL that this build does not support.
@@ -39,7 +39,8 @@ impl fmt::Debug for ConnectError {
 
 impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        // The messages of the inner errors are this one's, so their own causes come next.
+        // The message of the inner error is already this error's message, so the source is the
+        // inner error's source.
         match self {
             Self::Settings(error) => error.source(),
             Self::NoUrl => None,

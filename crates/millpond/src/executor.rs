@@ -65,7 +65,7 @@ impl<'p> Executor<'p> for &'_ DatabaseConnection {
     }
 }
 
-/// Forwards to what the executor dereferences to.
+/// Forwards all methods to the type that the executor dereferences to.
 macro_rules! forward_executor {
     ($executor:ty) => {
         impl<'c> Executor<'c> for &'c mut $executor {

@@ -7,12 +7,12 @@ use millpond_sqlx::backend_api::SqlPoolSettings;
 use sqlx::Executor;
 use std::sync::Arc;
 
-/// What a hook acts on.
+/// The connection that a hook gets.
 type Connection<'a> = &'a mut (dyn AnyConnection + 'static);
 
 type Closure = dyn for<'a> Fn(Connection<'a>, &'a ConnectionInfo) -> HookFuture<'a> + Send + Sync;
 
-/// A closure for one hook point.
+/// A hook for one hook point.
 #[derive(Clone)]
 pub(crate) struct AnyHook {
     pub(crate) point: HookPoint,
@@ -20,8 +20,8 @@ pub(crate) struct AnyHook {
 }
 
 impl AnyHook {
-    /// Adds it to the settings of a backend, which verifies after it that nothing is open on the
-    /// connection.
+    /// Adds the hook to the settings of a backend, which verifies after each call that no
+    /// transaction was left open.
     pub(crate) fn add_to<DB: AnyConversion>(self, settings: &mut SqlPoolSettings<DB>)
     where
         for<'c> &'c mut DB::Connection: Executor<'c, Database = DB>,

@@ -8,15 +8,15 @@ use std::ops::{Deref, DerefMut};
 
 /// A lent connection.
 ///
-/// `&mut *lease` is an `Executor` in sqlx's `Any` types, as is `&mut lease`. Dropping it returns
-/// the connection without waiting, on any thread. It has no methods, so that none can hide one of
-/// the connection's: `DatabaseLease::discard(lease)`.
+/// `&mut *lease` is an `Executor` in sqlx's `Any` types, as is `&mut lease`. Dropping the lease
+/// returns the connection without waiting, on any thread. It has associated functions instead of
+/// methods, so that none hides a method of the connection: `DatabaseLease::discard(lease)`.
 #[derive(Debug)]
 #[must_use = "the connection is returned when the lease is dropped"]
 pub struct DatabaseLease(pub(crate) TypedLease);
 
 impl DatabaseLease {
-    /// Returns the connection, which is closed instead of being lent again.
+    /// Closes the connection instead of lending it again.
     pub fn discard(lease: Self) {
         each!(TypedLease, lease.0, lease => SqlLease::discard(lease));
     }
@@ -28,7 +28,7 @@ impl DatabaseLease {
         each!(TypedLease, lease.0, lease => Box::new(Lease::detach(SqlLease::into_inner(lease))))
     }
 
-    /// Returns the connection's number, its age and how often it was lent.
+    /// Returns the connection's number, its age and how many times it was lent.
     pub fn info(lease: &Self) -> ConnectionInfo {
         each!(TypedLease, &lease.0, lease => SqlLease::info(lease))
     }

@@ -1,10 +1,10 @@
 //! Connection pools that never lend a connection that is out of sync with its server, for a
 //! database that is selected at run time.
 //!
-//! [`DatabaseConnection`] is where to begin: give it a URL, and use it as an sqlx executor. What it
-//! can do beyond the pools of a single backend is to choose; a program that knows its backend can
-//! take the typed pool, `sqlite::SqlitePool`, `postgres::PgPool` or `mysql::MySqlPool`, and one
-//! that pools something else its own [`Manager`] and a [`QueuePool`].
+//! Begin with [`DatabaseConnection`]: it takes a URL and is an sqlx executor. A program that needs
+//! only one backend can use the typed pool, `sqlite::SqlitePool`, `postgres::PgPool` or
+//! `mysql::MySqlPool`; a program that pools other connections can use its own [`Manager`] and a
+//! [`QueuePool`].
 //!
 //! ```
 //! # tokio::runtime::Runtime::new().unwrap().block_on(async {
@@ -35,8 +35,8 @@
 //! | `redis` | the module `redis`, with pools of Redis connections; `cache` and `ratelimit` bring it along |
 //! | `redis-rs` | the second driver for Redis, `?driver=redis-rs` in the URL |
 //!
-//! The URL of a database whose feature is off is an error that names the feature. For one backend
-//! alone write `default-features = false` and its feature, or depends on the backend's own crate.
+//! The URL of a database whose feature is off is an error that names the feature. For a single
+//! backend write `default-features = false` and its feature, or depend on the backend's own crate.
 
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -78,8 +78,7 @@ pub use metrics::PerformanceMetrics;
 pub use prepared_query::{Answer, UntypedStatement};
 pub use transaction::DatabaseTransaction;
 
-/// Settings as they are loaded, and what can be said about them; beside these
-/// [`Settings`] and the sections of it.
+/// Loading settings, explaining them, and their errors; see also [`Settings`] and its sections.
 pub mod settings {
     pub use millpond_config::{
         DEFAULT_FILE, DbSettings, Explanation, Loader, RedisSettings, Refusal, Row, Secret,
@@ -114,7 +113,7 @@ pub use millpond_sqlite as sqlite;
 #[cfg(feature = "sqlite")]
 pub use millpond_sqlite::PragmaHook;
 pub use millpond_sqlx::{TransactionLost, TransactionOutcome, pool_error, transaction_lost};
-/// The sqlx that these pools are for, so that versions cannot differ.
+/// The sqlx version of these pools, re-exported so that versions cannot differ.
 pub use sqlx;
 
 #[cfg(all(

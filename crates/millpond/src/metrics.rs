@@ -4,16 +4,16 @@ use millpond_core::Status;
 
 /// The state of a pool in three numbers.
 ///
-/// If `pool_in_use` is at `pool_size` all the time, raise `pool_size`; if it is rarely above half
-/// of it, lower it. [`status`](crate::DatabaseConnection::status) knows more.
+/// If `pool_in_use` is always at `pool_size`, raise `pool_size`; if it is rarely above half of it,
+/// lower it. [`status`](crate::DatabaseConnection::status) has more counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct PerformanceMetrics {
-    /// Connections that the pool maintains.
+    /// Connections that the pool keeps.
     pub pool_size: u32,
-    /// Connections that are lent at this moment; more than `pool_size` while it overflows.
+    /// Connections that are lent now; more than `pool_size` while the pool overflows.
     pub pool_in_use: u32,
-    /// How many of `pool_size` are not lent: ready, or opened when somebody asks.
+    /// How many of `pool_size` are not lent: idle, or opened on demand.
     pub pool_available: u32,
 }
 
@@ -26,7 +26,7 @@ impl PerformanceMetrics {
         }
     }
 
-    /// The numbers with their names, for whatever collects them.
+    /// Returns the numbers with their names, for metrics collectors.
     pub fn named(&self) -> [(&'static str, u32); 3] {
         [
             ("pool_size", self.pool_size),

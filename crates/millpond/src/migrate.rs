@@ -1,8 +1,8 @@
-//! Runs migrations, on a connection that is lent again only if they succeeded.
+//! Runs migrations on a connection that is lent again only if they succeeded.
 //!
 //! On PostgreSQL and MySQL migrations take a session lock, which sqlx releases only on success. So
-//! a session in which migrations failed or were dropped has to end; otherwise no other migration
-//! could run while it lives.
+//! a session whose migrations failed or were dropped is closed; otherwise its lock would block all
+//! other migrations.
 
 use millpond_sqlx::{SqlLease, SqlPool};
 use sqlx::Database;
@@ -12,7 +12,7 @@ use sqlx::migrate::{Migrate, MigrateError, Migrator};
 ///
 /// # Errors
 ///
-/// The migrator's; an error if no connection could be acquired.
+/// The migrator's error, or an error if no connection could be acquired.
 pub(crate) async fn migrate<DB>(pool: &SqlPool<DB>, migrator: &Migrator) -> Result<(), MigrateError>
 where
     DB: Database<Connection: Migrate>,

@@ -1,16 +1,15 @@
-//! Placeholders as each database wants them, and as many arguments as there are placeholders.
+//! Rewrites placeholders for each database, and checks the number of arguments.
 //!
-//! `$1` is the one spelling that every backend of [`DatabaseConnection`](crate::DatabaseConnection)
-//! understands; the `?` of [`QueryBuilder`](sqlx::QueryBuilder) is understood too. SQLite takes
-//! both as they are. PostgreSQL gets `$1` for `?`, where a `?` can only be a placeholder; MySQL
-//! gets `?` for `$1`, and its arguments in that order. SQLite takes a placeholder without an
-//! argument for NULL, where others refuse the statement, so the arguments are counted before
-//! anything is sent.
+//! Every backend of [`DatabaseConnection`](crate::DatabaseConnection) understands `$1`; the `?` of
+//! [`QueryBuilder`](sqlx::QueryBuilder) works too. SQLite accepts both. PostgreSQL gets `$1` for
+//! `?` where a `?` can only be a placeholder; MySQL gets `?` for `$1`, and its arguments in that
+//! order. SQLite treats a placeholder without an argument as NULL, where others refuse the
+//! statement, so the arguments are counted before anything is sent.
 //!
-//! For PostgreSQL the types of the arguments are written behind the statement, in a comment. sqlx
-//! keeps a prepared statement by its text alone, with the types of the arguments it was first seen
-//! with: a number bound as `f64` where an earlier one was an `i64` would be read as another number.
-//! With its types in it, the text is another one.
+//! For PostgreSQL the types of the arguments are appended to the statement, in a comment. sqlx
+//! caches a prepared statement by its text alone, with the argument types of its first execution:
+//! an `f64` bound where an earlier argument was an `i64` would be read as another number. The
+//! comment makes the texts different.
 
 use crate::dialect::Dialect;
 use crate::statement::{Outline, Placeholders};
@@ -19,11 +18,11 @@ use sqlx::any::{AnyArguments, AnyTypeInfoKind};
 use sqlx::{Arguments, AssertSqlSafe, Error, SqlSafeStr, SqlStr};
 use sqlx_core::any::AnyValueKind;
 
-/// The statement and its arguments as the database wants them.
+/// Returns the statement and its arguments in the form that the database needs.
 ///
 /// # Errors
 ///
-/// If the arguments are not as many as the statement asks for.
+/// Returns an error if the number of arguments does not match the statement.
 pub(crate) fn adapt(
     sql: SqlStr,
     arguments: Option<AnyArguments>,
@@ -37,7 +36,7 @@ pub(crate) fn adapt(
     }
     match dialect {
         Dialect::Sqlite => check(found.highest.max(found.unnumbered), bound)?,
-        // What the statement defines has placeholders of its own; and without a number a `?` may be
+        // A statement that defines something has its own placeholders; and an unnumbered `?` may be
         // an operator.
         Dialect::Postgres if bound == 0 && (outline.defines || found.numbered == 0) => {}
         Dialect::Postgres => {
@@ -65,8 +64,8 @@ pub(crate) fn adapt(
     Ok((sql, arguments))
 }
 
-/// The statement as the database wants it, if it is to be prepared before its arguments are known,
-/// and how many arguments it needs, if the database can no longer report that.
+/// Returns the statement in the database's form, to be prepared before its arguments are known; and
+/// how many arguments it needs, if the database can no longer report that.
 pub(crate) fn unbound(sql: &SqlStr, dialect: Dialect) -> (SqlStr, Option<usize>) {
     let found = Outline::of(sql.as_str(), dialect).placeholders;
     match dialect {
@@ -88,7 +87,7 @@ fn check(expected: usize, bound: usize) -> Result<(), Error> {
     }))
 }
 
-/// For PostgreSQL a `?` may have been meant as an operator.
+/// Adds a hint that PostgreSQL has `?` operators, if the statement has a `?`.
 fn hint(error: Error, found: Placeholders) -> Error {
     match (error, found.unnumbered) {
         (Error::InvalidArgument(wrong), 1..) => refused(format!(
@@ -102,7 +101,7 @@ fn refused(wrong: String) -> Error {
     Error::InvalidArgument(wrong)
 }
 
-/// `$1`, `$2` for one `?` after the other.
+/// Replaces each `?` with `$1`, `$2` and so on.
 fn numbered(sql: &str) -> SqlStr {
     let mut number = 0_usize;
     rewritten(sql, Dialect::Postgres, |token| {
@@ -113,16 +112,16 @@ fn numbered(sql: &str) -> SqlStr {
     })
 }
 
-/// The statement with the types of its arguments behind it.
+/// Appends the types of the arguments to the statement.
 fn annotated(sql: &str, arguments: Option<&AnyArguments>) -> SqlStr {
     let values = arguments.map(|arguments| arguments.values.0.as_slice()).unwrap_or_default();
     let types: Vec<_> = values.iter().map(postgres_type).collect();
-    // Behind a `;` it would look like a second statement.
+    // After a `;` the comment would look like a second statement.
     let sql = sql.trim_end_matches(|c: char| c == ';' || c.is_whitespace());
     AssertSqlSafe(format!("{sql} /* {} */", types.join(", "))).into_sql_str()
 }
 
-/// The type that an argument has for PostgreSQL.
+/// Returns the PostgreSQL type of an argument.
 fn postgres_type(value: &AnyValueKind) -> &'static str {
     match value {
         AnyValueKind::Null(AnyTypeInfoKind::Bool) | AnyValueKind::Bool(_) => "bool",
@@ -133,12 +132,12 @@ fn postgres_type(value: &AnyValueKind) -> &'static str {
         AnyValueKind::Null(AnyTypeInfoKind::Real) | AnyValueKind::Real(_) => "float4",
         AnyValueKind::Null(AnyTypeInfoKind::Double) | AnyValueKind::Double(_) => "float8",
         AnyValueKind::Null(AnyTypeInfoKind::Blob) | AnyValueKind::Blob(_) => "bytea",
-        // What is none of these is refused when it is encoded.
+        // Any other argument is refused when it is encoded.
         _ => "text",
     }
 }
 
-/// A `?` for every number, and for every `?` its argument.
+/// Replaces each numbered placeholder with `?`, and returns an argument for each `?`.
 fn unnumbered(sql: &str, arguments: Option<AnyArguments>) -> (SqlStr, Option<AnyArguments>) {
     let mut order = Vec::new();
     let sql = rewritten(sql, Dialect::MySql, |token| match token {
@@ -150,7 +149,7 @@ fn unnumbered(sql: &str, arguments: Option<AnyArguments>) -> (SqlStr, Option<Any
     });
     let arguments = arguments.map(|mut arguments| {
         let values = &arguments.values.0;
-        // Every number is one of an argument: that was checked.
+        // Every number has an argument: that was checked before.
         arguments.values.0 =
             order.iter().filter_map(|number| values.get(number.checked_sub(1)?).cloned()).collect();
         arguments
@@ -158,7 +157,7 @@ fn unnumbered(sql: &str, arguments: Option<AnyArguments>) -> (SqlStr, Option<Any
     (sql, arguments)
 }
 
-/// The text with some of its parts replaced.
+/// Returns the text with some of its tokens replaced.
 fn rewritten(
     sql: &str,
     dialect: Dialect,
@@ -174,7 +173,7 @@ fn rewritten(
         }
     }
     text.push_str(sql.get(copied..).unwrap_or_default());
-    // Nothing of it is new but placeholders.
+    // The new text differs from the old one only in placeholders.
     AssertSqlSafe(text).into_sql_str()
 }
 

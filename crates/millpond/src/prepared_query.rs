@@ -13,17 +13,17 @@ use std::fmt;
 use std::future;
 use std::sync::Arc;
 
-/// What comes back from a statement: how it ended, or a row.
+/// One item of a statement's results: the outcome of a statement, or a row.
 pub type Answer = Result<Either<AnyQueryResult, AnyRow>, Error>;
 
-/// A statement with its arguments, before it is known which database it goes to.
+/// A statement with its arguments, before its database is known.
 pub struct UntypedStatement {
     sql: SqlStr,
     arguments: Option<AnyArguments>,
     persistent: bool,
 }
 
-/// Omits statement and arguments: they may be confidential.
+/// Omits the statement and its arguments, which may be confidential.
 impl fmt::Debug for UntypedStatement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("UntypedStatement").finish_non_exhaustive()
@@ -31,11 +31,11 @@ impl fmt::Debug for UntypedStatement {
 }
 
 impl UntypedStatement {
-    /// Takes a statement apart.
+    /// Takes a query apart into its text and arguments.
     ///
     /// # Errors
     ///
-    /// If an argument could not be encoded.
+    /// Returns an error if an argument could not be encoded.
     pub(crate) fn new<'q, E: Execute<'q, Any>>(mut query: E) -> Result<Self, Error> {
         let arguments = query.take_arguments().map_err(Error::Encode)?;
         let persistent = query.persistent();
@@ -51,7 +51,7 @@ impl UntypedStatement {
     }
 }
 
-/// The same for one database.
+/// A statement with its arguments for one database.
 struct TypedStatement<DB: Database> {
     sql: SqlStr,
     arguments: Option<DB::Arguments>,
@@ -76,7 +76,7 @@ impl<DB: Database> Execute<'_, DB> for TypedStatement<DB> {
     }
 }
 
-/// Runs a statement and hands out rows as they come.
+/// Executes a statement and yields rows as they arrive.
 pub(crate) fn fetch_many<'e, DB, X>(
     executor: X,
     statement: UntypedStatement,
@@ -102,12 +102,12 @@ where
     executor.fetch_many(statement).map(convert).boxed()
 }
 
-/// A stream that is nothing but an error.
+/// Returns a stream of a single error.
 pub(crate) fn failed<'e>(error: Error) -> BoxStream<'e, Answer> {
     stream::once(future::ready(Err(error))).boxed()
 }
 
-/// Runs a statement for its first row.
+/// Executes a statement and returns its first row.
 pub(crate) fn fetch_optional<'e, DB, X>(
     executor: X,
     statement: UntypedStatement,
@@ -123,8 +123,8 @@ where
     async move { row.await?.map(|row| Rows::default().convert::<DB>(&row)).transpose() }.boxed()
 }
 
-/// Prepares a statement. The types of its parameters are not passed on: they come from the
-/// statement's text.
+/// Prepares a statement. The given parameter types are ignored: they come from the statement's
+/// text.
 pub(crate) fn prepare<'e, DB, X>(
     executor: X,
     sql: SqlStr,

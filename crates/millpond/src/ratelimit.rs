@@ -1,4 +1,5 @@
-//! Rate limits kept in Redis: what `millpond-ratelimit` has, and a storage from the settings.
+//! Rate limits stored in Redis: re-exports `millpond-ratelimit`, and builds a storage from the
+//! settings.
 //!
 //! ```sh
 //! export PSN_REDIS_URL="redis://localhost:6379/1"
@@ -10,9 +11,9 @@ use millpond_config::Settings;
 
 pub use millpond_ratelimit::*;
 
-/// Makes a storage with what the section `[redis]` says: `url` (`PSN_REDIS_URL`) and
-/// `max_connections` (`PSN_REDIS_MAX_CONNECTIONS`, default 20, range 10-200 unless `limits =
-/// "off"`); all else is as in the options. Nothing is opened until the first decision.
+/// Builds a storage from the section `[redis]`: `url` (`PSN_REDIS_URL`) and `max_connections`
+/// (`PSN_REDIS_MAX_CONNECTIONS`, default 20, range 10-200 unless `limits = "off"`); everything else
+/// comes from the options. Opens no connection before the first decision.
 ///
 /// [`CentralizedStateStorage::from_env`] reads the same settings by itself.
 ///
@@ -32,8 +33,8 @@ pub use millpond_ratelimit::*;
 ///
 /// # Errors
 ///
-/// [`RateLimitError::Setting`] if there is no URL, or none that is understood: with the setting,
-/// its source and how to fix it.
+/// [`RateLimitError::Setting`] if the URL is missing or invalid; the error names the setting, its
+/// source and how to fix it.
 pub fn from_settings(
     settings: &Settings,
     options: StorageOptions,

@@ -1,9 +1,10 @@
-//! Connect options from the sections `[redis]` and `[cache]` of the settings, and their problems.
+//! Builds connect options from the sections `[redis]` and `[cache]` of the settings, and reports
+//! invalid ones.
 
 use millpond_config::{RedisSettings, Refusal, Settings};
 use millpond_redis::RedisConnectOptions;
 
-/// What is wrong with the URLs of Redis. Opens nothing.
+/// Returns the problems of the Redis URLs. Opens no connection.
 pub(crate) fn unusable(settings: &Settings) -> Vec<Refusal> {
     let sections = [("redis.url", &settings.redis), ("cache.url", &settings.cache)];
     sections.into_iter().filter_map(|(setting, section)| invalid_url(setting, section)).collect()
@@ -15,11 +16,12 @@ fn invalid_url(setting: &'static str, section: &RedisSettings) -> Option<Refusal
     Some(Refusal { setting, message, help: "correct the URL".to_owned() })
 }
 
-/// Where the Redis of a section is.
+/// Returns the connect options of a section.
 ///
 /// # Errors
 ///
-/// Which setting and which variable, where its value came from, and what is wrong; no secret.
+/// Returns a message with the setting, its variable, the source of its value and the problem; it
+/// contains no secret.
 #[cfg(any(feature = "cache", feature = "ratelimit"))]
 pub(crate) fn connect_options(
     settings: &Settings,

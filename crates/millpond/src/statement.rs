@@ -1,47 +1,48 @@
-//! Reads from a statement's text how many arguments it needs and what it does.
+//! Reads from a statement's text how many arguments it needs and what it does to rows.
 //!
-//! Only words, placeholders and parentheses are read; see [`Tokens`]. What is not understood is
-//! left to the database.
+//! Only words, placeholders and parentheses are read; see [`Tokens`]. Everything else is left to
+//! the database.
 
 use crate::dialect::Dialect;
 use crate::tokens::{Token, Tokens};
 use std::mem;
 
-/// What is known of a text.
+/// What the text says about its statements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Outline {
     pub(crate) placeholders: Placeholders,
-    /// A statement begins with CREATE or PREPARE: its placeholders may be those of what it defines.
+    /// True if a statement begins with CREATE or PREPARE: its placeholders may belong to what it
+    /// defines.
     pub(crate) defines: bool,
-    /// What each of its statements does, in order.
+    /// The effect of each statement, in order.
     effects: Vec<RowEffect>,
-    /// What is assumed of a result that belongs to none of them.
+    /// The effect assumed for results beyond those statements.
     beyond: RowEffect,
 }
 
 /// The placeholders of a statement.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Placeholders {
-    /// How many are written with a number.
+    /// How many have a number.
     pub(crate) numbered: usize,
-    /// The highest number among them.
+    /// The highest number.
     pub(crate) highest: usize,
-    /// Whether one has the number 0, which means nothing.
+    /// True if one has the number 0, which is invalid.
     pub(crate) zero: bool,
-    /// How many question marks there are without a number.
+    /// How many question marks have no number.
     pub(crate) unnumbered: usize,
 }
 
-/// What a statement does to rows, judged by its text.
+/// What a statement does to rows, according to its text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RowEffect {
-    /// It adds rows, and never changes one instead.
+    /// It inserts rows, and never updates one instead.
     Insert,
-    /// It changes rows, or adds them if there is nothing to change.
+    /// It changes rows, or inserts them if there is nothing to change.
     Change,
-    /// It changes no row: it reads or defines something.
+    /// It changes no rows: it reads or defines something.
     Nothing,
-    /// It may change rows, as a procedure does, or it is about transactions and settings.
+    /// It may change rows, as a procedure does, or it concerns transactions or settings.
     Unknown,
 }
 
@@ -67,14 +68,15 @@ impl Outline {
         }
         effects.extend(statement.verb.effect());
         if dialect == Dialect::MySql {
-            // A procedure gives several results, and none of them says a number for rows read.
+            // A procedure returns several results, and none of them has a row count for rows that
+            // were read.
             effects.truncate(usize::from(effects.len() == 1));
             return Self { placeholders, defines, effects, beyond: RowEffect::Unknown };
         }
         Self { placeholders, defines, effects, beyond: RowEffect::Nothing }
     }
 
-    /// What the statement does to which a result belongs, by its place among the results.
+    /// Returns the effect of the statement that the result at this index belongs to.
     pub(crate) fn effect(&self, result: usize) -> RowEffect {
         self.effects.get(result).copied().unwrap_or(self.beyond)
     }
@@ -88,17 +90,17 @@ impl Placeholders {
     }
 }
 
-/// A statement, as far as it has been read.
+/// The statement that is being read.
 #[derive(Debug, Default)]
 struct Statement {
     verb: Verb,
-    /// Whether it defines something that consists of statements itself, up to `; END`.
+    /// True if the statement defines something that itself contains statements, up to `; END`.
     is_compound: bool,
-    /// Whether a `;` was the last token in it, or `; END` the last ones.
+    /// Whether the last token was a `;`, or the last ones were `; END`.
     inner: Inner,
 }
 
-/// What was read last in a compound statement.
+/// The last tokens read in a compound statement.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Inner {
     #[default]
@@ -111,12 +113,13 @@ impl Statement {
     fn add(&mut self, word: &str) {
         let is_end = self.inner == Inner::Ended && is_one_of(word, &["end"]);
         self.inner = if is_end { Inner::Closed } else { Inner::Within };
-        // The triggers of SQLite and the functions of PostgreSQL.
+        // Triggers of SQLite, and functions of PostgreSQL.
         self.is_compound |= self.verb == Verb::Defines && is_one_of(word, &["trigger", "atomic"]);
         self.verb = self.verb.then(word);
     }
 
-    /// A `;` was read: what the statement does, if it was one and ends here.
+    /// Ends a statement at a `;` and returns its effect, unless the text was empty or the `;` is
+    /// inside a compound statement.
     fn end(&mut self) -> Option<RowEffect> {
         if self.is_compound && self.inner != Inner::Closed {
             self.inner = Inner::Ended;
@@ -126,16 +129,16 @@ impl Statement {
     }
 }
 
-/// The statement's main verb, as far as it has been read.
+/// The main verb of the statement that is being read.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum Verb {
-    /// No word yet.
+    /// No word was read yet.
     #[default]
     Awaited,
-    /// `WITH`: the verb comes after its tables, which stand in parentheses.
+    /// `WITH` was read: the verb comes after its tables, which are in parentheses.
     AfterWith,
     Insert,
-    /// `INSERT` and, as the last word, `DO` or MySQL's `DUPLICATE KEY`: an `UPDATE` may follow.
+    /// `INSERT` was read and then `DO` or MySQL's `DUPLICATE KEY`: an `UPDATE` may follow.
     InsertOr,
     Change,
     Reads,
@@ -143,7 +146,7 @@ enum Verb {
     Other,
 }
 
-/// What reads, whatever number of rows a server says.
+/// Verbs that only read, whatever row count the server returns.
 const READS: [&str; 10] =
     ["select", "values", "show", "explain", "describe", "desc", "fetch", "move", "table", "pragma"];
 
@@ -167,7 +170,7 @@ impl Verb {
         }
     }
 
-    /// `None` where there is no statement.
+    /// Returns the effect, or `None` if no word was read.
     fn effect(self) -> Option<RowEffect> {
         Some(match self {
             Self::Awaited => return None,

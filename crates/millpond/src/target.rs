@@ -1,12 +1,12 @@
-//! What the URL of the settings leads to, in its driver's own terms, and what is wrong with the
-//! settings there.
+//! Parses the URL of the settings into the driver's options, and collects the problems of the
+//! settings for that database.
 
 use crate::compatibility::unsupported_settings;
 use crate::dialect::{CONNECTION_STRING, Dialect};
 use millpond_config::{Refusal, Settings};
 use sqlx::Error;
 
-/// A database, as its driver is given it.
+/// The connect options of a database.
 pub(crate) enum Target {
     #[cfg(feature = "mysql")]
     MySql(millpond_mysql::MySqlConnectOptions),
@@ -16,13 +16,12 @@ pub(crate) enum Target {
     Sqlite(millpond_sqlite::SqliteConnectOptions),
 }
 
-/// Reads the URL; `None` if there is none. `has_postgres_hooks` says whether hooks were added that
-/// act on PostgreSQL's connections.
+/// Parses the URL; `None` if there is none. `has_postgres_hooks` is true if hooks were added that
+/// run on PostgreSQL connections.
 ///
 /// # Errors
 ///
-/// All that is wrong with the settings in the eyes of the backend that the URL means, and with
-/// those of Redis.
+/// Returns all settings that the URL's backend refuses, and the invalid Redis URLs.
 pub(crate) fn target(
     settings: &Settings,
     has_postgres_hooks: bool,
@@ -68,8 +67,8 @@ fn parse(dialect: Dialect, url: &str) -> Result<Target, Refusal> {
     }
 }
 
-/// The refusal of a URL that its backend does not understand; the backend's message holds no
-/// values.
+/// Returns the refusal of a URL that its backend does not understand; the backend's message
+/// contains no values.
 fn invalid_url(error: Error) -> Refusal {
     let why = match error {
         Error::Configuration(why) => why.to_string(),

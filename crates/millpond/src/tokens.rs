@@ -1,9 +1,9 @@
-//! Lexes a statement's text, as far as it shows what the statement does.
+//! Splits a statement's text into the tokens that show what the statement does.
 
 use crate::dialect::Dialect;
 use std::ops::Range;
 
-/// One part. Strings, quoted names and comments are passed over.
+/// A token. Strings, quoted names and comments are skipped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Token<'a> {
     Word(&'a str),
@@ -17,7 +17,7 @@ pub(crate) enum Token<'a> {
     End,
 }
 
-/// The parts of a text in their order, each with where it stands.
+/// The tokens of a text in order, each with its position.
 pub(crate) struct Tokens<'a> {
     sql: &'a str,
     at: usize,
@@ -44,7 +44,8 @@ impl<'a> Tokens<'a> {
         Self { sql, at: 0, dialect }
     }
 
-    /// What begins with this byte, which has been read; `None` for what is passed over.
+    /// Returns the token that begins with this byte, which has been read, or `None` if it is
+    /// skipped.
     fn token(&mut self, start: usize, byte: u8) -> Option<Token<'a>> {
         match (byte, self.dialect) {
             (b'\'', Dialect::MySql) | (b'"', Dialect::MySql) => self.skip_quoted(byte, true),
@@ -67,7 +68,7 @@ impl<'a> Tokens<'a> {
             (b'?', _) => return Some(Token::Unnumbered),
             (b'$', _) => match self.number() {
                 Some(number) => return Some(Token::Numbered(number)),
-                // `$name` of SQLite: the driver refuses it.
+                // SQLite's `$name`, which the driver refuses.
                 None if self.dialect == Dialect::Postgres => self.skip_dollar_quoted(),
                 None => {}
             },
@@ -78,7 +79,7 @@ impl<'a> Tokens<'a> {
                     && word.eq_ignore_ascii_case("e")
                     && self.peek() == Some(b'\'')
                 {
-                    // `E'..'`, the string in which a backslash escapes.
+                    // `E'..'`: a string with backslash escapes.
                     self.at = self.at.saturating_add(1);
                     self.skip_quoted(b'\'', true);
                     return None;
@@ -115,7 +116,7 @@ impl<'a> Tokens<'a> {
         });
     }
 
-    /// To the closing quote; a doubled one stands for itself.
+    /// Skips to the closing quote; a doubled quote is part of the string.
     fn skip_quoted(&mut self, quote: u8, backslash_escapes: bool) {
         while let Some(byte) = self.peek() {
             self.at = self.at.saturating_add(1);
@@ -130,14 +131,14 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// For MySQL two dashes are a comment only if a blank follows.
+    /// Returns true if the second dash of a comment follows. MySQL requires a space after it.
     fn begins_a_dash_comment(&self) -> bool {
         self.peek() == Some(b'-')
             && (self.dialect != Dialect::MySql || self.ahead(1).is_none_or(|byte| byte <= b' '))
     }
 
-    /// To the end of a comment. PostgreSQL nests them; what MySQL and MariaDB execute in theirs is
-    /// read.
+    /// Skips to the end of a comment. PostgreSQL nests comments; comments that MySQL and MariaDB
+    /// execute are read.
     fn skip_comment(&mut self) {
         self.at = self.at.saturating_add(1);
         match self.dialect {
@@ -160,7 +161,7 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// `$$..$$` or `$tag$..$tag$`, whose first `$` has been read.
+    /// Skips `$$..$$` or `$tag$..$tag$`, whose first `$` has been read.
     fn skip_dollar_quoted(&mut self) {
         let rest = self.rest();
         let name = rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
@@ -174,8 +175,8 @@ impl<'a> Tokens<'a> {
         }
     }
 
-    /// The digits of a placeholder. A number that fits nothing asks for more arguments than anybody
-    /// can bind.
+    /// Reads the digits of a placeholder. A number that is too large becomes `usize::MAX`, which no
+    /// statement has arguments for.
     fn number(&mut self) -> Option<usize> {
         let start = self.at;
         self.skip_while(|byte| byte.is_ascii_digit());
@@ -184,7 +185,8 @@ impl<'a> Tokens<'a> {
     }
 }
 
-/// Letters, digits, `_`, `$` and whatever is not ASCII: what all three take for a part of a name.
+/// Returns true for letters, digits, `_`, `$` and non-ASCII bytes: all three databases allow them
+/// in a name.
 fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || !byte.is_ascii()
 }
@@ -249,7 +251,8 @@ mod tests {
             "'", "\"", "`", "[", "]", "--", "\n", "/*", "*/", "$", "?", "1", "0", "é", "(", ")",
             ";", "with", " ", "$$", "e", "\\", "#", "!",
         ];
-        // Every row of four parts: it must end, and never stand in the middle of a character.
+        // Every sequence of four parts: the lexer must end, and never stop in the middle of a
+        // character.
         for (a, b) in parts.iter().flat_map(|a| parts.iter().map(move |b| (a, b))) {
             for (c, d) in parts.iter().flat_map(|c| parts.iter().map(move |d| (c, d))) {
                 let sql = format!("{a}{b}{c}{d}");

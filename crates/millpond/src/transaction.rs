@@ -1,21 +1,21 @@
-//! A transaction on a [`DatabaseConnection`](crate::DatabaseConnection), and savepoints in it.
+//! A transaction on a [`DatabaseConnection`](crate::DatabaseConnection), and its savepoints.
 
 use crate::any_connection::AnyConnection;
 use crate::backends::{TypedTransaction, each};
 use sqlx::Error;
 use std::ops::{Deref, DerefMut};
 
-/// A transaction, or a savepoint in one. It owns its connection, so it can be kept, sent and
-/// spawned.
+/// A transaction or a savepoint. A transaction owns its connection, so it can be stored, sent and
+/// moved into a task.
 ///
-/// `&mut *tx` is an `Executor` in sqlx's `Any` types, as is `&mut tx`. Dropping it rolls back,
-/// before anybody else can get the connection.
+/// `&mut *tx` is an `Executor` in sqlx's `Any` types, as is `&mut tx`. Dropping a transaction rolls
+/// it back before the connection is lent again.
 #[derive(Debug)]
 #[must_use = "a transaction is rolled back when it is dropped"]
 pub struct DatabaseTransaction<'c>(pub(crate) TypedTransaction<'c>);
 
 impl DatabaseTransaction<'_> {
-    /// Sets a savepoint: a transaction in the transaction.
+    /// Sets a savepoint, that is, begins a nested transaction.
     ///
     /// # Errors
     ///
@@ -23,35 +23,34 @@ impl DatabaseTransaction<'_> {
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped the savepoint is rolled back.
+    /// If the future is dropped, the savepoint is rolled back.
     pub async fn begin(&mut self) -> Result<DatabaseTransaction<'_>, Error> {
         let inner = each!(TypedTransaction, &mut self.0, outer => outer.begin().await?.into());
         Ok(DatabaseTransaction(inner))
     }
 
-    /// Makes the changes last, or those of a savepoint part of its transaction.
+    /// Commits the changes, or merges those of a savepoint into its transaction.
     ///
     /// # Errors
     ///
-    /// The driver's; then the transaction is rolled back.
+    /// The driver's error; the transaction is then rolled back.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, the database decides: the changes are committed or rolled back,
-    /// all of them.
+    /// If the future is dropped, the changes are either all committed or all rolled back.
     pub async fn commit(self) -> Result<(), Error> {
         each!(TypedTransaction, self.0, tx => tx.commit().await)
     }
 
-    /// Undoes the changes.
+    /// Rolls the changes back.
     ///
     /// # Errors
     ///
-    /// The driver's; then they are undone before anybody else can get the connection.
+    /// The driver's error; the changes are then rolled back before the connection is lent again.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, they are undone before anybody else can get the connection.
+    /// If the future is dropped, the changes are rolled back before the connection is lent again.
     pub async fn rollback(self) -> Result<(), Error> {
         each!(TypedTransaction, self.0, tx => tx.rollback().await)
     }

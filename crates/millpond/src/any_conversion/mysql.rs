@@ -1,11 +1,11 @@
-//! MySQL's and MariaDB's types in `Any`'s terms.
+//! Converts between MySQL's and MariaDB's types and sqlx's `Any` types.
 //!
-//! Numbers cross as what they are: unsigned ones in the next larger type, `BIT` and `YEAR` as
+//! Numbers keep their type; unsigned numbers take the next larger type, and `BIT` and `YEAR` are
 //! numbers. A `BIGINT UNSIGNED` or `BIT(64)` beyond 2^63 - 1 is an error that names the column.
-//! There are no booleans: 0 and 1 in a column that was declared `BOOLEAN`, which is `TINYINT(1)`,
-//! are `Bool`. Texts, `DECIMAL`, `JSON`, `ENUM` and `SET` are `Text`; so are dates and times,
-//! without decimals that are zero, and the zero date (`0000-00-00`) as well, which the driver takes
-//! for NULL. Binary strings and geometries are `Blob`.
+//! MySQL has no booleans: 0 and 1 in a column declared as `BOOLEAN`, which is `TINYINT(1)`, become
+//! `Bool`. Texts, `DECIMAL`, `JSON`, `ENUM` and `SET` become `Text`; so do dates and times, without
+//! trailing zeros in the decimals, and the zero date (`0000-00-00`), which the driver mistakes for
+//! NULL. Binary strings and geometries become `Blob`.
 
 mod times;
 
@@ -22,8 +22,8 @@ impl AnyConversion for MySql {
     const DIALECT: Dialect = Dialect::MySql;
 
     fn kind(declared: &MySqlTypeInfo) -> AnyTypeInfoKind {
-        // The binary flag, by which the names tell texts from bytes, is set for texts that are
-        // compared byte by byte too.
+        // The binary flag, by which type names distinguish texts from bytes, is also set for texts
+        // with a binary collation.
         if <str as Type<MySql>>::compatible(declared) {
             return AnyTypeInfoKind::Text;
         }
@@ -77,7 +77,7 @@ impl AnyConversion for MySql {
             "DATETIME" | "TIMESTAMP" => "0000-00-00 00:00:00",
             _ => return None,
         };
-        // Of a NULL there are no bytes.
+        // A NULL has no bytes.
         decode::<&[u8]>(value).is_ok().then(|| text(zero))
     }
 
@@ -90,7 +90,7 @@ impl AnyConversion for MySql {
         if effect != RowEffect::Nothing {
             outcome.rows_affected = result.rows_affected();
         }
-        // 0 is no key: the table makes none.
+        // 0 means that the table has no auto-increment key.
         let key = i64::try_from(result.last_insert_id()).ok().filter(|key| *key != 0);
         if effect == RowEffect::Insert && outcome.rows_affected > 0 {
             outcome.last_insert_id = key;
@@ -103,7 +103,7 @@ fn decode<'r, T: Decode<'r, MySql>>(value: MySqlValueRef<'r>) -> Result<T, BoxDy
     T::decode(value)
 }
 
-/// A number of any width, with or without a sign.
+/// Reads an integer of any width, signed or unsigned.
 fn integer(value: MySqlValueRef<'_>) -> Result<i64, BoxDynError> {
     let declared = value.type_info().into_owned();
     if !<u64 as Type<MySql>>::compatible(&declared) {

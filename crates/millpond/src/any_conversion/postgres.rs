@@ -1,12 +1,12 @@
-//! PostgreSQL's types in `Any`'s terms.
+//! Converts between PostgreSQL's types and sqlx's `Any` types.
 //!
-//! `boolean`, `smallint`, `integer`, `bigint`, `real`, `double precision` and `bytea` cross as what
-//! they are, and `oid` as `BigInt`. Everything else that has one obvious text is `Text`: the text
-//! that the server itself writes, with dates in ISO style, times of day with a zone in UTC and
-//! intervals in the style `postgres`. Nothing is rounded. Of arrays, ranges, composite and
-//! geometric types and `money` the driver gives only a binary form: they are an error that names
-//! the column and says how to ask for the text. (`raw_sql` gets text from the server, and so all of
-//! them.)
+//! `boolean`, `smallint`, `integer`, `bigint`, `real`, `double precision` and `bytea` keep their
+//! type; `oid` becomes `BigInt`. Every other type with one obvious text form becomes `Text`, in the
+//! form that the server itself writes: dates in ISO style, times of day with a zone in UTC,
+//! intervals in the style `postgres`. Nothing is rounded. For arrays, ranges, composite and
+//! geometric types and `money` the driver has only a binary form: they are an error that names the
+//! column and says how to query the text. (`raw_sql` gets text from the server, so it returns all
+//! types.)
 
 mod network;
 mod numbers;
@@ -25,8 +25,8 @@ use sqlx::{Decode, TypeInfo, ValueRef};
 use sqlx_core::any::AnyValueKind;
 use std::str;
 
-/// The numbers of the types that are looked at, from PostgreSQL's catalogue `pg_type`; they never
-/// change. Names would not do: any user can create a type of the name `uuid`.
+/// The object ids of the supported types, from PostgreSQL's catalogue `pg_type`; they never change.
+/// Names are not unique: any user can create a type named `uuid`.
 mod oid {
     pub const BOOL: u32 = 16;
     pub const BYTEA: u32 = 17;
@@ -104,7 +104,7 @@ impl AnyConversion for Postgres {
 
     fn outcome(result: PgQueryResult, effect: RowEffect) -> AnyQueryResult {
         let mut outcome = AnyQueryResult::default();
-        // The server counts the rows that a SELECT returns too; here it is rows changed.
+        // The server also counts the rows that a SELECT returns; only changed rows count here.
         if effect != RowEffect::Nothing {
             outcome.rows_affected = result.rows_affected();
         }
@@ -112,7 +112,7 @@ impl AnyConversion for Postgres {
     }
 }
 
-/// The type's number; 0 is none's.
+/// Returns the object id of a type, or 0 if it has none.
 fn number(declared: &PgTypeInfo) -> u32 {
     declared.oid().map_or(0, |oid| oid.0)
 }
@@ -121,7 +121,7 @@ fn decode<'r, T: Decode<'r, Postgres>>(value: PgValueRef<'r>) -> Result<T, BoxDy
     T::decode(value)
 }
 
-/// A value in binary form as the server would write it.
+/// Formats a value in binary form as the server would write it.
 fn written(declared: &PgTypeInfo, bytes: &[u8]) -> Result<String, BoxDynError> {
     match number(declared) {
         oid::TEXT
@@ -154,9 +154,9 @@ fn written(declared: &PgTypeInfo, bytes: &[u8]) -> Result<String, BoxDynError> {
     }
 }
 
-/// An enum, or `citext` of the extension of this name.
+/// Returns true for an enum, and for `citext` of the extension of that name.
 fn is_text_form(declared: &PgTypeInfo) -> bool {
-    // The driver calls a type `?` that it has not looked up, and panics if asked for its kind.
+    // The driver names a type that it has not looked up `?`, and panics on a query for its kind.
     match declared.name() {
         "?" => false,
         name => match declared.kind() {
@@ -186,13 +186,13 @@ fn malformed() -> BoxDynError {
         .into()
 }
 
-/// The first `N` bytes, and the others.
+/// Splits off the first `N` bytes.
 fn split<const N: usize>(bytes: &[u8]) -> Result<([u8; N], &[u8]), BoxDynError> {
     let (first, rest) = bytes.split_first_chunk::<N>().ok_or_else(malformed)?;
     Ok((*first, rest))
 }
 
-/// All bytes, if they are `N`.
+/// Returns all bytes if there are exactly `N`.
 fn exactly<const N: usize>(bytes: &[u8]) -> Result<[u8; N], BoxDynError> {
     bytes.try_into().map_err(|_| malformed())
 }

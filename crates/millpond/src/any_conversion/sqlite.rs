@@ -1,9 +1,9 @@
-//! SQLite's types in `Any`'s terms.
+//! Converts between SQLite's types and sqlx's `Any` types.
 //!
-//! A value crosses as what is stored, whatever the column was declared to hold: INTEGER as
-//! `BigInt`, REAL as `Double`, TEXT as `Text`, BLOB as `Blob`. There is one exception, since SQLite
-//! stores no booleans: 0 and 1 in a column that was declared BOOLEAN are `Bool`. Dates and times
-//! are the text, or the number, that was stored.
+//! A value keeps the type in which it is stored, whatever its column was declared as: INTEGER
+//! becomes `BigInt`, REAL `Double`, TEXT `Text`, BLOB `Blob`. There is one exception, since SQLite
+//! stores no booleans: 0 and 1 in a column declared as BOOLEAN become `Bool`. Dates and times are
+//! the stored text or number.
 
 use super::{AnyConversion, add, blob, text};
 use crate::dialect::Dialect;
@@ -33,7 +33,7 @@ impl AnyConversion for Sqlite {
         value: SqliteValueRef<'_>,
         declared: AnyTypeInfoKind,
     ) -> Result<AnyValueKind, BoxDynError> {
-        // For a value that is not NULL this is what is stored.
+        // For a non-NULL value this is the stored type.
         let stored = value.type_info().into_owned();
         Ok(match stored.name() {
             "INTEGER" => match (decode::<i64>(value)?, declared) {
@@ -53,8 +53,9 @@ impl AnyConversion for Sqlite {
 
     fn outcome(result: SqliteQueryResult, effect: RowEffect) -> AnyQueryResult {
         let mut outcome = AnyQueryResult::default();
-        // The driver repeats the numbers of an earlier statement, perhaps another borrower's, after
-        // one that changes no row; and the key of an earlier row after one that added none.
+        // After a statement that changes no row, the driver repeats the count of an earlier
+        // statement, perhaps another borrower's; after one that inserts no row, the key of an
+        // earlier row.
         if matches!(effect, RowEffect::Insert | RowEffect::Change) {
             outcome.rows_affected = result.rows_affected();
         }

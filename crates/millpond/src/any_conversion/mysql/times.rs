@@ -1,15 +1,16 @@
-//! Dates and times from their binary form to MySQL's own text; what came as text is left as it is.
+//! Converts dates and times from MySQL's binary form to its text form; values that arrive as text
+//! are left unchanged.
 //!
-//! The binary form begins with its length, which is less than 13; a text begins with a digit or a
-//! sign, which are more.
+//! The binary form begins with its length, which is less than 13. A text begins with a digit or a
+//! sign, whose byte is larger.
 
 use sqlx::error::BoxDynError;
 use std::str;
 
-/// More than the length of any binary form, less than any digit or sign.
+/// Greater than the length of any binary form, and less than any digit or sign.
 const LENGTH_END: u8 = 13;
 
-/// Year in two bytes, month, day.
+/// Formats a date: year in two bytes, month, day.
 pub(super) fn date(bytes: &[u8]) -> Result<String, BoxDynError> {
     let [year, century, month, day, ..] = match binary(bytes)? {
         Form::Text(text) => return Ok(text),
@@ -18,8 +19,8 @@ pub(super) fn date(bytes: &[u8]) -> Result<String, BoxDynError> {
     Ok(format!("{:04}-{month:02}-{day:02}", u16::from_le_bytes([year, century])))
 }
 
-/// The same, then hour, minute, second, and microseconds in four bytes. Parts at the end that are
-/// zero may be left out.
+/// Formats a timestamp: a date, then hour, minute, second, and microseconds in four bytes. Trailing
+/// parts that are zero may be left out.
 pub(super) fn timestamp(bytes: &[u8]) -> Result<String, BoxDynError> {
     let parts = match binary(bytes)? {
         Form::Text(text) => return Ok(text),
@@ -31,7 +32,7 @@ pub(super) fn timestamp(bytes: &[u8]) -> Result<String, BoxDynError> {
     Ok(format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02}{decimals}"))
 }
 
-/// Whether it is negative, days in four bytes, hour, minute, second, microseconds in four bytes.
+/// Formats a time: a sign, days in four bytes, hour, minute, second, microseconds in four bytes.
 pub(super) fn time(bytes: &[u8]) -> Result<String, BoxDynError> {
     let parts = match binary(bytes)? {
         Form::Text(text) => return Ok(text),
@@ -49,7 +50,7 @@ pub(super) fn time(bytes: &[u8]) -> Result<String, BoxDynError> {
 /// A value in one of its two forms.
 enum Form {
     Text(String),
-    /// Its parts, with zeros for those that were left out.
+    /// The parts of the binary form, with zeros for those that were left out.
     Binary([u8; 12]),
 }
 
@@ -66,7 +67,7 @@ fn binary(bytes: &[u8]) -> Result<Form, BoxDynError> {
     }
 }
 
-/// Without decimals that are zero: how many a column has is not known of the binary form.
+/// Removes trailing zeros from the decimals: the binary form does not say how many a column has.
 fn trimmed(text: &str) -> &str {
     if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { text }
 }

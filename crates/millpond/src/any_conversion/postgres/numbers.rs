@@ -1,16 +1,16 @@
-//! `numeric`, `uuid` and bits from their binary form to PostgreSQL's own text.
+//! Converts `numeric`, `uuid` and bit strings from PostgreSQL's binary form to its text form.
 
 use super::{exactly, malformed, split};
 use sqlx::error::BoxDynError;
 use std::fmt::Write;
 
-/// What a digit of a `numeric` counts to, and how many decimal digits that are.
+/// The base of a `numeric` digit, and how many decimal digits it has.
 const BASE: i16 = 10_000;
 const WIDTH: usize = 4;
 
-/// How many digits, the weight of the first, sign, decimals shown; then the digits, most
-/// significant first. The weight is how many digits follow before the decimal point; digits that
-/// are zero may be left out at both ends.
+/// Formats a `numeric`: the number of digits, the weight of the first digit, the sign, the number
+/// of decimals shown; then the digits, most significant first. The weight is the number of digits
+/// between the first digit and the decimal point; zero digits may be left out at both ends.
 pub(super) fn numeric(bytes: &[u8]) -> Result<String, BoxDynError> {
     let (count, rest) = split::<2>(bytes)?;
     let (weight, rest) = split::<2>(rest)?;
@@ -64,7 +64,7 @@ pub(super) fn uuid(bytes: &[u8]) -> Result<String, BoxDynError> {
     Ok([part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32)].join("-"))
 }
 
-/// How many bits, then the bits, the first one highest in its byte.
+/// Formats a bit string: the number of bits, then the bits, most significant first in each byte.
 pub(super) fn bits(bytes: &[u8]) -> Result<String, BoxDynError> {
     let (count, bytes) = split::<4>(bytes)?;
     let count = usize::try_from(i32::from_be_bytes(count))?;

@@ -1,16 +1,16 @@
-//! Dates, times and intervals from their binary form to PostgreSQL's own text, ISO style. No leap
-//! seconds, no rounding.
+//! Converts dates, times and intervals from PostgreSQL's binary form to its text form in ISO style.
+//! No leap seconds, no rounding.
 
 use super::{exactly, split};
 use sqlx::error::BoxDynError;
 use std::fmt::Write;
 
-/// From 1970-01-01 to PostgreSQL's own first day, 2000-01-01.
+/// Days from 1970-01-01 to PostgreSQL's epoch, 2000-01-01.
 const EPOCH_DAYS: i64 = 10_957;
 const SECOND: i64 = 1_000_000;
 const DAY: i64 = 86_400 * SECOND;
 
-/// Days since 2000-01-01; the ends of the range stand for infinity.
+/// Formats a date from days since 2000-01-01; the ends of the range mean infinity.
 pub(super) fn date(bytes: &[u8]) -> Result<String, BoxDynError> {
     match i32::from_be_bytes(exactly(bytes)?) {
         i32::MAX => Ok("infinity".to_owned()),
@@ -19,7 +19,8 @@ pub(super) fn date(bytes: &[u8]) -> Result<String, BoxDynError> {
     }
 }
 
-/// Microseconds since 2000-01-01 00:00; the ends of the range stand for infinity.
+/// Formats a timestamp from microseconds since 2000-01-01 00:00; the ends of the range mean
+/// infinity.
 pub(super) fn timestamp(bytes: &[u8], zone: &str) -> Result<String, BoxDynError> {
     match i64::from_be_bytes(exactly(bytes)?) {
         i64::MAX => Ok("infinity".to_owned()),
@@ -30,12 +31,13 @@ pub(super) fn timestamp(bytes: &[u8], zone: &str) -> Result<String, BoxDynError>
     }
 }
 
-/// Microseconds since midnight.
+/// Formats a time of day from microseconds since midnight.
 pub(super) fn time(bytes: &[u8]) -> Result<String, BoxDynError> {
     Ok(clock(i64::from_be_bytes(exactly(bytes)?)))
 }
 
-/// Microseconds since midnight, and the seconds by which the zone is west of Greenwich.
+/// Formats a time of day from microseconds since midnight and the zone's offset in seconds west of
+/// Greenwich.
 pub(super) fn time_with_zone(bytes: &[u8]) -> Result<String, BoxDynError> {
     let (micros, west) = split::<8>(bytes)?;
     let west = i32::from_be_bytes(exactly(west)?);
@@ -51,15 +53,15 @@ pub(super) fn time_with_zone(bytes: &[u8]) -> Result<String, BoxDynError> {
     Ok(text)
 }
 
-/// Microseconds, days and months, which do not convert into one another and have signs of their
-/// own.
+/// Formats an interval from microseconds, days and months, which do not convert into one another
+/// and have separate signs.
 pub(super) fn interval(bytes: &[u8]) -> Result<String, BoxDynError> {
     let (micros, rest) = split::<8>(bytes)?;
     let (days, months) = split::<4>(rest)?;
     let (micros, days) = (i64::from_be_bytes(micros), i32::from_be_bytes(days));
     let months = i32::from_be_bytes(exactly(months)?);
     match (micros, days, months) {
-        // From PostgreSQL 17 on.
+        // Since PostgreSQL 17.
         (i64::MAX, i32::MAX, i32::MAX) => return Ok("infinity".to_owned()),
         (i64::MIN, i32::MIN, i32::MIN) => return Ok("-infinity".to_owned()),
         _ => {}
@@ -88,7 +90,7 @@ pub(super) fn interval(bytes: &[u8]) -> Result<String, BoxDynError> {
     Ok(text)
 }
 
-/// A day since 2000-01-01, what follows it, and the era.
+/// Formats a day counted from 2000-01-01, followed by `then` and the era.
 fn on_day(days: i64, then: &str) -> String {
     let (year, month, day) = civil(days.saturating_add(EPOCH_DAYS));
     // There is no year 0: the one before 1 is 1 BC.
@@ -96,8 +98,8 @@ fn on_day(days: i64, then: &str) -> String {
     format!("{year:04}-{month:02}-{day:02}{then}{era}")
 }
 
-/// The day of the calendar that is so many days after 1970-01-01, in the proleptic Gregorian
-/// calendar. The year begins in March, so that the leap day is its last:
+/// Returns year, month and day of the day that is this many days after 1970-01-01, in the proleptic
+/// Gregorian calendar. The year is counted from March, so that the leap day is its last day:
 /// <https://howardhinnant.github.io/date_algorithms.html#civil_from_days>.
 fn civil(days: i64) -> (i64, i64, i64) {
     const CYCLE_DAYS: i64 = 146_097; // 400 years
@@ -116,7 +118,7 @@ fn clock(micros: i64) -> String {
     clock_of(micros.unsigned_abs())
 }
 
-/// Hours, which may be any number, minutes, seconds, and as many decimals as matter.
+/// Formats hours (any number), minutes, seconds, and decimals without trailing zeros.
 fn clock_of(micros: u64) -> String {
     let (seconds, micros) = (micros / SECOND.unsigned_abs(), micros % SECOND.unsigned_abs());
     let mut text = format!("{:02}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60);
