@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_tls_is_not_shown_the_way_to_a_plain_connection() {
+    fn a_url_with_tls_gets_no_hint_for_an_unencrypted_connection() {
         for url in [
             "mysqls://h/d",
             "postgresqls://h/d",
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_that_a_shell_has_left_are_noticed() {
+    fn quotes_left_by_a_shell_are_reported() {
         for url in ["\"postgres://u:hunter2@h/d\"", "'sqlite:///x.db'"] {
             assert!(
                 message(url).ends_with("write it without the quotes"),
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_url_is_not_repeated() {
+    fn a_text_that_is_no_url_is_not_repeated() {
         assert!(message("oracle://u:hunter2@h/d").contains("`oracle://`"));
         for text in ["hunter2", "hunter2:x@host/db", "", ":", "host=h password=hunter2"] {
             assert!(message(text).contains("is not a URL"), "{text}");

@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_database_understands_is_left_as_it_is() {
+    fn supported_placeholders_are_left_unchanged() {
         let sql = "SELECT $2, $1, $2 -- $3";
         becomes(Dialect::Sqlite, sql, &[10, 20], sql, &[10, 20]);
         becomes(Dialect::Sqlite, "SELECT ?, ?", &[10, 20], "SELECT ?, ?", &[10, 20]);
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn the_operators_of_postgresql_survive() {
+    fn postgresql_operators_are_left_unchanged() {
         for sql in [
             "SELECT j ? 'a'",
             "PREPARE p AS SELECT $1",
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn the_types_stand_behind_the_statement_and_not_behind_its_end() {
+    fn argument_types_are_appended_before_a_final_semicolon() {
         for sql in ["SELECT $1", "SELECT $1;", "SELECT $1 ;\n"] {
             becomes(Dialect::Postgres, sql, &[1], "SELECT $1 /* int8 */", &[1]);
         }

@@ -203,7 +203,7 @@ mod tests {
     const ALL: [Dialect; 3] = [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql];
 
     #[test]
-    fn what_only_looks_like_a_placeholder_is_none_anywhere() {
+    fn text_that_only_looks_like_a_placeholder_is_skipped_everywhere() {
         for dialect in ALL {
             for sql in [
                 "SELECT '$1 ? ''$2''' , \"$3?\"",
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_confuses_the_reader() {
+    fn the_lexer_ends_on_every_text() {
         let parts = [
             "'", "\"", "`", "[", "]", "--", "\n", "/*", "*/", "$", "?", "1", "0", "é", "(", ")",
             ";", "with", " ", "$$", "e", "\\", "#", "!",

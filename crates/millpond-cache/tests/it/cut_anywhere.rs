@@ -214,7 +214,7 @@ async fn whatever_is_cut_off_wherever_it_is_the_next_caller_gets_the_value_that_
 }
 
 #[tokio::test]
-async fn a_close_that_is_cut_off_goes_on_wherever_it_was() {
+async fn a_close_goes_on_when_its_future_is_dropped_at_any_poll() {
     for polls in 0..POLLS_MAX {
         let Some(world) = InPieces::new(|builder| builder).await else { return };
         let cache = &world.cache;

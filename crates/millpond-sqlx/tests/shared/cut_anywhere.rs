@@ -105,7 +105,7 @@ async fn in_pieces(server: &Server) -> ChaosProxy {
 }
 
 #[tokio::test]
-async fn whatever_is_cut_off_wherever_it_is_the_next_borrower_is_served_and_sees_nothing_of_it() {
+async fn the_next_borrower_sees_no_trace_of_a_call_dropped_at_any_poll() {
     let Some(server) = server() else { return };
     let proxy = in_pieces(&server).await;
     let url = proxy.reroute(&server.url);
@@ -127,7 +127,7 @@ async fn whatever_is_cut_off_wherever_it_is_the_next_borrower_is_served_and_sees
 }
 
 #[tokio::test]
-async fn a_close_that_is_cut_off_goes_on_wherever_it_was() {
+async fn a_close_goes_on_when_its_future_is_dropped_at_any_poll() {
     let Some(server) = server() else { return };
     let proxy = in_pieces(&server).await;
     for polls in 0..POLLS_MAX {

@@ -1,14 +1,14 @@
-//! The setting `db.cancel_abandoned`: whether a query whose future was dropped goes on at the
+//! The setting `db.cancel_abandoned`: whether a query whose future was dropped is stopped at the
 //! server.
 
 use crate::world;
 use millpond::{DatabaseConnection, Dialect};
 use std::time::{Duration, Instant};
 
-/// How long a query takes that nobody stops.
+/// How many seconds a query takes if it is not stopped.
 const LONG: u64 = 20;
 
-/// How many queries with this mark the server executes.
+/// Returns how many queries with this mark the server is executing.
 async fn running(db: &DatabaseConnection, mark: &str) -> i64 {
     let sql = match db.dialect() {
         Dialect::MySql => {
@@ -34,7 +34,7 @@ async fn abandon(db: &DatabaseConnection, mark: &str, onlooker: &DatabaseConnect
 }
 
 #[tokio::test]
-async fn what_was_abandoned_is_stopped_at_the_server_unless_that_is_switched_off() {
+async fn an_abandoned_query_is_stopped_at_the_server_unless_switched_off() {
     for onlooker in world::servers().await {
         let url = onlooker.settings().storage.connection_string.clone().unwrap();
         for cancel in [true, false] {
@@ -55,7 +55,7 @@ async fn what_was_abandoned_is_stopped_at_the_server_unless_that_is_switched_off
                     in_time();
                 }
             } else {
-                // Whatever there was to be done about it has been done then.
+                // By then any cancel has been sent.
                 while db.status().open > 0 {
                     running(&onlooker, &mark).await;
                     in_time();

@@ -1,4 +1,4 @@
-//! Looking at a connection's pool and steering it while it runs.
+//! Status and control of a connection's pool at run time.
 
 use crate::world::{Directory, everywhere, memory};
 use millpond::core::NullPool;
@@ -14,7 +14,7 @@ async fn split(files: &Directory) -> DatabaseConnection {
 }
 
 #[tokio::test]
-async fn one_writer_and_many_readers_are_looked_at_as_one() {
+async fn one_writer_and_many_readers_have_one_status() {
     let files = Directory::new();
     let db = split(&files).await;
     let (writer, reader) = (db.acquire().await.unwrap(), db.reader().acquire().await.unwrap());
@@ -52,7 +52,7 @@ async fn a_suspended_pool_lends_nothing_until_it_is_resumed() {
 }
 
 #[tokio::test]
-async fn prewarmed_connections_are_idle_before_anybody_asks() {
+async fn prewarmed_connections_are_idle_before_the_first_acquire() {
     let files = Directory::new();
     let db = split(&files).await;
     db.prewarm(3).await.unwrap();
@@ -60,7 +60,7 @@ async fn prewarmed_connections_are_idle_before_anybody_asks() {
 }
 
 #[tokio::test]
-async fn a_ping_says_whether_the_database_answers() {
+async fn a_ping_succeeds_on_an_open_pool_and_fails_on_a_closed_one() {
     for db in everywhere().await {
         db.ping().await.unwrap();
         assert!(db.close().await.is_clean());
@@ -69,10 +69,10 @@ async fn a_ping_says_whether_the_database_answers() {
 }
 
 #[tokio::test]
-async fn a_detached_connection_works_on_and_is_the_pools_no_more() {
+async fn a_detached_connection_still_works_and_no_longer_counts() {
     for db in everywhere().await {
         if db.dialect() == millpond::Dialect::Sqlite {
-            // The one connection of a database in memory is the database.
+            // The only connection of an in-memory database is the database.
             continue;
         }
         let mut conn = DatabaseLease::detach(db.acquire().await.unwrap());
@@ -92,7 +92,7 @@ async fn a_detached_connection_works_on_and_is_the_pools_no_more() {
 }
 
 #[tokio::test]
-async fn a_typed_pool_and_a_custom_one_can_stand_behind_a_connection() {
+async fn a_connection_can_wrap_a_typed_pool_and_a_custom_pool() {
     let files = Directory::new();
     let url = files.url("a.db");
     let typed =

@@ -1,4 +1,4 @@
-//! Leases, numbers and the end of a pool.
+//! Leases, the three numbers, and closing a pool.
 
 use crate::world::{Directory, everywhere, memory, users_in_memory};
 use futures_util::TryStreamExt;
@@ -31,7 +31,7 @@ async fn the_three_numbers_follow_what_is_lent() {
 }
 
 #[tokio::test]
-async fn of_one_writer_and_many_readers_the_numbers_are_those_of_both() {
+async fn the_numbers_of_one_writer_and_many_readers_are_sums_of_both() {
     let files = Directory::new();
     let db = DatabaseConnection::builder(&files.url("a.db"))
         .pool(PoolKind::ReadWrite)
@@ -47,7 +47,7 @@ async fn of_one_writer_and_many_readers_the_numbers_are_those_of_both() {
 }
 
 #[tokio::test]
-async fn of_one_writer_and_many_readers_a_reader_cannot_write_and_the_pool_can() {
+async fn with_one_writer_a_reader_cannot_write_and_the_pool_can() {
     let files = Directory::new();
     let db = DatabaseConnection::builder(&files.url("a.db"))
         .pool(PoolKind::ReadWrite)
@@ -95,7 +95,7 @@ async fn a_query_on_the_pool_is_named_by_its_first_words_and_no_value() {
 }
 
 #[tokio::test]
-async fn try_acquire_lends_what_is_ready_and_nothing_else() {
+async fn try_acquire_lends_only_a_connection_that_is_ready() {
     let db = memory().await;
     let lease = db.try_acquire().unwrap();
     assert!(db.try_acquire().is_none());
@@ -103,7 +103,7 @@ async fn try_acquire_lends_what_is_ready_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn the_typed_pool_and_the_typed_connection_are_within_reach() {
+async fn the_typed_pool_and_the_typed_connection_are_accessible() {
     let db = users_in_memory(&["Ada"]).await;
     assert_eq!(db.dialect(), Dialect::Sqlite);
     let typed = db.as_sqlite().unwrap();
@@ -127,7 +127,7 @@ async fn a_closed_pool_says_so() {
 }
 
 #[tokio::test]
-async fn sizes_change_and_connections_go_out_of_date_at_run_time() {
+async fn sizes_change_and_connections_are_invalidated_at_run_time() {
     let files = Directory::new();
     let db = DatabaseConnection::builder(&files.url("a.db"))
         .pool(PoolKind::Queue)

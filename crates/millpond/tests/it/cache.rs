@@ -9,9 +9,9 @@ fn settings(pairs: &[(&str, &str)]) -> Settings {
     Settings::loader().no_file().environment(pairs.iter().copied()).load().unwrap()
 }
 
-/// Stores and finds something in a namespace of its own.
+/// Connects, and stores and reads a value in a new namespace.
 async fn works(builder: CacheBuilder) -> RedisCache {
-    // However busy the machine is, Redis is not taken for down.
+    // Long enough that Redis is not considered down on a busy machine.
     let cache = builder
         .timeout(Duration::from_secs(20))
         .namespace(format!("test-{:x}", fastrand::u64(..)))
@@ -76,7 +76,7 @@ fn a_misspelt_url_is_reported_with_its_source_and_without_its_password() {
 }
 
 #[test]
-fn what_is_wrong_with_redis_and_with_the_database_is_in_one_report() {
+fn problems_of_redis_and_of_the_database_are_in_one_report() {
     let pairs = [
         ("PSN_STORAGE_CONNECTION_STRING", "sqlte:///x.db"),
         ("PSN_REDIS_URL", "redis://:hunter2@h/1?tmeout=3"),
@@ -110,7 +110,7 @@ async fn lifted_ranges_are_lifted_for_the_cache_too() {
 
 #[cfg(feature = "metrics")]
 #[tokio::test]
-async fn what_the_cache_does_is_reported_to_the_recorder() {
+async fn cache_events_are_reported_to_the_recorder() {
     use metrics_util::debugging::{DebugValue, DebuggingRecorder};
     let Some(url) = variable("MILLPOND_TEST_REDIS_URL") else { return };
     let recorder = DebuggingRecorder::new();

@@ -1,6 +1,5 @@
-//! Every future that a `DatabaseConnection`, its leases and its transactions give out, dropped
-//! after every number of polls; where there is a network, over one on which messages come in
-//! pieces.
+//! Drops every future of a `DatabaseConnection`, its leases and its transactions after every number
+//! of polls; where there is a network, with messages that arrive in pieces.
 
 use crate::world::{self, Directory};
 use futures_util::TryStreamExt;
@@ -11,7 +10,7 @@ use sqlx::{AssertSqlSafe, Executor, SqlStr};
 use std::fs;
 use std::time::Duration;
 
-/// More polls than any of them needs.
+/// More polls than any of the futures needs.
 const POLLS_MAX: usize = 5_000;
 
 const LONG: Duration = Duration::from_secs(20);
@@ -61,7 +60,8 @@ const ACTIONS: [Action; 19] = [
     Action::Migrate,
 ];
 
-/// A pool of one connection over a network in pieces, and one that goes straight to the server.
+/// A pool of one connection over a network in pieces, and a pool that connects to the server
+/// directly.
 struct World {
     db: DatabaseConnection,
     straight: DatabaseConnection,
@@ -70,12 +70,12 @@ struct World {
     directory: Directory,
 }
 
-/// Options of a pool of one connection, which is kept.
+/// Returns options of a pool of one connection, which is kept.
 fn one(url: &str) -> DatabaseBuilder {
     DatabaseConnection::builder(url).pool_size(1).max_overflow(0).set("db.pool", "queue")
 }
 
-/// A number that no answer but the right one has, in as many bytes everywhere.
+/// Returns a random number that no other answer contains, always with the same number of digits.
 fn nonce() -> i64 {
     fastrand::i64(1 << 40..1 << 50)
 }
@@ -112,14 +112,14 @@ impl World {
         Self { db, straight, url, proxy, directory }
     }
 
-    /// How many of these numbers are stored, as another connection sees it.
+    /// Returns how many of these numbers are stored, as another connection sees it.
     async fn count(&self, numbers: [i64; 2]) -> i64 {
         let sql = "SELECT count(*) FROM numbers WHERE n IN ($1, $2)";
         let count = sqlx::query_scalar(sql).bind(numbers[0]).bind(numbers[1]);
         count.fetch_one(&self.straight).await.unwrap()
     }
 
-    /// A transaction that has stored these numbers.
+    /// Begins a transaction and inserts these numbers.
     async fn writes(&self, numbers: [i64; 2]) -> DatabaseTransaction<'static> {
         let mut tx = self.db.begin().await.unwrap();
         for n in numbers {
@@ -128,7 +128,7 @@ impl World {
         tx
     }
 
-    /// Does it, at most for so many polls. Whether it came to its end.
+    /// Performs an action and drops it after `polls` polls. Returns true if it completed.
     async fn done_within(&self, polls: usize, action: Action) -> bool {
         let Self { db, url, directory, .. } = self;
         match action {
@@ -169,12 +169,13 @@ impl World {
         }
     }
 
-    /// Asks for something that nobody else asks for.
+    /// Sends a query whose answer no other query has, and drops it after `polls` polls. Returns
+    /// true if it completed.
     async fn asked_within(&self, polls: usize, action: Action) -> bool {
         let (db, n) = (&self.db, nonce());
         let one = AssertSqlSafe(format!("SELECT {n}"));
         let two = AssertSqlSafe(format!("SELECT {n} UNION ALL SELECT {}", n + 1));
-        // A text of its own each time: it has to be prepared.
+        // A new text each time, so that it has to be prepared.
         let sum =
             sqlx::query_scalar::<_, i64>(AssertSqlSafe(format!("SELECT {n} + $1"))).bind(1_i64);
         let sql = || SqlStr::from_static("SELECT n FROM numbers WHERE n = $1");
@@ -189,7 +190,7 @@ impl World {
                 let mut tx = db.begin().await.unwrap();
                 poll_n(sum.fetch_all(&mut *tx), polls).await
             }
-            // Its first answer only; the other one stays where it is.
+            // Reads only the first answer; the second one stays unread.
             Action::Stream => {
                 let first = async || sqlx::query_scalar(two).fetch(db).try_next().await;
                 poll_n(first(), polls).await.map(|first| first.map(Vec::from_iter))
@@ -239,9 +240,9 @@ impl World {
             Migration::new(1, "numbers".into(), MigrationType::Simple, migration, false);
         let migrator = Migrator::with_migrations(vec![migration]);
         let done = poll_n(self.db.migrate(&migrator), polls).await.map(|done| done.unwrap());
-        // SQLite has no lock for migrations, and what was cut off may be committed yet.
+        // SQLite has no lock for migrations, and the dropped migration may still be committed.
         self.next_is_served(Action::Migrate).await;
-        // The next one is not locked out by a lock that no task holds any more.
+        // A lock that no task holds any more must not block the next migration.
         let next = tokio::time::timeout(LONG, self.straight.migrate(&migrator))
             .await
             .expect("the migrations are locked");
@@ -251,7 +252,8 @@ impl World {
                     .fetch_one(&self.straight);
                 assert_eq!(count.await.unwrap(), 0);
             }
-            // It commits what a migration does by itself; sqlx says which one was cut off.
+            // MySQL commits each statement of a migration by itself; sqlx reports the one that was
+            // interrupted.
             Err(error) => {
                 assert!(self.db.dialect() == Dialect::MySql && done.is_none(), "{error}");
                 assert!(error.to_string().contains("partially applied"), "{error}");
@@ -263,8 +265,8 @@ impl World {
         done.is_some()
     }
 
-    /// The next caller gets the answer to its own query, outside any transaction, and the pool has
-    /// its slot.
+    /// Asserts that the next caller gets the answer to its own query, outside any transaction, and
+    /// that the pool's slot is free.
     async fn next_is_served(&self, action: Action) {
         let (db, n) = (&self.db, nonce());
         let backend = db.dialect();
@@ -293,13 +295,13 @@ impl World {
     }
 }
 
-/// What became of a statement that was not executed.
+/// Returns true if the future completed; panics if it failed.
 fn is_done<T>(outcome: Option<Result<T, sqlx::Error>>) -> bool {
     outcome.inspect(|outcome| assert!(outcome.is_ok())).is_some()
 }
 
 #[tokio::test]
-async fn whatever_is_cut_off_wherever_it_is_the_next_borrower_is_served_and_sees_nothing_of_it() {
+async fn the_next_borrower_sees_no_trace_of_a_call_dropped_at_any_poll() {
     for world in World::everywhere().await {
         let mut cuts = 0;
         for action in ACTIONS {
@@ -321,7 +323,7 @@ async fn whatever_is_cut_off_wherever_it_is_the_next_borrower_is_served_and_sees
 }
 
 #[tokio::test]
-async fn a_close_that_is_cut_off_goes_on_wherever_it_was() {
+async fn a_close_goes_on_when_its_future_is_dropped_at_any_poll() {
     for world in World::everywhere().await {
         for (polls, has_limit) in (0..POLLS_MAX).flat_map(|polls| [(polls, false), (polls, true)]) {
             let db = one(&world.url).connect().await.unwrap();

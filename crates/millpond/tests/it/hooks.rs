@@ -39,7 +39,7 @@ async fn nothing_is_lent_within_a_transaction_that_a_checkout_hook_leaves_open()
 }
 
 #[tokio::test]
-async fn a_hook_gets_the_drivers_connection_before_anybody_else() {
+async fn a_hook_gets_the_drivers_connection_before_the_first_caller() {
     let db = DatabaseConnection::builder("sqlite::memory:")
         .on_sqlite_connect(|conn, info| {
             Box::pin(async move {
@@ -56,7 +56,7 @@ async fn a_hook_gets_the_drivers_connection_before_anybody_else() {
 
 #[cfg(feature = "postgres")]
 #[tokio::test]
-async fn a_hook_of_postgresql_gets_its_connection_and_no_other_database_hears_of_it() {
+async fn a_postgresql_hook_runs_on_postgresql_connections_only() {
     let hooked = |url: &str| {
         DatabaseConnection::builder(url).on_postgres_connect(|conn, _| {
             Box::pin(async move {
@@ -76,7 +76,7 @@ async fn a_hook_of_postgresql_gets_its_connection_and_no_other_database_hears_of
 }
 
 #[tokio::test]
-async fn hooks_without_a_database_in_their_name_run_at_all_five_moments_on_every_database() {
+async fn hooks_for_every_database_run_at_all_five_hook_points() {
     for url in urls() {
         let heard = Arc::new(Mutex::new(Vec::new()));
         let note = |point: &'static str| {
@@ -150,7 +150,7 @@ async fn the_hook_of_the_guide_sets_a_pragma_where_the_dialect_is_sqlite() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_such_a_hook_leaves_open_reaches_nobody() {
+async fn a_transaction_that_a_hook_leaves_open_reaches_no_caller() {
     for url in urls() {
         let db =
             DatabaseConnection::builder(&url).pool_size(1).max_overflow(0).on_connect(|conn, _| {
@@ -178,7 +178,7 @@ async fn behind_a_pooler_hooks_are_refused_with_help() {
     assert!(error.to_string().contains(expected), "{error}");
 }
 
-/// SQLite in memory, and the servers that there are.
+/// Returns the URLs of an in-memory SQLite database and of the servers that are available.
 fn urls() -> Vec<String> {
     let servers = [
         ("POSTGRES", cfg!(feature = "postgres")),
@@ -192,7 +192,7 @@ fn urls() -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_hook_that_refuses_is_the_reason_that_is_reported() {
+async fn the_error_of_a_hook_that_refuses_is_reported() {
     let error = DatabaseConnection::builder("sqlite::memory:")
         .pool_timeout(std::time::Duration::from_secs(1))
         .sqlite(|options| options.on_checkout(|_, _| Box::pin(async { Err("not today".into()) })))
@@ -205,8 +205,8 @@ async fn a_hook_that_refuses_is_the_reason_that_is_reported() {
 }
 
 #[tokio::test]
-async fn a_hook_that_refuses_permanently_ends_it_at_once() {
-    // Without that it would be tried again for 30 s, the default `pool_timeout`.
+async fn a_hook_that_refuses_permanently_fails_the_connect_at_once() {
+    // Otherwise it would retry until the default `pool_timeout` of 30 s.
     let began = std::time::Instant::now();
     let error = DatabaseConnection::builder("sqlite::memory:")
         .on_sqlite_connect(|_, _| {
@@ -220,7 +220,7 @@ async fn a_hook_that_refuses_permanently_ends_it_at_once() {
 }
 
 #[tokio::test]
-async fn observers_hear_of_both_pools_by_name() {
+async fn observers_get_the_events_of_both_pools_by_name() {
     let heard = Arc::new(Mutex::new(Vec::new()));
     let note = Arc::clone(&heard);
     let files = Directory::new();

@@ -1,4 +1,4 @@
-//! `DatabaseConnection` as its users meet it, on every database that is available. One module a
+//! `DatabaseConnection` as its users see it, on every database that is available. One module per
 //! behaviour.
 
 #[cfg(any(feature = "mysql", feature = "postgres"))]

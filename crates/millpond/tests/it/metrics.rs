@@ -1,11 +1,11 @@
-//! What a recorder hears of a `DatabaseConnection`.
+//! The metrics that a recorder gets from a `DatabaseConnection`.
 
 use crate::world::{Directory, memory};
 use metrics_util::debugging::{DebugValue, DebuggingRecorder};
 use millpond::{DatabaseConnection, PoolKind, PoolMetrics};
 use std::collections::BTreeMap;
 
-/// The gauges and counters, by name, pool and other label.
+/// Returns the gauges and counters, by name, pool and other label.
 fn numbers_of(metrics: &PoolMetrics) -> BTreeMap<String, f64> {
     let recorder = DebuggingRecorder::new();
     metrics::with_local_recorder(&recorder, || metrics.report());
@@ -49,7 +49,7 @@ async fn the_numbers_of_a_connection_are_reported_under_its_name() {
 }
 
 #[tokio::test]
-async fn of_one_writer_and_many_readers_both_are_reported() {
+async fn the_metrics_of_one_writer_and_many_readers_are_reported() {
     let metrics = PoolMetrics::manual();
     let files = Directory::new();
     let builder =
@@ -65,7 +65,7 @@ async fn of_one_writer_and_many_readers_both_are_reported() {
 }
 
 #[tokio::test]
-async fn a_name_that_a_step_gives_the_pool_is_that_of_all_its_numbers() {
+async fn a_name_set_by_a_step_is_used_in_all_metrics() {
     let files = Directory::new();
     for (kind, names) in
         [(PoolKind::Queue, vec!["new"]), (PoolKind::ReadWrite, vec!["new-writer", "new-reader"])]

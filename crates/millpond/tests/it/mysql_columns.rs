@@ -1,16 +1,16 @@
-//! Every type that MariaDB and MySQL have: the value as the server itself writes it, or an error
-//! that names the column.
+//! Every type of MariaDB and MySQL: the value as the server itself writes it, or an error that
+//! names the column.
 
 use crate::world::databases;
 use millpond::DatabaseConnection;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Column, Row, TypeInfo};
 
-/// A type, and values of it as they are written in SQL.
+/// A type, and values of it as SQL literals.
 type Samples = (&'static str, &'static [&'static str]);
 
-/// What crosses as text. The server is the judge: the text is the one that a cast to CHAR gives,
-/// without decimals that are zero of times.
+/// Types that become text. The expected text is what the server's cast to CHAR yields; for times
+/// without trailing zeros in the decimals.
 const AS_TEXT: [Samples; 22] = [
     ("CHAR(5)", &["'ab'", "''"]),
     ("VARCHAR(20)", &["'ünïcödé 字'", "'it''s'"]),
@@ -39,8 +39,8 @@ const AS_TEXT: [Samples; 22] = [
     ("UUID", &["'123e4567-e89b-42d3-a456-426614174000'"]),
 ];
 
-/// The value `v` of a row in a table with one column of the type, by the binary and by the text
-/// protocol.
+/// Returns the value `v` of a row in a table with one column of the type, over the binary and the
+/// text protocol.
 async fn stored(
     db: &DatabaseConnection,
     kind: &str,
@@ -60,7 +60,7 @@ async fn stored(
     vec![sqlx::query(sql).fetch_one(db).await, sqlx::raw_sql(sql).fetch_one(db).await]
 }
 
-/// Without decimals that are zero.
+/// Removes trailing zeros from the decimals.
 fn trimmed(kind: &str, text: &str) -> String {
     let is_time = kind.starts_with("TIME") || kind.starts_with("DATE");
     if is_time && text.contains('.') {
@@ -71,7 +71,7 @@ fn trimmed(kind: &str, text: &str) -> String {
 }
 
 #[tokio::test]
-async fn what_crosses_as_text_is_what_the_server_writes() {
+async fn values_converted_to_text_are_what_the_server_writes() {
     for db in databases().await {
         let version: String = sqlx::query_scalar("SELECT VERSION()").fetch_one(&db).await.unwrap();
         for (kind, values) in AS_TEXT {
@@ -91,7 +91,7 @@ async fn what_crosses_as_text_is_what_the_server_writes() {
 }
 
 #[tokio::test]
-async fn numbers_arrive_as_what_they_are_unsigned_ones_too() {
+async fn numbers_keep_their_value_unsigned_ones_too() {
     for db in databases().await {
         for (kind, values) in [
             ("TINYINT", &["-128", "127"][..]),
@@ -106,7 +106,7 @@ async fn numbers_arrive_as_what_they_are_unsigned_ones_too() {
             ("BIGINT UNSIGNED", &["9223372036854775807"]),
             ("INT ZEROFILL", &["42"]),
             ("YEAR", &["2024", "1901"]),
-            // Of what is declared BOOLEAN, whatever is neither.
+            // Other values in a column that was declared as BOOLEAN.
             ("BOOLEAN", &["-5", "127"]),
             ("TINYINT(1) UNSIGNED", &["200"]),
         ] {
@@ -194,7 +194,7 @@ async fn null_is_none_and_never_a_value() {
 }
 
 #[tokio::test]
-async fn every_argument_is_stored_as_what_it_is() {
+async fn every_argument_is_stored_with_its_own_type() {
     for db in databases().await {
         macro_rules! described {
             ($value:expr) => {{

@@ -1,4 +1,4 @@
-//! `$1` is the one spelling, `?` works too, and a placeholder without its argument is an error
+//! `$1` works on every database and so does `?`; a placeholder without its argument is an error
 //! before anything is sent.
 
 use crate::world::everywhere;
@@ -53,7 +53,7 @@ async fn an_argument_too_many_is_an_error() {
 }
 
 #[tokio::test]
-async fn a_placeholder_zero_is_refused_and_harms_nobody() {
+async fn after_a_refused_placeholder_zero_the_connection_still_works() {
     for db in everywhere().await {
         assert!(sqlx::query("SELECT $0").bind(1_i64).execute(&db).await.is_err());
         assert_eq!(sqlx::query_scalar::<_, i64>("SELECT 1").fetch_one(&db).await.unwrap(), 1);

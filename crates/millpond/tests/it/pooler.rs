@@ -1,11 +1,10 @@
-//! The setting `db.behind`: what it brings behind the real PgBouncer, and what does not go together
-//! with it.
+//! The setting `db.behind`: what it does behind a real PgBouncer, and what it conflicts with.
 
 use millpond::{DatabaseConnection, Pooler, ResetLevel, Settings, postgres};
 
 const CLIENTS: i64 = 16;
 
-/// What is said of these variables, one problem a line; nothing if they are good.
+/// Returns the report on these variables, one problem per line; empty if they are valid.
 fn message(url: &str, environment: &[(&str, &str)]) -> String {
     let url = ("PSN_STORAGE_CONNECTION_STRING", url);
     let loader = Settings::loader().no_file().environment(environment.iter().copied().chain([url]));
@@ -32,8 +31,8 @@ async fn behind_pgbouncer_every_caller_gets_its_own_answer() {
         .map(|client| {
             let db = db.clone();
             tokio::spawn(async move {
-                // Two texts of the same types: what one has prepared can be executed in the place
-                // of the other.
+                // Two texts with the same types: a statement prepared for one can be executed in
+                // place of the other.
                 for n in client..client + 100 {
                     let (sql, factor) =
                         if n % 2 == 0 { ("SELECT $1 * 2", 2) } else { ("SELECT $1 * 3", 3) };
@@ -117,7 +116,7 @@ async fn the_report_refuses_the_resets_that_the_backend_refuses_and_no_other() {
 }
 
 #[tokio::test]
-async fn hooks_are_refused_with_all_else_and_those_of_a_step_when_the_pool_is_made() {
+async fn hooks_are_refused_with_all_other_problems_and_those_of_a_step_at_build() {
     let builder =
         || DatabaseConnection::builder("postgresql://u@h/d").set("db.behind", Pooler::PgBouncer);
     let hooked = builder().pool_size(0).on_postgres_connect(|_, _| Box::pin(async { Ok(()) }));

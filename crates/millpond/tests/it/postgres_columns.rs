@@ -1,15 +1,15 @@
-//! Every type that PostgreSQL has: the value as the server itself writes it, or an error that names
-//! the column.
+//! Every type of PostgreSQL: the value as the server itself writes it, or an error that names the
+//! column.
 
 use crate::world::schema;
 use millpond::DatabaseConnection;
 use sqlx::any::AnyRow;
 use sqlx::{AssertSqlSafe, Column, Row, TypeInfo};
 
-/// A type, and values of it as they are written in SQL.
+/// A type, and values of it as SQL literals.
 type Samples = (&'static str, &'static [&'static str]);
 
-/// What crosses as text. The server is the judge: the text is the one that it writes itself.
+/// Types that become text. The expected text is what the server itself writes.
 const AS_TEXT: [Samples; 28] = [
     ("text", &["", "it''s", "ünïcödé \t 字"]),
     ("varchar(10)", &["short"]),
@@ -112,7 +112,7 @@ const AS_TEXT: [Samples; 28] = [
     ("macaddr8", &["08:00:2b:01:02:03:04:05"]),
 ];
 
-/// What does not cross in binary form.
+/// Types that are not supported in binary form.
 const REFUSED: [Samples; 23] = [
     ("int[]", &["{1,2}"]),
     ("text[]", &["{a,\"b c\"}"]),
@@ -139,7 +139,7 @@ const REFUSED: [Samples; 23] = [
     ("\"UUID\"", &["not a uuid"]),
 ];
 
-/// A schema with types of its own.
+/// Creates a schema with user-defined types.
 async fn types() -> Option<DatabaseConnection> {
     let db = schema().await?;
     let sql = "CREATE EXTENSION IF NOT EXISTS citext SCHEMA pg_catalog;
@@ -148,7 +148,7 @@ async fn types() -> Option<DatabaseConnection> {
         CREATE DOMAIN short_text AS varchar(20);
         CREATE TYPE pair AS (a int, b text);
         CREATE TYPE \"UUID\" AS (a text)";
-    // Two tests at a time would both find the extension missing.
+    // Two tests that create the extension at the same time would conflict.
     let mut tx = db.begin().await.unwrap();
     sqlx::query("SELECT pg_advisory_xact_lock(4711)").execute(&mut tx).await.unwrap();
     sqlx::raw_sql(sql).execute(&mut tx).await.unwrap();
@@ -156,7 +156,7 @@ async fn types() -> Option<DatabaseConnection> {
     Some(db)
 }
 
-/// One row with `v`, the value, and `t`, its text.
+/// Selects one row with the value `v` and its text `t`.
 fn asks(kind: &str, value: &str) -> AssertSqlSafe<String> {
     let value = match kind {
         "\"UUID\"" => format!("row('{value}')::\"UUID\""),
@@ -166,7 +166,7 @@ fn asks(kind: &str, value: &str) -> AssertSqlSafe<String> {
 }
 
 #[tokio::test]
-async fn what_crosses_as_text_is_what_the_server_writes() {
+async fn values_converted_to_text_are_what_the_server_writes() {
     let Some(db) = types().await else { return };
     for (kind, values) in AS_TEXT {
         for value in values {
@@ -182,7 +182,7 @@ async fn what_crosses_as_text_is_what_the_server_writes() {
 }
 
 #[tokio::test]
-async fn what_does_not_cross_is_an_error_that_names_the_column_and_help() {
+async fn an_unsupported_type_is_an_error_that_names_the_column_and_a_way_out() {
     let Some(db) = types().await else { return };
     for (kind, values) in REFUSED {
         let error = sqlx::query(asks(kind, values[0]))
@@ -199,7 +199,7 @@ async fn what_does_not_cross_is_an_error_that_names_the_column_and_help() {
 }
 
 #[tokio::test]
-async fn a_type_that_the_driver_cannot_look_up_is_an_error_and_harms_nobody() {
+async fn after_a_type_that_the_driver_cannot_look_up_the_connection_still_works() {
     let Some(db) = types().await else { return };
     let error = sqlx::query(asks("int4multirange", "{[1,5)}")).fetch_one(&db).await.err().unwrap();
     assert!(matches!(error, sqlx::Error::ColumnDecode { .. }), "{error}");
@@ -210,7 +210,7 @@ async fn a_type_that_the_driver_cannot_look_up_is_an_error_and_harms_nobody() {
 }
 
 #[tokio::test]
-async fn without_arguments_by_raw_sql_everything_crosses_as_text() {
+async fn raw_sql_returns_every_type_as_text() {
     let Some(db) = types().await else { return };
     for (kind, values) in AS_TEXT.into_iter().chain(REFUSED) {
         let row = sqlx::raw_sql(asks(kind, values[0]))
@@ -222,13 +222,13 @@ async fn without_arguments_by_raw_sql_everything_crosses_as_text() {
     }
 }
 
-/// One row by the binary and one by the text protocol.
+/// Returns the row over the binary and over the text protocol.
 async fn both(db: &DatabaseConnection, sql: &'static str) -> [AnyRow; 2] {
     [sqlx::query(sql).fetch_one(db).await.unwrap(), sqlx::raw_sql(sql).fetch_one(db).await.unwrap()]
 }
 
 #[tokio::test]
-async fn numbers_booleans_and_bytes_arrive_as_what_they_are() {
+async fn numbers_booleans_and_bytes_keep_their_type() {
     let Some(db) = schema().await else { return };
     let sql = "SELECT true AS yes, false AS no, '-32768'::int2 AS small, 2147483647 AS whole,
         '-9223372036854775808'::int8 AS big, 4000000000::oid AS oid, 1.5::float4 AS real, \
@@ -278,7 +278,7 @@ async fn null_is_none_of_its_columns_kind_and_never_a_value() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_the_type_that_is_asked_for_is_an_error_that_names_the_column() {
+async fn a_value_that_does_not_fit_the_requested_type_is_an_error_that_names_the_column() {
     let Some(db) = schema().await else { return };
     let row = sqlx::query("SELECT 70000 AS whole, 1.5::numeric AS price, true AS flag")
         .fetch_one(&db)
@@ -326,8 +326,8 @@ async fn every_argument_has_the_type_it_was_bound_with() {
 }
 
 #[tokio::test]
-async fn one_text_with_arguments_of_several_types_is_never_answered_wrong() {
-    // sqlx would send the bits of 1.5 to a statement that was prepared for a bigint.
+async fn one_statement_with_arguments_of_several_types_gives_no_wrong_answer() {
+    // sqlx alone would send the bits of 1.5 to a statement prepared for a bigint.
     let Some(db) = schema().await else { return };
     let mut lease = db.acquire().await.unwrap();
     let ask = || sqlx::query_scalar::<_, String>("SELECT $1::text");
@@ -341,7 +341,7 @@ async fn one_text_with_arguments_of_several_types_is_never_answered_wrong() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_type_and_then_something_of_it_fit_the_same_statement() {
+async fn null_and_then_a_value_work_in_the_same_statement() {
     let Some(db) = schema().await else { return };
     sqlx::query("CREATE TABLE t (d double precision, r real)").execute(&db).await.unwrap();
     let insert = || sqlx::query("INSERT INTO t VALUES ($1, $2)");
@@ -357,7 +357,7 @@ async fn nothing_of_a_type_and_then_something_of_it_fit_the_same_statement() {
 }
 
 #[tokio::test]
-async fn a_text_is_cast_where_the_column_is_something_else() {
+async fn a_text_argument_is_cast_for_a_column_of_another_type() {
     let Some(db) = schema().await else { return };
     sqlx::query("CREATE TABLE t (day date, id uuid, price numeric(10, 2), data jsonb)")
         .execute(&db)

@@ -1,4 +1,4 @@
-//! What sqlx offers works on `&db` without a word about the database behind it.
+//! sqlx's features work on `&db`, on every database.
 
 use crate::world::{databases, everywhere, names, schema, servers, users, users_in_memory};
 use futures_util::TryStreamExt;
@@ -141,7 +141,7 @@ async fn the_key_of_an_added_row_is_reported_and_no_other() {
         (1, Some(42))
     );
     assert_eq!(outcome("INSERT OR IGNORE INTO users (name) VALUES ('Ada')").await, (0, None));
-    // The driver would repeat 42 for each of these.
+    // The driver would repeat 42 for each of these statements.
     assert_eq!(outcome("UPDATE users SET name = 'Ada L.' WHERE id = 1").await, (1, None));
     assert_eq!(
         outcome("INSERT INTO users VALUES (1, 'x') ON CONFLICT DO UPDATE SET name = 'Ada K.'")
@@ -165,7 +165,7 @@ async fn a_statement_that_changes_no_row_does_not_repeat_what_an_earlier_one_cha
 }
 
 #[tokio::test]
-async fn of_several_statements_each_counts_the_rows_that_it_has_changed_itself() {
+async fn each_of_several_statements_counts_its_own_changed_rows() {
     for db in users(&["Ada", "Grace"]).await {
         let changed = async |sql: &'static str| {
             sqlx::raw_sql(sql).execute(&db).await.unwrap().rows_affected()
@@ -187,7 +187,7 @@ async fn of_several_statements_each_counts_the_rows_that_it_has_changed_itself()
 }
 
 #[tokio::test]
-async fn what_changes_rows_in_another_way_counts_them_too() {
+async fn rows_changed_by_procedures_and_prepared_statements_count() {
     for db in databases().await {
         sqlx::query("CREATE TABLE users (id BIGINT)").execute(&db).await.unwrap();
         let procedure = "CREATE PROCEDURE add_two() INSERT INTO users VALUES (1), (2)";
@@ -218,7 +218,7 @@ async fn a_violated_constraint_is_reported_by_its_kind() {
 }
 
 #[tokio::test]
-async fn several_statements_may_have_columns_of_their_own() {
+async fn several_statements_may_have_different_columns() {
     for db in users(&["Ada"]).await {
         let rows = sqlx::raw_sql("SELECT 1 AS a; SELECT name AS b, 2 AS c FROM users;")
             .fetch_all(&db)
@@ -280,7 +280,7 @@ async fn migrations_run() {
 #[tokio::test]
 async fn migrations_that_fail_do_not_lock_out_those_of_another_process() {
     use sqlx::migrate::{Migration, MigrationType, Migrator};
-    // Of a database in memory there is no other process.
+    // An in-memory database has no other process.
     for db in servers().await {
         let migrator = |sql: &'static str| {
             let sql = sqlx::SqlSafeStr::into_sql_str(sql);
@@ -293,8 +293,8 @@ async fn migrations_that_fail_do_not_lock_out_those_of_another_process() {
             )])
         };
         db.migrate(&migrator("CREATE PUDDLE users")).await.unwrap_err();
-        // Where a statement such as this one is no part of a transaction, sqlx wants somebody to
-        // look first.
+        // Where such a statement is not part of a transaction, sqlx requires a manual check after
+        // the failure.
         sqlx::query("DELETE FROM _sqlx_migrations").execute(&db).await.unwrap();
         let url = db.settings().storage.connection_string.clone().unwrap();
         let other = DatabaseConnection::connect(url.expose()).await.unwrap();

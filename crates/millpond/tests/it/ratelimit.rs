@@ -14,7 +14,7 @@ async fn the_guide_s_variables_make_a_storage_on_one_server_and_on_a_cluster() {
     for name in ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"] {
         let Some(url) = variable(name) else { continue };
         let settings = settings(&[("PSN_REDIS_URL", &url), ("PSN_REDIS_MAX_CONNECTIONS", "30")]);
-        // However busy the machine is, Redis is not taken for down.
+        // Long enough that Redis is not considered down on a busy machine.
         let options = StorageOptions::new().timeout(Duration::from_secs(20));
         let storage = ratelimit::from_settings(&settings, options).unwrap();
         assert_eq!(storage.pool().status().pool_size, 3, "a tenth, since many share one");

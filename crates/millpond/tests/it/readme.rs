@@ -1,5 +1,4 @@
-//! The pages keep what they say: the table of settings, the table of crates, the length of the
-//! README.
+//! The docs are true: the table of settings, the table of crates, the length of the README.
 
 use millpond::{Loader, Settings};
 use std::collections::BTreeMap;
@@ -8,7 +7,7 @@ const README: &str = include_str!("../../../../README.md");
 const SETTINGS: &str = include_str!("../../../../docs/settings.md");
 const ARCHITECTURE: &str = include_str!("../../../../docs/architecture.md");
 
-/// One row: its default and its range, as they are written.
+/// A setting's default and range, as the table shows them, by the setting's name.
 type Table = BTreeMap<String, (String, String)>;
 
 fn table() -> Table {
@@ -69,7 +68,7 @@ fn the_table_shows_the_ranges() {
     }
 }
 
-/// The ends are taken, and what lies beyond them is not.
+/// Asserts that both ends of a range are accepted, and the values beyond them refused.
 #[track_caller]
 fn check_range(setting: &str, low: &str, high: &str) {
     assert!(takes(setting, low), "{setting} = {low}");

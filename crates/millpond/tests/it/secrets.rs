@@ -1,19 +1,19 @@
-//! Passwords of every kind, in every place of a URL where somebody puts one, are shown by nobody.
+//! No error shows a password of any kind, wherever a user puts it in a URL.
 
 use millpond::{DatabaseConnection, Settings};
 use std::error::Error;
 
-/// The parts of a password that a reader would know it by.
+/// Parts of a password that must not be shown.
 const PARTS: [&str; 3] = ["Zqxj", "Wvky", "Jqzb"];
 
-/// What stands between the parts: everything that means something in a URL, or nothing to anybody.
+/// Text between the parts: everything that has a meaning in a URL, and some that has none.
 const ODD: [&str; 40] = [
     "", "@", ":", "/", "?", "#", "&", "=", "%", "%4", "%00", "%ff", "%40", "%2F", "+", " ", "\"",
     "'", "\\", ",", ";", "[", "]", "{", "}", "|", "<", ">", "$", "`", "~", "*", "\n", "\r", "\t",
     "\0", "🦆", "é", "\u{200b}", "://",
 ];
 
-/// Where somebody puts a password.
+/// Where a user might put a password.
 const PLACES: [&str; 22] = [
     "{scheme}://user:{}@host:1/name",
     "{scheme}://user:{}@host/name?x=1",
@@ -57,16 +57,16 @@ fn passwords() -> Vec<String> {
     pairs.map(|(one, other)| format!("{a}{one}{b}{other}{c}")).collect()
 }
 
-/// One in 29 of all that there are, which is some of everything.
+/// Returns one in 29 of all combinations, so that every list is covered.
 fn urls() -> impl Iterator<Item = String> {
     let passwords = passwords();
     let all = SCHEMES.into_iter().flat_map(move |scheme| {
         let of =
             |place: &str, password: &str| place.replace("{scheme}", scheme).replace("{}", password);
-        // What stands before the colon is a user, who may be seen.
+        // The text before the colon is a user name, which may be shown.
         let is_user =
             |place: &str, password: &str| place.contains("://{}@") && password.contains(':');
-        // Without a host what stands behind the `@` is one, and a path is a path.
+        // Without a host, the text after the `@` is the host; and a path is not secret.
         let is_no_password = |place: &str, password: &str| {
             (place.ends_with("user:{}") && password.contains('@'))
                 || (place.contains("{scheme}:{}") && scheme == "sqlite")
@@ -82,7 +82,7 @@ fn urls() -> impl Iterator<Item = String> {
     all.step_by(29)
 }
 
-/// Everything that can be printed of an error.
+/// Returns everything that can be printed of an error.
 fn all_of(error: &dyn Error) -> String {
     let mut text = format!("{error} {error:?} {error:#?}");
     let mut source = error.source();

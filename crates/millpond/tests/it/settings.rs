@@ -1,4 +1,4 @@
-//! Where a connection's settings come from, and what is said when they cannot be used.
+//! Where a connection's settings come from, and how invalid ones are reported.
 
 use crate::world::Directory;
 use millpond::{ConnectError, DatabaseConnection, PoolKind, ResetLevel, Settings};
@@ -76,7 +76,7 @@ async fn every_problem_of_the_settings_is_reported_at_once() {
 }
 
 #[tokio::test]
-async fn a_bad_url_is_reported_with_all_else_that_is_wrong_and_with_its_source() {
+async fn a_bad_url_is_reported_with_its_source_and_all_other_problems() {
     for (url, message) in [
         ("sqllite:///hunter2.db", "did you mean `sqlite://`?"),
         ("hunter2", "is not a URL"),
@@ -106,7 +106,7 @@ async fn a_bad_url_is_reported_with_all_else_that_is_wrong_and_with_its_source()
 }
 
 #[tokio::test]
-async fn without_a_url_it_is_said_where_one_belongs() {
+async fn without_a_url_the_error_names_the_setting() {
     let error = DatabaseConnection::load(Settings::loader().no_file().no_environment())
         .connect()
         .await
@@ -128,7 +128,7 @@ async fn a_backend_that_is_off_is_named_with_its_feature_and_without_the_passwor
 
 #[cfg(feature = "mysql")]
 #[tokio::test]
-async fn a_mysql_url_is_read_in_sqlalchemys_way_and_what_is_wrong_is_reported_with_all_else() {
+async fn a_mysql_url_is_read_like_sqlalchemys_and_its_problems_reported_with_all_others() {
     for url in [
         "mysql+pymysql://u:hunter2@localhost/d?ssl_ca=/ca.pem",
         "mariadb+aiomysql://u:hunter2@localhost/d",
@@ -168,7 +168,7 @@ async fn a_url_that_the_driver_refuses_is_an_error_before_anything_is_opened() {
 
 #[cfg(feature = "postgres")]
 #[tokio::test]
-async fn a_postgresql_url_is_read_in_sqlalchemys_way_and_what_is_wrong_is_reported_with_all_else() {
+async fn a_postgresql_url_is_read_like_sqlalchemys_and_its_problems_reported_with_all_others() {
     for url in [
         "postgresql+asyncpg://u:hunter2@localhost/d?sslmode=require",
         "postgres://u:hunter2@localhost",
@@ -202,7 +202,7 @@ async fn debug_shows_neither_url_nor_password() {
 }
 
 #[tokio::test]
-async fn a_file_gets_the_pool_that_keeps_nothing_unless_another_is_asked_for() {
+async fn a_database_file_gets_a_null_pool_unless_another_pool_is_set() {
     let files = Directory::new();
     let opened = async |db: DatabaseConnection| {
         for _ in 0..3 {
@@ -222,7 +222,7 @@ async fn a_file_gets_the_pool_that_keeps_nothing_unless_another_is_asked_for() {
 }
 
 #[test]
-fn the_pool_lives_on_the_runtime_that_the_builder_was_given() {
+fn the_pool_runs_on_the_runtime_given_to_the_builder() {
     let runtime = || {
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
     };
@@ -234,7 +234,7 @@ fn the_pool_lives_on_the_runtime_that_the_builder_was_given() {
         .connect_lazy()
         .unwrap();
     for _ in 0..2 {
-        // Each of these ends; a connection that lived on the first would end with it.
+        // Each of these runtimes ends; a connection on the first one would end with it.
         runtime().block_on(sqlx::query("SELECT 1").execute(&db)).unwrap();
     }
     assert_eq!(db.status().totals.created, 1);

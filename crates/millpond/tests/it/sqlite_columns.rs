@@ -1,12 +1,12 @@
-//! Every type that SQLite has, and every value where its column did not promise it: right, or an
-//! error that names the column.
+//! Every type of SQLite, and every value that does not match its column's declaration: the right
+//! value, or an error that names the column.
 
 use crate::world::{Directory, memory};
 use millpond::{DatabaseConnection, PoolKind};
 use sqlx::any::AnyRow;
 use sqlx::{Any, Column, Decode, Row, Type, TypeInfo};
 
-/// One row with every declaration that the driver knows and some that it does not.
+/// Returns a row with every declaration that the driver knows and some that it does not know.
 async fn table(values: &'static str) -> AnyRow {
     let db = memory().await;
     let create = "CREATE TABLE t (
@@ -31,7 +31,7 @@ fn refused<'r, T: Decode<'r, Any> + Type<Any> + std::fmt::Debug>(row: &'r AnyRow
 }
 
 #[tokio::test]
-async fn every_column_type_arrives_as_what_it_is() {
+async fn every_column_type_is_read_with_its_own_type() {
     let row = table(
         "INSERT INTO t VALUES (1, 0, -5, 4, 9223372036854775807, -9223372036854775808, 7,
             1.5, 2.5, 3.5, 'text', 'short', 'clob', x'00ff',
@@ -86,7 +86,7 @@ async fn null_is_none_in_every_column_and_never_a_value() {
 }
 
 #[tokio::test]
-async fn a_value_that_its_column_did_not_promise_arrives_as_what_is_stored() {
+async fn a_value_that_does_not_match_its_declaration_keeps_its_stored_type() {
     let row = table(
         "INSERT INTO t VALUES ('yes', 2, 'text', x'01', 'many', 'none', 1.5,
             'high', x'02', 'low', x'0102', 12, 34, 'bytes',
@@ -113,7 +113,7 @@ async fn a_value_that_its_column_did_not_promise_arrives_as_what_is_stored() {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_the_type_that_is_asked_for_is_an_error_that_names_the_column() {
+async fn a_value_that_does_not_fit_the_requested_type_is_an_error_that_names_the_column() {
     let row = table(
         "INSERT INTO t (flag, flag2, whole, eight, real, words, day, bytes) VALUES ('yes', 2, \
          70000, 4294967296, 1.5, '1', 'x', x'01')",
@@ -161,7 +161,7 @@ async fn one_column_may_hold_a_different_type_in_every_row() {
 }
 
 #[tokio::test]
-async fn every_argument_is_stored_as_what_it_is() {
+async fn every_argument_is_stored_with_its_own_type() {
     let db = memory().await;
     let types =
         async |query: sqlx::query::QueryScalar<'static, Any, String, sqlx::any::AnyArguments>| {
@@ -182,7 +182,7 @@ async fn every_argument_is_stored_as_what_it_is() {
 }
 
 #[tokio::test]
-async fn nothing_of_a_type_and_then_something_of_it_fit_the_same_statement() {
+async fn null_and_then_a_value_work_in_the_same_statement() {
     let db = memory().await;
     let ask = || sqlx::query_scalar::<_, String>("SELECT typeof($1)");
     for _ in 0..2 {
@@ -212,7 +212,7 @@ async fn a_column_has_its_name_position_and_kind() {
 }
 
 #[tokio::test]
-async fn a_table_that_was_rebuilt_or_has_more_columns_is_read_right_at_the_next_statement() {
+async fn a_table_that_was_rebuilt_or_has_more_columns_is_read_correctly() {
     let files = Directory::new();
     for kind in [PoolKind::Null, PoolKind::Queue, PoolKind::ReadWrite] {
         let url = files.url(&format!("{kind:?}.db"));
@@ -250,7 +250,7 @@ async fn a_table_that_was_rebuilt_or_has_more_columns_is_read_right_at_the_next_
 }
 
 #[tokio::test]
-async fn a_column_that_is_declared_anew_is_read_as_what_it_is_now() {
+async fn a_redeclared_column_is_read_with_its_new_type() {
     const REBUILT: &str = "BEGIN; CREATE TABLE new (id INTEGER, done BOOLEAN); INSERT INTO new \
         SELECT id, done FROM todo; DROP TABLE todo; ALTER TABLE new RENAME TO todo; COMMIT";
     const READ: &str = "SELECT done FROM todo";
@@ -272,7 +272,7 @@ async fn a_column_that_is_declared_anew_is_read_as_what_it_is_now() {
             loop {
                 match sqlx::query_scalar::<_, bool>(READ).fetch_one(&db).await {
                     Ok(done) => break assert!(done),
-                    // It is looked at from time to time.
+                    // The schema version is checked only from time to time.
                     Err(error) => assert!(!is_same && since.elapsed().as_secs() < 20, "{error}"),
                 }
             }

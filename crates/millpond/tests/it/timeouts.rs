@@ -1,4 +1,4 @@
-//! A deadline that passed reads back as the pool's own error, with what the pool looked like.
+//! An acquire that times out returns the pool's own error, with the state of the pool.
 
 use crate::world::{Directory, everywhere, memory};
 use millpond::{DatabaseConnection, Dialect, Phase, PoolError, PoolKind, pool_error};
@@ -41,7 +41,7 @@ async fn a_query_ends_by_pool_timeout() {
         .await
         .unwrap();
     let held = db.acquire().await.unwrap();
-    // From here on nothing waits for SQLite's own thread, which no paused clock can wait for.
+    // From here on nothing waits for SQLite's own thread, which a paused clock cannot wait for.
     tokio::time::pause();
     let started = tokio::time::Instant::now();
     let error = sqlx::query("SELECT 1").execute(&db).await.unwrap_err();
@@ -60,7 +60,7 @@ async fn an_error_of_the_database_is_not_the_pools() {
 }
 
 #[tokio::test]
-async fn a_stream_that_gets_no_connection_says_why() {
+async fn a_stream_that_gets_no_connection_yields_the_pools_error() {
     use futures_util::TryStreamExt;
     let db = memory().await;
     assert!(db.close().await.is_clean());
@@ -89,7 +89,7 @@ async fn a_statement_that_takes_too_long_ends_by_the_setting_or_by_the_limit_of_
                     && (error.contains("`SELECT") || error.contains("`WITH"))
             };
             assert!(is_right(&error), "{error}");
-            // Without a limit, since a busy machine may need long for an easy question.
+            // Without a limit, since a simple query may take long on a busy machine.
             let patient = db.statement_timeout(None);
             let n: i64 =
                 sqlx::query_scalar("SELECT $1").bind(4711_i64).fetch_one(&patient).await.unwrap();

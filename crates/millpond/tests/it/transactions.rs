@@ -1,4 +1,4 @@
-//! Transactions own their connection; what is not committed is never seen by the next borrower.
+//! Transactions own their connection; the next borrower never sees uncommitted changes.
 
 use crate::world::{names, users};
 use millpond::{AnyConnection, DatabaseConnection};
@@ -32,7 +32,7 @@ async fn committed_changes_last_and_rolled_back_ones_do_not() {
 }
 
 #[tokio::test]
-async fn a_dropped_transaction_is_rolled_back_before_anybody_else_gets_its_connection() {
+async fn a_dropped_transaction_is_rolled_back_before_its_connection_is_lent_again() {
     for db in users(&[]).await {
         let mut tx = db.begin().await.unwrap();
         add(&mut *tx, "Ada").await;
@@ -42,7 +42,7 @@ async fn a_dropped_transaction_is_rolled_back_before_anybody_else_gets_its_conne
 }
 
 #[tokio::test]
-async fn a_savepoint_is_undone_without_its_transaction() {
+async fn a_savepoint_is_rolled_back_without_its_transaction() {
     for db in users(&[]).await {
         let mut tx = db.begin().await.unwrap();
         add(&mut *tx, "Ada").await;

@@ -1,4 +1,4 @@
-//! What the tests need: a database of every kind, and a directory that goes away.
+//! Helpers of the tests: an empty database of every kind, and temporary directories.
 
 use millpond::{DatabaseConnection, Dialect};
 #[cfg(any(feature = "postgres", feature = "mysql"))]
@@ -7,19 +7,19 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// An empty database in memory.
+/// Creates an empty in-memory database.
 pub async fn memory() -> DatabaseConnection {
     DatabaseConnection::connect("sqlite::memory:").await.unwrap()
 }
 
-/// The feature is off: there is nothing to test.
+/// Prints that the feature is off.
 #[cfg(not(feature = "postgres"))]
 pub async fn schema() -> Option<DatabaseConnection> {
     println!("SKIP what PostgreSQL does: the feature `postgres` is off");
     None
 }
 
-/// An empty schema of PostgreSQL of its own, or a line that says why there is none.
+/// Creates an empty PostgreSQL schema, or prints why there is none.
 #[cfg(feature = "postgres")]
 pub async fn schema() -> Option<DatabaseConnection> {
     static NUMBER: AtomicU32 = AtomicU32::new(0);
@@ -31,14 +31,14 @@ pub async fn schema() -> Option<DatabaseConnection> {
     Some(DatabaseConnection::connect(&format!("{url}?options[search_path]={name}")).await.unwrap())
 }
 
-/// The feature is off: there is nothing to test.
+/// Prints that the feature is off.
 #[cfg(not(feature = "mysql"))]
 async fn database(_: &str) -> Option<DatabaseConnection> {
     println!("SKIP what MySQL does: the feature `mysql` is off");
     None
 }
 
-/// An empty database of MariaDB and one of MySQL, each with a line that says why if there is none.
+/// Creates an empty database on MariaDB and on MySQL; prints why if one is not available.
 pub async fn databases() -> Vec<DatabaseConnection> {
     [database("MARIADB").await, database("MYSQL").await].into_iter().flatten().collect()
 }
@@ -55,18 +55,18 @@ async fn database(kind: &str) -> Option<DatabaseConnection> {
     Some(DatabaseConnection::connect(&format!("{server}/{name}")).await.unwrap())
 }
 
-/// An empty database of every kind that is available. A test that goes through them says which one
-/// it was at.
+/// Creates an empty database of every kind that is available. A test over all of them names the
+/// database in its messages.
 pub async fn everywhere() -> Vec<DatabaseConnection> {
     [vec![memory().await], servers().await].into_iter().flatten().collect()
 }
 
-/// The same without the one in memory.
+/// Creates an empty database on every available server, without the in-memory one.
 pub async fn servers() -> Vec<DatabaseConnection> {
     schema().await.into_iter().chain(databases().await).collect()
 }
 
-/// The same with `users(id, name)` and some of them.
+/// Creates a database of every kind with a table `users(id, name)` and these names.
 pub async fn users(names: &[&str]) -> Vec<DatabaseConnection> {
     let everywhere = everywhere().await;
     for db in &everywhere {
@@ -88,17 +88,17 @@ pub async fn users(names: &[&str]) -> Vec<DatabaseConnection> {
     everywhere
 }
 
-/// The same in memory.
+/// Creates an in-memory database with a table `users(id, name)` and these names.
 pub async fn users_in_memory(names: &[&str]) -> DatabaseConnection {
     users(names).await.swap_remove(0)
 }
 
-/// The names of all users, in order.
+/// Returns the names of all users, in order of their ids.
 pub async fn names(db: &DatabaseConnection) -> Vec<String> {
     sqlx::query_scalar("SELECT name FROM users ORDER BY id").fetch_all(db).await.unwrap()
 }
 
-/// A directory of one test; removed when dropped.
+/// A directory for one test, removed on drop.
 pub struct Directory(PathBuf);
 
 impl Directory {
@@ -112,7 +112,8 @@ impl Directory {
         &self.0
     }
 
-    /// A URL of a database file in here, as SQLAlchemy writes an absolute path.
+    /// Returns the URL of a database file in the directory, with an absolute path as SQLAlchemy
+    /// writes it.
     pub fn url(&self, file: &str) -> String {
         format!("sqlite:///{}", self.0.join(file).to_str().unwrap())
     }
