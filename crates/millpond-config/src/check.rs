@@ -1,7 +1,7 @@
 //! From merged layers to settings: every value read, every range checked, every refusal with its
 //! source.
 
-use millpond_core::{Limits, TCP_TIMES};
+use millpond_settings::{Limits, TCP_TIMES};
 use millpond_url::single_line;
 
 use crate::Settings;
@@ -14,8 +14,8 @@ use crate::raw::Raw;
 use crate::schema::{Form, SETTINGS, Setting};
 use crate::suggest;
 
-/// If the help of the core's problem contains this, it says to lift the ranges. How that is written
-/// depends on where the value was written, which the core does not know.
+/// If the help of a problem of `PoolConfig` contains this, it says to lift the ranges. How that is written
+/// depends on where the value was written, which `PoolConfig` does not know.
 const LIMITS_OFF: &str = "limits = \"off\"";
 
 /// Reads every setting; problems go to `problems`, and where there is one the settings are not to
@@ -75,7 +75,7 @@ fn range_help(source: &str, prefix: &str) -> String {
     format!("choose a value in the range, or lift the ranges with {setting}")
 }
 
-/// The problem of a value that is out of its range, of those that are no setting of the core's.
+/// The problem of a value that is out of its range, of a setting that `PoolConfig` does not have.
 fn range_problem(
     setting: &Setting,
     settings: &Settings,

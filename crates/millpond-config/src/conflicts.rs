@@ -1,9 +1,9 @@
 //! Settings that have no effect, or less than they say, beside others, each with its source.
 //!
-//! Those of one pool are known to the core; here are those of `db.pool`, `db.reset` and `db.behind`
-//! beside it.
+//! Those of one pool are known to `millpond-settings`; here are those of `db.pool`, `db.reset` and
+//! `db.behind` beside it.
 
-use millpond_core::{Conflict, PoolKind, Pooler, ResetLevel};
+use millpond_settings::{Conflict, PoolKind, Pooler, ResetLevel};
 
 use crate::Settings;
 use crate::error::SettingProblem;

@@ -16,7 +16,7 @@ pub struct Explanation {
     /// One row a setting.
     pub rows: Vec<Row>,
     /// Settings that have no effect, or less than they say, beside others: see
-    /// [`PoolConfig::conflicts`](millpond_core::PoolConfig::conflicts).
+    /// [`PoolConfig::conflicts`](millpond_settings::PoolConfig::conflicts).
     pub warnings: Vec<SettingProblem>,
 }
 

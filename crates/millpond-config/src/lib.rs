@@ -26,7 +26,7 @@
 //!
 //! Lowest first; a higher layer overrides a lower one, one setting at a time:
 //!
-//! 1. the defaults of [`PoolConfig`](millpond_core::PoolConfig) and [`Settings`];
+//! 1. the defaults of [`PoolConfig`](millpond_settings::PoolConfig) and [`Settings`];
 //! 2. a preset's values. Its name is itself a setting, `preset`, and comes from the file, the
 //!    environment or code;
 //! 3. a file, `./millpond.toml` or the one named by [`Loader::file`];

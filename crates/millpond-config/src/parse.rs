@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use millpond_core::{Limits, PoolKind, Pooler, ResetLevel};
+use millpond_settings::{Limits, PoolKind, Pooler, ResetLevel};
 
 use crate::raw::Raw;
 

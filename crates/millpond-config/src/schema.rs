@@ -1,12 +1,12 @@
 //! All settings: for each its path, the form of its value, and its field in [`Settings`].
 //!
 //! File keys, variable names, suggestions, parsing, the explanation and `docs/settings.md` come
-//! from here. The settings of a pool are those that the core lists.
+//! from here. The settings of a pool are those that `PoolConfig` lists.
 
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use millpond_core::{Limits, PoolConfig, PoolSetting, SettingForm, SettingValue, TCP_TIMES};
+use millpond_settings::{Limits, PoolConfig, PoolSetting, SettingForm, SettingValue, TCP_TIMES};
 use millpond_url::single_line;
 
 use crate::parse::{self, KINDS, POOLERS, RESETS};

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use millpond_core::{PoolConfig, PoolKind, Pooler, ResetLevel, TCP_KEEPALIVE, TCP_USER_TIMEOUT};
+use millpond_settings::{
+    PoolConfig, PoolKind, Pooler, ResetLevel, TCP_KEEPALIVE, TCP_USER_TIMEOUT,
+};
 
 use crate::explain::Explanation;
 use crate::secret::Secret;

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use millpond_core::{Limits, PoolKind, Pooler, ResetLevel};
+use millpond_settings::{Limits, PoolKind, Pooler, ResetLevel};
 
 use crate::Secret;
 use crate::parse;

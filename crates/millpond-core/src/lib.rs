@@ -43,7 +43,6 @@
 #[macro_use]
 mod macros;
 
-mod config;
 mod error;
 mod event;
 mod histogram;
@@ -66,12 +65,6 @@ mod proof;
 
 #[cfg(feature = "async-trait")]
 pub use async_trait::async_trait;
-pub use config::conflicts::Conflict;
-pub use config::table::{PoolSetting, SettingForm, SettingValue};
-pub use config::{
-    ConfigError, Limits, MAX_CONNECTIONS, PoolConfig, PoolKind, Pooler, Problem, ResetLevel,
-    TCP_KEEPALIVE, TCP_TIMES, TCP_USER_TIMEOUT,
-};
 pub use engine::{Acquire, Borrower, Member, PoolParts, Share};
 pub use error::{Phase, PoolError, TimedOut};
 pub use event::{
@@ -83,6 +76,13 @@ pub use info::{ConnectInfo, ConnectionId, ConnectionInfo};
 pub use lease::{Lease, LeaseOwner};
 pub use ledger::{LeaseMeta, PooledConnection};
 pub use manager::{BoxError, ErrorClass, Manager, Triage};
+#[doc(inline)]
+pub use millpond_settings::{
+    ConfigError, Conflict, Limits, MAX_CONNECTIONS, PoolConfig, PoolKind, PoolSetting, Pooler,
+    Problem, ResetLevel, SettingForm, SettingValue, TCP_KEEPALIVE, TCP_TIMES, TCP_USER_TIMEOUT,
+};
+#[doc(hidden)] // For the builders of pools.
+pub use millpond_settings::{pool_setters, with_pool_settings};
 pub use pools::builder::{Buildable, Builder};
 pub use pools::multiplexer::Multiplexer;
 pub use pools::queue::{Invalidate, NullPool, QueuePool, WeakPool};

@@ -16,13 +16,14 @@ use Ours::{AllBut, Only};
 
 const BACKEND: Ours = Only(&["millpond-core", "millpond-sqlx", "millpond-url"]);
 
-const ROWS: [(&str, Ours); 19] = [
-    ("millpond-core", Only(&[])),
+const ROWS: [(&str, Ours); 20] = [
+    ("millpond-settings", Only(&[])),
+    ("millpond-core", Only(&["millpond-settings"])),
     ("millpond-url", Only(&[])),
     ("millpond-shared", Only(&["millpond-core"])),
     ("millpond-compat", Only(&["millpond-core"])),
     ("millpond-testkit", Only(&["millpond-core", "millpond-shared"])),
-    ("millpond-config", Only(&["millpond-core", "millpond-url"])),
+    ("millpond-config", Only(&["millpond-settings", "millpond-url"])),
     ("millpond-sqlx", Only(&["millpond-core", "millpond-url"])),
     ("millpond-sqlite", BACKEND),
     ("millpond-postgres", BACKEND),
@@ -121,7 +122,7 @@ mod tests {
             ("millpond-core", &["tokio", "tracing"]),
             ("millpond-sqlx", &["millpond-core", "sqlx"]),
             ("millpond-sqlite", &["millpond-core", "millpond-sqlx", "sqlx"]),
-            ("millpond-config", &["millpond-core", "figment", "serde"]),
+            ("millpond-config", &["millpond-settings", "figment", "serde"]),
             ("millpond", &["millpond-core", "millpond-sqlite", "millpond-config"]),
             ("benches", &["millpond", "millpond-testkit"]),
             ("millpond-testkit", &["millpond-core"]),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use millpond_config::{Secret, Settings};
-use millpond_core::{Limits, PoolConfig, PoolKind, Pooler, ResetLevel};
+use millpond_settings::{Limits, PoolConfig, PoolKind, Pooler, ResetLevel};
 
 use crate::{bare, env, file, toml};
 

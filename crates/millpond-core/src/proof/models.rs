@@ -8,7 +8,7 @@
 //! The clock stands still, so nobody times out: a waiter to whom nothing comes hangs, and that is
 //! found.
 
-use crate::config::PoolConfig;
+use crate::PoolConfig;
 use crate::engine::{Acquire, Closing, PoolParts, Shared, SlotGuard, close_connection, connect};
 use crate::error::PoolError;
 use crate::hooks::HookLists;

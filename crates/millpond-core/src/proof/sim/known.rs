@@ -3,7 +3,7 @@
 use super::desk::{Phase, Wire};
 use super::plan::Plan;
 use super::users::Trip;
-use crate::config::PoolConfig;
+use crate::PoolConfig;
 use crate::error::PoolError;
 use crate::info::ConnectionId;
 use crate::ledger::PooledConnection;

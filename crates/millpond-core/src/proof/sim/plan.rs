@@ -1,6 +1,6 @@
 //! What a world is like: its settings, its server, and how often what happens.
 
-use crate::config::PoolConfig;
+use crate::PoolConfig;
 use crate::rt::time::Time;
 use fastrand::Rng;
 use std::time::Duration;

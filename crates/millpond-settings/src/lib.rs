@@ -1,34 +1,52 @@
 //! The settings of a pool: plain values, their defaults, and the one check that refuses the
 //! impossible.
 //!
-//! Names, defaults and ranges are those of the user's guide, and are listed in [`table`]. A setting
-//! out of range is an error in `build()`, never at the first acquire, and all problems are reported
-//! at once. `limits = "off"` ([`Limits::Off`]) lifts the ranges and leaves only what could not work
-//! at all.
+//! [`PoolConfig`] has them all. It is made from one table, from which come the fields, the defaults
+//! and the ranges, the setters of the builders, the names in files and variables and the page of
+//! settings. `millpond-core` re-exports what a user of a pool needs of it.
+//!
+//! A setting out of range is an error when a pool is built, never at the first acquire, and all
+//! problems are reported at once. `limits = "off"` ([`Limits::Off`]) lifts the ranges and leaves
+//! only what could not work at all. Settings that do not go together are no error:
+//! [`PoolConfig::conflicts`] lists them.
+//!
+//! ```
+//! use millpond_settings::PoolConfig;
+//!
+//! let mut config = PoolConfig::default();
+//! config.pool_size = 51;
+//! assert!(config.check().unwrap_err().to_string().contains("pool_size = 51 is out of range 1-50"));
+//! ```
 
-pub(crate) mod conflicts;
-pub(crate) mod table;
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::panic,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects
+    )
+)]
 
-use crate::config::table::{SettingType, define};
-use crate::{PoolSetting, SettingForm, SettingValue, with_pool_settings};
-use std::fmt;
+mod conflicts;
+mod problem;
+mod sql;
+mod table;
+
+pub use conflicts::Conflict;
+pub use problem::{ConfigError, Problem};
+pub use sql::{PoolKind, Pooler, ResetLevel, TCP_KEEPALIVE, TCP_TIMES, TCP_USER_TIMEOUT};
+pub use table::{PoolSetting, SettingForm, SettingValue};
+
 use std::ops::RangeInclusive;
 use std::time::Duration;
+use table::{SettingType, define};
 
 /// Upper bound of slots with [`Limits::Off`]; guards against typing errors.
 pub const MAX_CONNECTIONS: u32 = 1_000_000;
 
-/// The range of `tcp_keepalive` and `tcp_user_timeout`, settings of the backends, unless they are
-/// off.
-pub const TCP_TIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
-
-/// The default of `tcp_keepalive`: 60 s.
-pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
-
-/// The default of `tcp_user_timeout`: 300 s.
-pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(300);
-
-with_pool_settings! { [define] [] }
+crate::with_pool_settings! { [define] [] }
 
 /// Whether the ranges of the settings are enforced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -51,54 +69,10 @@ impl Limits {
     }
 }
 
-named! {
-    /// Which pool lends the connections of a SQL backend.
-    pub enum PoolKind {
-        /// `null`: opens a connection for every borrower and keeps none.
-        Null = "null",
-        /// `queue`: keeps `pool_size` connections.
-        Queue = "queue",
-        /// `read-write`: one writer and `pool_size` readers, each in a pool of its own; SQLite
-        /// only.
-        ReadWrite = "read-write",
-    }
-    /// Its name in settings.
-    pub fn name;
-}
-
-/// What stands between a SQL pool and its server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Pooler {
-    /// `server`: nothing, or a pooler that lends a server for a whole session.
-    #[default]
-    Direct,
-    /// `unchecked`: as `server`, without looking whether a pooler stands there, which is refused if
-    /// it lends a server for one transaction only. For what is taken for such a pooler and is none.
-    Unchecked,
-    /// `pgbouncer`: PgBouncer with `pool_mode = transaction`, or another one that works like it.
-    PgBouncer,
-}
-
-/// What a SQL backend does to a connection between two borrowers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ResetLevel {
-    /// Nothing, not even for a connection in doubt.
-    None,
-    /// No open transaction is lent on.
-    #[default]
-    Transaction,
-    /// No session state either: role, variables, temporary tables, locks. What `on_connect` hooks
-    /// leave on a connection is the state that it leads back to: where it has undone that, they are
-    /// called again.
-    Session,
-    /// Every connection is closed on return.
-    Replace,
-}
-
 impl PoolConfig {
-    /// How long a loan may last before its holder is reported.
-    pub(crate) fn report_after(&self) -> Option<Duration> {
+    /// How long a loan may last before its holder is reported: the lesser of `leak_after` and
+    /// `max_lease`.
+    pub fn report_after(&self) -> Option<Duration> {
         self.leak_after.into_iter().chain(self.max_lease).min()
     }
 
@@ -107,8 +81,9 @@ impl PoolConfig {
         self.pool_size.saturating_add(self.max_overflow)
     }
 
-    /// After how many nanoseconds without a sign of life a ping is due: `pre_ping_idle`, or never.
-    pub(crate) fn ping_after(&self) -> u64 {
+    /// How many nanoseconds after the last successful validation a ping is due: `pre_ping_idle`, or
+    /// `u64::MAX` for never.
+    pub fn ping_after(&self) -> u64 {
         let idle = u64::try_from(self.pre_ping_idle.as_nanos()).unwrap_or(u64::MAX);
         if self.pool_pre_ping { idle } else { u64::MAX }
     }
@@ -217,66 +192,6 @@ impl PoolConfig {
 const LIFT: &str =
     "choose a value in the range, or lift the ranges with limits = \"off\" (in code: Limits::Off)";
 
-/// One setting that was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Problem {
-    /// The name of the setting, as in [`PoolConfig`].
-    pub setting: &'static str,
-    /// What it was set to.
-    pub value: String,
-    /// What is allowed.
-    pub expected: String,
-    /// The setting that the limit comes from, if it is no fixed one.
-    pub other: Option<&'static str>,
-    /// What the user can do.
-    pub help: &'static str,
-}
-
-impl Problem {
-    fn new(
-        setting: &'static str,
-        value: SettingValue,
-        expected: impl Into<String>,
-        help: &'static str,
-    ) -> Self {
-        Self { setting, value: value.to_string(), expected: expected.into(), other: None, help }
-    }
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} = {} is out of range {}; {}",
-            self.setting, self.value, self.expected, self.help
-        )
-    }
-}
-
-/// Settings that a pool refuses to be built with: all of them, not the first.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ConfigError {
-    problems: Vec<Problem>,
-}
-
-impl ConfigError {
-    /// Every problem found, in the order of the settings.
-    pub fn problems(&self) -> &[Problem] {
-        &self.problems
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, problem) in self.problems.iter().enumerate() {
-            if n > 0 {
-                f.write_str("\n")?;
-            }
-            write!(f, "{problem}")?;
-        }
-        Ok(())
-    }
-}
-
-impl std::error::Error for ConfigError {}
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

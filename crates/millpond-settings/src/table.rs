@@ -5,7 +5,7 @@
 //! setters of the builders, the names in files and variables (`millpond-config`) and
 //! `docs/settings.md`. A new setting is a row here.
 
-use crate::config::SETTINGS;
+use crate::SETTINGS;
 use crate::{Limits, PoolConfig};
 use std::fmt;
 use std::time::Duration;
@@ -228,7 +228,7 @@ macro_rules! with_pool_settings {
     };
 }
 
-/// Expands to the struct, its defaults, and [`SETTINGS`](crate::config::SETTINGS).
+/// Expands to the struct, its defaults, and [`SETTINGS`](crate::SETTINGS).
 macro_rules! define {
     (
         []
@@ -242,7 +242,7 @@ macro_rules! define {
         /// hand it to a builder.
         ///
         /// ```
-        /// use millpond_core::PoolConfig;
+        /// use millpond_settings::PoolConfig;
         /// use std::time::Duration;
         ///
         /// let mut config = PoolConfig::default();
