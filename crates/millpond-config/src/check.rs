@@ -14,8 +14,8 @@ use crate::raw::Raw;
 use crate::schema::{Form, SETTINGS, Setting};
 use crate::suggest;
 
-/// If the help of a problem of `PoolConfig` contains this, it says to lift the ranges. How that is written
-/// depends on where the value was written, which `PoolConfig` does not know.
+/// If the help of a problem of `PoolConfig` contains this, it says to lift the ranges. How that is
+/// written depends on where the value was written, which `PoolConfig` does not know.
 const LIMITS_OFF: &str = "limits = \"off\"";
 
 /// Reads every setting; problems go to `problems`, and where there is one the settings are not to

@@ -58,10 +58,11 @@ mod lease;
 mod ledger;
 
 mod engine;
-mod rt;
 
 #[cfg(test)]
 mod proof;
+
+use millpond_runtime as rt;
 
 #[cfg(feature = "async-trait")]
 pub use async_trait::async_trait;
@@ -90,8 +91,6 @@ pub use pools::reservation::Reservation;
 pub use pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool, PoolExt};
 pub use request::Request;
 pub use rt::Handle;
-#[doc(hidden)] // For backends whose commands have limits.
-pub use rt::deadline_thread;
 pub use status::{CloseReport, Holder, Status, Totals};
 
 #[cfg(doctest)]

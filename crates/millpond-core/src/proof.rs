@@ -8,3 +8,16 @@
 mod models;
 #[cfg(not(millpond_models))]
 mod sim;
+
+/// A runtime on which nothing ever runs and whose clock is paused, for what tests drive by hand.
+pub(crate) fn paused_runtime() -> &'static tokio::runtime::Runtime {
+    static RUNTIME: std::sync::OnceLock<tokio::runtime::Runtime> = std::sync::OnceLock::new();
+    RUNTIME.get_or_init(|| {
+        let builder = &mut tokio::runtime::Builder::new_current_thread();
+        builder
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .expect("a runtime without I/O asks for nothing")
+    })
+}

@@ -6,7 +6,7 @@
 //! and sets its own timer. Every thread registers its commands in a list of its own, so that
 //! threads on several cores do not contend for one lock.
 
-use millpond_core::deadline_thread::{TIMER_AFTER, register};
+use millpond_runtime::deadline_thread::{TIMER_AFTER, register};
 use std::future::{Future, poll_fn};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};

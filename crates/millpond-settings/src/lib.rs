@@ -15,7 +15,8 @@
 //!
 //! let mut config = PoolConfig::default();
 //! config.pool_size = 51;
-//! assert!(config.check().unwrap_err().to_string().contains("pool_size = 51 is out of range 1-50"));
+//! let error = config.check().unwrap_err().to_string();
+//! assert!(error.contains("pool_size = 51 is out of range 1-50"));
 //! ```
 
 #![cfg_attr(

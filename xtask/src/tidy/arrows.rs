@@ -16,9 +16,10 @@ use Ours::{AllBut, Only};
 
 const BACKEND: Ours = Only(&["millpond-core", "millpond-sqlx", "millpond-url"]);
 
-const ROWS: [(&str, Ours); 20] = [
+const ROWS: [(&str, Ours); 21] = [
     ("millpond-settings", Only(&[])),
-    ("millpond-core", Only(&["millpond-settings"])),
+    ("millpond-runtime", Only(&[])),
+    ("millpond-core", Only(&["millpond-runtime", "millpond-settings"])),
     ("millpond-url", Only(&[])),
     ("millpond-shared", Only(&["millpond-core"])),
     ("millpond-compat", Only(&["millpond-core"])),
@@ -28,7 +29,10 @@ const ROWS: [(&str, Ours); 20] = [
     ("millpond-sqlite", BACKEND),
     ("millpond-postgres", BACKEND),
     ("millpond-mysql", BACKEND),
-    ("millpond-redis", Only(&["millpond-core", "millpond-shared", "millpond-url"])),
+    (
+        "millpond-redis",
+        Only(&["millpond-core", "millpond-runtime", "millpond-shared", "millpond-url"]),
+    ),
     ("millpond-cache", Only(&["millpond-core", "millpond-redis"])),
     ("millpond-ratelimit", Only(&["millpond-config", "millpond-core", "millpond-redis"])),
     ("millpond-metrics", Only(&["millpond-core", "millpond-shared"])),
@@ -40,8 +44,13 @@ const ROWS: [(&str, Ours); 20] = [
     ("xtask", Only(&[])),
 ];
 
-/// Every user of millpond builds the core, so each of its dependencies is a decision.
-const CORE: [&str; 6] = ["async-trait", "coarsetime", "fastrand", "spin", "tokio", "tracing"];
+/// Every user of millpond builds the core and what it is built on, so each dependency of these is a
+/// decision.
+const CORE: [&str; 3] = ["millpond-core", "millpond-runtime", "millpond-settings"];
+const OF_THE_CORE: [&str; 6] =
+    ["async-trait", "coarsetime", "fastrand", "spin", "tokio", "tracing"];
+/// Only a build of the models has it.
+const OF_MODELS: &str = "loom";
 
 /// Every dependency of a crate of ours stands in the table.
 pub fn only_allowed_dependencies(workspace: &Workspace) -> Vec<Violation> {
@@ -79,7 +88,8 @@ fn refusal(name: &str, allowed: &Ours, dependency: &str, is_ours: bool) -> Optio
             Some("move the code to where the arrow may point, or argue a new one in docs/design.md")
         }
         "figment" if name != "millpond-config" => Some("only `millpond-config` reads settings"),
-        _ if !is_ours && name == "millpond-core" && !CORE.contains(&dependency) => {
+        OF_MODELS if name == "millpond-runtime" => None,
+        _ if !is_ours && CORE.contains(&name) && !OF_THE_CORE.contains(&dependency) => {
             Some("the core may use only what the table lists")
         }
         _ => None,

@@ -32,8 +32,7 @@ use What::{Line, Path};
 const CORE: &str = "crates/millpond-core/src/";
 const ENGINE: &str = "crates/millpond-core/src/engine";
 const LEDGER: &str = "crates/millpond-core/src/ledger";
-const RT: &str = "crates/millpond-core/src/rt";
-const ROOMS: &str = "the core's rooms name each other in one direction: pools, engine, ledger, rt";
+const ROOMS: &str = "the core's rooms name each other in one direction: pools, engine, ledger";
 const PRIVATE: &str =
     "the ledger is private: read it by a method, change it by `Shared::change_at`";
 const IGNORED: &str =
@@ -41,22 +40,18 @@ const IGNORED: &str =
 
 const LEDGER_STATE: &str = "crates/millpond-core/src/ledger/state.rs";
 const LEDGER_LOCK: &str = "crates/millpond-core/src/engine/shared.rs";
-const LOCK: &str = "crates/millpond-core/src/rt/lock.rs";
 const CONFIG: &str = "crates/millpond-config/";
 const PROMISE: &str =
     "a promise without an issue is forgotten; do it now, or name the issue: `(#12)`";
 const EXAMPLE: &str = "an ignored example rots; let it run, or mark it `no_run` or `text`";
 
-const PATTERNS: [Pattern; 15] = [
-    pattern(Path("tokio::"), CORE, &["crates/millpond-core/src/rt.rs"], "use `crate::rt`"),
-    pattern(Path("loom::"), CORE, &[LOCK], "use `crate::rt::lock`"),
+const PATTERNS: [Pattern; 12] = [
+    pattern(Path("tokio::"), CORE, &["crates/millpond-core/src/proof.rs"], "use `crate::rt`"),
+    pattern(Path("loom::"), CORE, &[], "use `crate::rt::lock`"),
     pattern(Path("figment::"), "", &[CONFIG, "xtask/src/tidy/"], "use millpond-config"),
     pattern(Path("crate::pools"), ENGINE, &[], ROOMS),
     pattern(Path("crate::pools"), LEDGER, &[], ROOMS),
     pattern(Path("crate::engine"), LEDGER, &[], ROOMS),
-    pattern(Path("crate::engine"), RT, &[], ROOMS),
-    pattern(Path("crate::pools"), RT, &[], ROOMS),
-    pattern(Path("crate::ledger"), RT, &[], ROOMS),
     // A field of the ledger that can be seen outside its room, and the lock it lies under.
     pattern(Line(r"^    pub(\((crate|in [^)]*)\))? \w+: "), LEDGER_STATE, &[], PRIVATE),
     pattern(Line(r"^\s*pub.*Mutex<Ledger<"), LEDGER_LOCK, &[], PRIVATE),
@@ -126,7 +121,7 @@ mod tests {
     #[test]
     fn the_one_place_prose_and_ordinary_code_pass() {
         for (path, text) in [
-            ("crates/millpond-core/src/rt.rs", "use tokio::time;"),
+            ("crates/millpond-core/src/proof.rs", "use tokio::time;"),
             (POOL, "/// See tokio::time.\nconst A: &str = \"tokio::time\";"),
             ("crates/millpond-core/tests/it/main.rs", "#[tokio::test] async fn a() {}"),
             ("crates/millpond-config/src/lib.rs", "pub use figment;"),

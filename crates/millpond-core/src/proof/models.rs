@@ -16,11 +16,11 @@ use crate::info::ConnectInfo;
 use crate::lease::Lease;
 use crate::ledger::Job;
 use crate::manager::Manager;
+use crate::proof::paused_runtime;
 use crate::request::Request;
-use crate::rt;
+use crate::rt::Time;
 use crate::rt::lock::AtomicBool;
 use crate::rt::lock::model::{block_on, explore, thread};
-use crate::rt::time::Time;
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
@@ -70,7 +70,9 @@ struct World(Arc<Shared<Server>>);
 impl World {
     fn new(slots: u32) -> Self {
         let server = Server { fails: AtomicU32::new(0), alive: Arc::default() };
-        let config = PoolConfig { pool_size: slots, max_overflow: 0, ..PoolConfig::default() };
+        let mut config = PoolConfig::default();
+        config.pool_size = slots;
+        config.max_overflow = 0;
         let parts = PoolParts {
             manager: server,
             config,
@@ -81,7 +83,7 @@ impl World {
         };
         let shared = Arc::new(Shared::new(parts, "QueuePool", true));
         shared.change(|ledger, now| {
-            ledger.maintenance_starts(rt::paused_runtime().handle().clone(), now)
+            ledger.maintenance_starts(paused_runtime().handle().clone(), now)
         });
         Self(shared)
     }
@@ -177,7 +179,7 @@ impl World {
 
 /// Tries every order and says how many there were.
 fn model(name: &str, preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
-    let _here = rt::paused_runtime().enter();
+    let _here = paused_runtime().enter();
     let tried = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&tried);
     explore(preemptions, move || {

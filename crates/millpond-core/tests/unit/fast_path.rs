@@ -2,13 +2,13 @@
 //! are the same, whether the fast paths are tried or not.
 
 use super::*;
-use crate::config::PoolConfig;
+use crate::PoolConfig;
 use crate::event::{SharedError, share};
 use crate::ledger::effects::Effect;
 use crate::ledger::entry::{Attempt, Claim, Claimant, Job};
 use crate::ledger::wait_queue::Polled;
 use crate::manager::ErrorClass;
-use crate::rt;
+use crate::proof::paused_runtime;
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -46,7 +46,7 @@ struct World {
 impl World {
     fn new(config: PoolConfig, keeps: bool, seed: u64, fast: bool) -> Self {
         let mut ledger = Ledger::new(config, keeps, false, seed);
-        ledger.maintenance_starts(rt::paused_runtime().handle().clone(), Time::ZERO);
+        ledger.maintenance_starts(paused_runtime().handle().clone(), Time::ZERO);
         let (loans, waiting, jobs) = (Vec::new(), Vec::new(), Vec::new());
         Self { ledger, fast, shortcuts: [0; 4], loans, waiting, jobs, now: Time::ZERO }
     }
@@ -219,16 +219,14 @@ impl World {
 fn drawn_config(dice: &mut fastrand::Rng) -> PoolConfig {
     let ms = |millis: u32| Duration::from_millis(millis.into());
     let mut rarely = |value| (dice.u32(0..20) == 0).then_some(value);
-    let mut config = PoolConfig {
-        min_idle: rarely(1),
-        max_waiters: rarely(2),
-        idle_timeout: rarely(300).map(ms),
-        leak_after: rarely(100).map(ms),
-        max_lease: rarely(400).map(ms),
-        overflow_after: rarely(50).map_or(Duration::ZERO, ms),
-        overflow_linger: rarely(80).map_or(Duration::ZERO, ms),
-        ..PoolConfig::default()
-    };
+    let mut config = PoolConfig::default();
+    config.min_idle = rarely(1);
+    config.max_waiters = rarely(2);
+    config.idle_timeout = rarely(300).map(ms);
+    config.leak_after = rarely(100).map(ms);
+    config.max_lease = rarely(400).map(ms);
+    config.overflow_after = rarely(50).map_or(Duration::ZERO, ms);
+    config.overflow_linger = rarely(80).map_or(Duration::ZERO, ms);
     (config.pool_size, config.max_overflow) = (dice.u32(1..4), dice.u32(0..3));
     config.pool_pre_ping = dice.bool();
     config.pre_ping_idle = ms([0, 20, 500][dice.usize(0..3)]);

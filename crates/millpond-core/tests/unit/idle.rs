@@ -1,12 +1,12 @@
 //! What a reset and a sweep look at, of the idle connections.
 
-use crate::config::PoolConfig;
+use crate::PoolConfig;
 use crate::ledger::entry::{Attempt, Job, PooledConnection};
 use crate::ledger::slots::Caller;
 use crate::ledger::state::Ledger;
 use crate::ledger::visits;
-use crate::rt;
-use crate::rt::time::Time;
+use crate::proof::paused_runtime;
+use crate::rt::Time;
 use std::panic::Location;
 use std::time::Duration;
 
@@ -15,16 +15,14 @@ const S: Duration = Duration::from_secs(1);
 /// A pool with so many idle connections, in which all that needs the maintenance task is
 /// switched on.
 fn ledger_with(idle: u32) -> Ledger<u32> {
-    let config = PoolConfig {
-        pool_size: idle + 10,
-        pool_recycle: Some(S * 3_600),
-        idle_timeout: Some(S * 600),
-        min_idle: Some(1),
-        leak_after: Some(S * 60),
-        ..PoolConfig::default()
-    };
+    let mut config = PoolConfig::default();
+    config.pool_size = idle + 10;
+    config.pool_recycle = Some(S * 3_600);
+    config.idle_timeout = Some(S * 600);
+    config.min_idle = Some(1);
+    config.leak_after = Some(S * 60);
     let mut ledger = Ledger::new(config, true, false, 1);
-    ledger.maintenance_starts(rt::paused_runtime().handle().clone(), Time::ZERO);
+    ledger.maintenance_starts(paused_runtime().handle().clone(), Time::ZERO);
     for n in 0..idle {
         let (slot, id) = ledger.slots.take(Time::ZERO);
         let attempt = Attempt { slot, id, generation: 0, attempt: 1, first: false };

@@ -6,7 +6,7 @@
 use crate::error;
 use crate::ledger::PooledConnection;
 use crate::ledger::{Validated, Validation};
-use crate::rt::time::Time;
+use crate::rt::Time;
 use std::cell::{Cell, RefCell};
 use std::future::ready;
 use std::mem;

@@ -6,7 +6,7 @@ use super::plan::Fate;
 use super::users::{Kind, State};
 use super::world::World;
 use crate::ledger::Job;
-use crate::rt::time::Time;
+use crate::rt::Time;
 use std::mem;
 use std::time::Duration;
 

@@ -23,7 +23,7 @@ use super::desk::{self, Wire};
 use super::users::Kind;
 use super::world::World;
 use crate::ledger::Job;
-use crate::rt::time::Time;
+use crate::rt::Time;
 use crate::status::{Status, Totals};
 use std::mem;
 

@@ -3,7 +3,7 @@
 use super::desk::Wire;
 use super::plan::Fate;
 use crate::ledger::Job;
-use crate::rt::time::Time;
+use crate::rt::Time;
 
 /// A job of the maintenance task that has begun.
 #[derive(Debug)]

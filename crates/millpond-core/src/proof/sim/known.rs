@@ -9,7 +9,7 @@ use crate::info::ConnectionId;
 use crate::ledger::PooledConnection;
 use crate::ledger::{Pause, Setback};
 use crate::manager::ErrorClass;
-use crate::rt::time::Time;
+use crate::rt::Time;
 use crate::status::Status;
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -1,7 +1,7 @@
 //! What a world is like: its settings, its server, and how often what happens.
 
 use crate::PoolConfig;
-use crate::rt::time::Time;
+use crate::rt::Time;
 use fastrand::Rng;
 use std::time::Duration;
 
@@ -50,7 +50,8 @@ impl Plan {
     pub(super) fn draw(dice: &mut Rng) -> Self {
         let wide = dice.u32(0..8) == 0;
         let largest = if wide { 40 } else { 6 };
-        let mut config = PoolConfig { pool_size: dice.u32(1..=largest), ..PoolConfig::default() };
+        let mut config = PoolConfig::default();
+        config.pool_size = dice.u32(1..=largest);
         config.max_overflow = if dice.bool() { 0 } else { dice.u32(0..=largest) };
         config.pool_timeout = MS * dice.u32(1..3_000);
         config.pool_recycle = some(dice, |dice| MS * dice.u32(20..5_000));

@@ -11,8 +11,8 @@ use crate::ledger::PooledConnection;
 use crate::ledger::Validation;
 use crate::ledger::{Attempt, Job};
 use crate::manager::ErrorClass;
-use crate::rt;
-use crate::rt::time::Time;
+use crate::proof::paused_runtime;
+use crate::rt::Time;
 use std::fmt;
 use std::mem;
 use std::sync::Arc;
@@ -312,7 +312,7 @@ impl World {
     }
 
     pub(super) fn maintenance_comes(&mut self) {
-        let home = rt::paused_runtime().handle().clone();
+        let home = paused_runtime().handle().clone();
         self.change(|ledger, now| ledger.maintenance_starts(home, now));
         self.maintenance_awake = true;
     }

@@ -6,7 +6,7 @@ use crate::ledger::Claimant;
 use crate::ledger::Grant;
 use crate::ledger::PooledConnection;
 use crate::ledger::Ticket;
-use crate::rt::time::Time;
+use crate::rt::Time;
 use fastrand::Rng;
 use std::mem;
 use std::sync::Arc;

@@ -4,16 +4,16 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Calls a function that answers at once; a panic in it is caught.
-pub(crate) fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, String> {
+pub fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| message(&*panic))
 }
 
 /// Drops a value that is not ours, whatever its destructor does.
-pub(crate) fn drop_catching_panic<T>(value: T) -> Result<(), String> {
+pub fn drop_catching_panic<T>(value: T) -> Result<(), String> {
     catch_panic(|| drop(value))
 }
 
-pub(crate) fn message(panic: &(dyn Any + Send)) -> String {
+fn message(panic: &(dyn Any + Send)) -> String {
     if let Some(text) = panic.downcast_ref::<&'static str>() {
         (*text).to_owned()
     } else if let Some(text) = panic.downcast_ref::<String>() {

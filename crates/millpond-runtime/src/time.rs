@@ -1,4 +1,4 @@
-//! Time as the pool counts it: nanoseconds since the pool was built.
+//! Time as a pool counts it: nanoseconds since the pool was built.
 
 use std::time::Duration;
 

@@ -1,15 +1,15 @@
 //! The locks and atomics of a pool: the only file that names an implementation of them.
 //!
-//! In the exhaustive models (`proof/models.rs`) they are loom's, which tries every order in which
-//! threads can meet.
+//! In the exhaustive models (`cargo xtask models`) they are loom's, which tries every order in
+//! which threads can meet.
 //!
 //! What the lock of our own gains over parking_lot's, by the programs of `benches` with `--quick`
 //! on one core, three runs in turn: `hold64_core1` 4.31 M/s against 3.86, `hold256_core1` 4.29 M/s
 //! against 3.84 (12 %). With std's, `threads2` falls from 1.90 to 1.22 times deadpool.
 
-pub(crate) use kind::{AtomicBool, AtomicU64, Mutex};
+pub use kind::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 
-#[cfg(not(all(test, millpond_models)))]
+#[cfg(not(millpond_models))]
 mod kind {
     use std::hint;
     use std::marker::PhantomData;
@@ -18,7 +18,7 @@ mod kind {
     use std::thread;
     use std::time::Duration;
 
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64};
+    pub use std::sync::atomic::{AtomicBool, AtomicU64};
 
     /// How often the first waiting thread tries again with its core kept busy, for twice as long
     /// each time.
@@ -35,24 +35,29 @@ mod kind {
     /// It is given back by a plain store, which saves the atomic operation that finds out whether a
     /// thread sleeps on it. So a waiting thread has to poll: one does, and the others sleep on a
     /// lock of the usual kind.
-    pub(crate) struct Mutex<T> {
+    #[derive(Debug)]
+    pub struct Mutex<T> {
         spin: spin::mutex::SpinMutex<T>,
         queue: std::sync::Mutex<()>,
     }
 
-    pub(crate) struct MutexGuard<'a, T> {
+    /// Access to what the lock guards; dropping it gives the lock back.
+    #[derive(Debug)]
+    pub struct MutexGuard<'a, T> {
         guard: spin::mutex::SpinMutexGuard<'a, T>,
         /// Not `Send`, so that nothing can be awaited under the lock.
         not_send: PhantomData<*const ()>,
     }
 
     impl<T> Mutex<T> {
-        pub(crate) fn new(value: T) -> Self {
+        /// A lock that guards this value.
+        pub fn new(value: T) -> Self {
             Self { spin: spin::mutex::SpinMutex::new(value), queue: std::sync::Mutex::new(()) }
         }
 
+        /// Waits for the lock.
         #[inline]
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        pub fn lock(&self) -> MutexGuard<'_, T> {
             let guard = self.spin.try_lock().unwrap_or_else(|| self.wait());
             MutexGuard { guard, not_send: PhantomData }
         }
@@ -97,32 +102,37 @@ mod kind {
     }
 }
 
-#[cfg(all(test, millpond_models))]
+#[cfg(millpond_models)]
 mod kind {
-    pub(crate) use loom::sync::MutexGuard;
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64};
+    pub use loom::sync::MutexGuard;
+    pub use loom::sync::atomic::{AtomicBool, AtomicU64};
 
-    pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+    /// The same for models.
+    #[derive(Debug)]
+    pub struct Mutex<T>(loom::sync::Mutex<T>);
 
     impl<T> Mutex<T> {
-        pub(crate) fn new(value: T) -> Self {
+        /// A lock that guards this value.
+        pub fn new(value: T) -> Self {
             Self(loom::sync::Mutex::new(value))
         }
 
-        pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
+        /// Waits for the lock.
+        pub fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().expect("a panic under the lock ends the model")
         }
     }
 }
 
-#[cfg(all(test, millpond_models))]
-pub(crate) mod model {
-    pub(crate) use loom::future::block_on;
-    pub(crate) use loom::thread;
+/// How a model is run.
+#[cfg(millpond_models)]
+pub mod model {
+    pub use loom::future::block_on;
+    pub use loom::thread;
 
     /// Runs `body` once for each order in which its threads can meet, with at most so many
     /// preemptions.
-    pub(crate) fn explore(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
+    pub fn explore(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
         let mut builder = loom::model::Builder::new();
         builder.preemption_bound = Some(preemptions);
         builder.max_branches = 10_000;
@@ -131,5 +141,5 @@ pub(crate) mod model {
 }
 
 #[cfg(all(test, not(millpond_models)))]
-#[path = "../../tests/unit/lock.rs"]
+#[path = "../tests/unit/lock.rs"]
 mod tests;

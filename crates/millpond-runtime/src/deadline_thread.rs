@@ -7,7 +7,7 @@
 //! blocks its worker, and deadlines must hold then too. It sleeps while no caller waits. Where no
 //! thread can be started, and where tokio's clock is paused, waiters set their timers at once.
 
-use crate::rt::catch_panic;
+use crate::catch_panic;
 use std::process;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Mutex, PoisonError};
