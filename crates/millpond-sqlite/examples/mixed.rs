@@ -1,4 +1,4 @@
-//! What each kind of pool makes of a mixed load: 8 tasks, four reads to a write, in operations a
+//! Measures each kind of pool under a mixed load: 8 tasks, four reads per write, in operations per
 //! second.
 //!
 //! `cargo run --release --example mixed -p millpond-sqlite [seconds]`
@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 const TASKS: u64 = 8;
 const ROWS: i64 = 1000;
 
-/// What a write is.
+/// How a task writes.
 #[derive(Clone, Copy, PartialEq)]
 enum Write {
     Statement,
-    /// Reads first and writes then.
+    /// In a transaction that first reads and then writes.
     Transaction,
 }
 
@@ -129,7 +129,7 @@ async fn change(pool: &SqlitePool, write: Write, id: i64) -> Result<(), sqlx::Er
     tx.commit().await
 }
 
-/// A database file that goes away.
+/// A database file that is removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -147,7 +147,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         for suffix in ["", "-wal", "-shm", "-journal"] {
-            // What is not there need not be removed.
+            // A file that does not exist need not be removed.
             let _ = std::fs::remove_file(format!("{}{suffix}", self.0.display()));
         }
     }

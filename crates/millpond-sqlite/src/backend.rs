@@ -21,13 +21,14 @@ impl Backend<Sqlite> for SqliteBackend {
     fn effect(&self, sql: &str) -> StatementEffect {
         match effect_of(sql) {
             StatementEffect::None => StatementEffect::None,
-            // SQLite has no setting that disables autocommit, so doubt ends with a verification.
+            // SQLite has no setting that disables autocommit, so a statement in doubt only needs a
+            // verification.
             _ => StatementEffect::Doubt,
         }
     }
 
-    /// SQLite ends a text at a NUL; the driver would then loop forever over the rest. Over an
-    /// argument `$0` its thread panics.
+    /// Refuses texts with a NUL, at which SQLite ends a text: the driver would then loop forever
+    /// over the rest. Refuses the placeholder `$0`, on which the driver's thread panics.
     fn admit(&self, sql: &str) -> Result<(), Error> {
         if has_parameter_zero(sql) {
             let text = "placeholders are counted from 1: there is no argument $0";
@@ -50,8 +51,8 @@ impl Backend<Sqlite> for SqliteBackend {
         returns_what_it_wrote(sql)
     }
 
-    /// Describes a prepared statement. sqlx's own `describe`, which looks for columns that can be
-    /// NULL, crashes the process at a column that was declared without a type.
+    /// Describes a prepared statement. sqlx's own `describe` determines nullable columns, and
+    /// crashes the process on a column declared without a type.
     async fn describe(
         &self,
         conn: &mut SqliteConnection,

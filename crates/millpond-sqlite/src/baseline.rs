@@ -4,8 +4,8 @@ use futures_util::TryStreamExt;
 use millpond_sqlx::Tracked;
 use sqlx::{AssertSqlSafe, Either, Error, Executor, Row, Sqlite, SqliteConnection, raw_sql};
 
-/// The pragmas of a connection that can be read back. Those of a file or of the process keep the
-/// last borrower's value, since others may rely on it.
+/// The pragmas of a connection that can be read back. Pragmas of the file or of the process keep
+/// the last borrower's value, since others may rely on it.
 const PRAGMAS: [&str; 31] = [
     "analysis_limit",
     "automatic_index",
@@ -44,15 +44,15 @@ const PRAGMAS: [&str; 31] = [
 const SPECIAL: [(&str, &str); 2] = [
     // Cannot be read back as a pragma, so its effect is tested.
     ("case_sensitive_like", "SELECT 'a' NOT LIKE 'A'"),
-    // Belongs to the connection unless it is WAL, which belongs to the file.
+    // Belongs to the connection, except that WAL mode belongs to the file.
     (JOURNAL, "SELECT journal_mode FROM pragma_journal_mode WHERE journal_mode <> 'wal'"),
 ];
 
-/// Restored whatever it is, WAL too, if the pool has set it.
+/// Restored in any mode, WAL included, if the pool has set it.
 const JOURNAL: &str = "journal_mode";
 
-/// SQLite's answer to each query; `None` if it does not support the setting, or if it does not
-/// belong to the connection.
+/// SQLite's answer to each query; `None` if it does not support the setting, or if the setting does
+/// not belong to the connection.
 pub(crate) type Baseline = Vec<Option<String>>;
 
 /// Reads the settings in one round trip to the worker.
@@ -67,7 +67,7 @@ pub(crate) async fn read(
     let (mut answers, mut answer) = (Vec::new(), None);
     while let Some(step) = steps.try_next().await? {
         match step {
-            // Unchecked, since some are numbers and some are words.
+            // Unchecked, since some values are numbers and some are words.
             Either::Right(row) => answer = row.try_get_unchecked(0)?,
             Either::Left(_) => answers.push(answer.take()),
         }
@@ -79,7 +79,8 @@ pub(crate) async fn read(
 ///
 /// # Errors
 ///
-/// The driver's; `Error::Protocol` if a setting cannot be restored. Close the connection then.
+/// The driver's error; `Error::Protocol` if a setting cannot be restored. The connection must then
+/// be closed.
 pub(crate) async fn restore(conn: &mut SqliteConnection, baseline: &Baseline) -> Result<(), Error> {
     let sets_journal = baseline.last().is_some_and(Option::is_some);
     let mut sql = String::new();

@@ -36,8 +36,8 @@ pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
     match error {
         Error::Database(_) => match primary_code(error) {
             Some(IOERR) => ErrorImpact::Broken,
-            // It may be one index, or an attached file. If it is the whole file, reading the
-            // settings back fails.
+            // The error may concern a single index, or an attached file. If it concerns the whole
+            // file, reading the settings back fails.
             Some(CORRUPT | NOTADB) => ErrorImpact::Doubt,
             _ => ErrorImpact::InSync,
         },
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_constraint_that_is_violated_says_nothing_about_the_connection() {
+    async fn a_violated_constraint_leaves_the_connection_in_sync() {
         let mut conn = SqliteConnection::connect("sqlite::memory:").await.unwrap();
         let sql = "CREATE TABLE t (i UNIQUE); INSERT INTO t VALUES (1); INSERT INTO t VALUES (1)";
         let error = raw_sql(sql).execute(&mut conn).await.unwrap_err();
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_driver_says_about_itself_concerns_the_connection() {
+    fn an_error_of_the_driver_itself_concerns_the_connection() {
         assert_eq!(classify(&Error::WorkerCrashed), ErrorClass::Connection);
         assert_eq!(error_impact(&Error::WorkerCrashed), ErrorImpact::Broken);
         assert_eq!(error_impact(&Error::BeginFailed), ErrorImpact::Doubt);

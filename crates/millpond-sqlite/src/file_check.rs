@@ -1,16 +1,15 @@
 //! Checks of a pool's first connection to a file, since SQLite opens almost anything without an
 //! error.
-//!
-//! The file is never opened here: when a process closes a file it loses the locks that SQLite has
-//! on it.
+//! The file itself is never opened here: when a process closes a file, it loses the locks that
+//! SQLite holds on it.
 
 use crate::error_class::not_a_database;
 use sqlx::{Error, Row, SqliteConnection};
 use std::fs;
 use std::path::Path;
 
-/// Refuses an in-memory or temporary database that is not recognisable by its options: every
-/// connection would have its own. Reads nothing from the file, since a hook may have to run first.
+/// Refuses an in-memory or temporary database that its options did not reveal: every connection
+/// would have its own. Reads nothing from the file, since a hook may have to run first.
 pub(crate) async fn has_file(conn: &mut SqliteConnection) -> Result<(), Error> {
     for row in sqlx::raw_sql("PRAGMA database_list").fetch_all(conn).await? {
         if row.try_get::<String, _>(1)? == "main"

@@ -1,10 +1,10 @@
 //! Detects that a database file is replaced or removed while connections are open.
 //!
-//! Paths are only looked up here, never opened: when a process closes a file it loses the locks
-//! that SQLite has on it.
+//! Paths are only looked up here, and no file is opened: when a process closes a file, it loses the
+//! locks that SQLite holds on it.
 //!
-//! Measured in one loop: an acquire and its return take 1.9 us, and 0.2 us without the look-up; a
-//! query 14 us.
+//! Measured in one loop: an acquire and its return take 1.9 us, of which the look-up takes 1.7 us;
+//! a query takes 14 us.
 
 use millpond_sqlx::Tracked;
 use millpond_sqlx::backend_api::WeakPoolHandle;
@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-/// The files that a pool's connections have open; those of one writer and many readers together.
+/// The files that a pool's connections have open; one writer and many readers share a list.
 #[derive(Default)]
 pub(crate) struct Files {
     open: Mutex<Vec<Weak<Identity>>>,
-    /// Whether the file was replaced, and the new one has not been opened yet.
+    /// True if the file was replaced and the new one has not been opened yet.
     replaced: AtomicBool,
     /// The pools that these connections belong to.
     pub(crate) pools: [WeakPoolHandle<Sqlite>; 2],
@@ -30,8 +30,8 @@ struct Identity(u64, u64);
 
 impl Files {
     /// Refuses to open a file that has replaced another one while connections to the old one are
-    /// open, or while its write-ahead log exists: SQLite leaves it behind, and would apply it to
-    /// the new file. Returns true for the first connection to a new file.
+    /// open, or while the old one's write-ahead log exists: SQLite leaves the log behind and would
+    /// apply it to the new file. Returns true for the first connection to a new file.
     pub(crate) fn admit(&self, path: &Path) -> Result<bool, Error> {
         let Some(path) = absolute(path) else { return Ok(false) };
         let found = identity(&path).ok();

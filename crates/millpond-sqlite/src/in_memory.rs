@@ -1,9 +1,9 @@
 //! Keeps the single connection of an in-memory database alive until the pool closes.
 //!
-//! Closing that connection would destroy the database. So the manager owns it and lends it to the
-//! pool: whether the pool closes it, drops it, or loses it with a runtime or a panic, it is
-//! returned here, and the next `connect` verifies it and lends it again. Only closing the pool ends
-//! the database.
+//! Closing that connection would destroy the database. So the manager owns the connection and lends
+//! it to the pool: whether the pool closes it, drops it, or loses it with a runtime or a panic, it
+//! is returned here, and the next `connect` verifies it and lends it again. Only closing the pool
+//! ends the database.
 
 use crate::baseline::Baseline;
 use sqlx::{Error, SqliteConnection};
@@ -12,25 +12,24 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-/// The database of one pool.
+/// The in-memory database of one pool.
 #[derive(Default)]
 pub(crate) struct InMemoryDatabase {
-    /// Locked for moving the connection in and out, never across an await.
+    /// Locked to move the connection in and out, never across an await.
     state: Mutex<State>,
     /// The connection's settings after its hooks ran for the first time.
     baseline: OnceLock<Baseline>,
-    /// Whether hooks have still to act on the first connection: what they left half done is not
-    /// kept.
+    /// True until all hooks have succeeded on the first connection; a half-done setup is not kept.
     unfinished: AtomicBool,
 }
 
-/// Where its connection is.
+/// Where the connection is.
 #[derive(Default)]
 enum State {
-    /// It was never opened.
+    /// Never opened.
     #[default]
     Unopened,
-    /// The pool, its borrower or a running `connect` has it.
+    /// Held by the pool, its borrower or a running `connect`.
     Lent,
     Idle(OpenConnection),
     /// The driver's thread ended, and the database with it.
@@ -39,14 +38,14 @@ enum State {
     Closed,
 }
 
-/// A connection, and the flag that interrupts its statement.
+/// A connection and its interrupt flag.
 pub(crate) struct OpenConnection {
     pub(crate) conn: SqliteConnection,
     pub(crate) interrupt_flag: Arc<AtomicBool>,
 }
 
 impl InMemoryDatabase {
-    /// Takes the connection, if it was ever opened, for the time of a `connect`.
+    /// Takes the connection for a `connect`; it is empty if it was never opened.
     pub(crate) fn take(self: &Arc<Self>) -> Result<Borrowed, Error> {
         let mut state = self.lock();
         let connection = match mem::replace(&mut *state, State::Lent) {
@@ -77,28 +76,28 @@ impl InMemoryDatabase {
         self.put(State::Idle(connection));
     }
 
-    /// Notes whether hooks have still to act on the first connection.
+    /// Records whether hooks have yet to succeed on the first connection.
     pub(crate) fn set_unfinished(&self, unfinished: bool) {
         self.unfinished.store(unfinished, Ordering::Relaxed);
     }
 
-    /// Whether what there is was left half done.
+    /// Returns true if the hooks have not yet succeeded on the first connection.
     pub(crate) fn is_unfinished(&self) -> bool {
         self.unfinished.load(Ordering::Relaxed)
     }
 
-    /// Notes the settings of the connection as its hooks have left them.
+    /// Records the connection's settings after its hooks ran.
     pub(crate) fn note_baseline(&self, settings: &Baseline) {
         self.baseline.get_or_init(|| settings.clone());
         self.set_unfinished(false);
     }
 
-    /// The settings that its connection is to be lent with.
+    /// Returns the settings to restore before the connection is lent.
     pub(crate) fn baseline(&self) -> Option<&Baseline> {
         self.baseline.get()
     }
 
-    /// The pool was closed: the database ends with its connection.
+    /// Closes the connection, and the database with it, because the pool was closed.
     pub(crate) fn close(&self) {
         let last = mem::replace(&mut *self.lock(), State::Closed);
         drop(last);
@@ -112,7 +111,7 @@ impl InMemoryDatabase {
         let mut state = self.lock();
         let unwanted =
             if matches!(*state, State::Closed) { new } else { mem::replace(&mut *state, new) };
-        // Unlocked first: dropping a connection closes its database.
+        // Unlocked first, because dropping a connection closes its database.
         drop(state);
         drop(unwanted);
     }
@@ -122,15 +121,16 @@ impl InMemoryDatabase {
     }
 }
 
-/// The connection during a `connect`. If that fails or is dropped, the connection is put back.
+/// The connection during a `connect`. If the `connect` fails or is dropped, the connection is put
+/// back.
 pub(crate) struct Borrowed {
     /// `None` once the pool has the connection.
     memory: Option<Arc<InMemoryDatabase>>,
-    /// `None` if it was never opened.
+    /// `None` if the database was never opened.
     pub(crate) connection: Option<OpenConnection>,
 }
 
-/// Why a database in memory is gone.
+/// The error for a lost in-memory database.
 pub(crate) fn lost() -> Error {
     Error::Configuration(
         "the in-memory database is lost: the driver's thread, which owned it, has panicked; build \

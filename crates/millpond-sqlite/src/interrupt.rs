@@ -1,4 +1,4 @@
-//! Stops what SQLite does for a connection when nobody waits for it any more.
+//! Interrupts a connection's statement once it is abandoned.
 
 use sqlx::{Error, SqliteConnection};
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// ten microseconds.
 const STEPS_BETWEEN_CHECKS: i32 = 1000;
 
-/// Makes SQLite stop a connection's statement when its interrupt flag is set. A connection has one
-/// progress handler, so another one is replaced.
+/// Makes SQLite interrupt a connection's statement when its interrupt flag is set. A connection has
+/// only one progress handler, so any other is replaced.
 pub(crate) async fn install_interrupt_handler(
     conn: &mut SqliteConnection,
     interrupt_flag: Arc<AtomicBool>,

@@ -1,7 +1,7 @@
-//! SQLite connection pools over sqlx: one writer and many readers, pragma hooks, nothing leaks to
-//! the next borrower.
+//! SQLite connection pools over sqlx: one writer and many readers, pragma hooks, and no state that
+//! reaches the next borrower.
 //!
-//! [`SqlitePool`] is a drop-in for `sqlx::SqlitePool` after a change of imports and construction.
+//! [`SqlitePool`] replaces `sqlx::SqlitePool`; only imports and construction change.
 //!
 //! ```
 //! use millpond_sqlite::SqlitePoolOptions;
@@ -30,7 +30,7 @@
 //! | file | [`PoolKind::ReadWrite`] | one writer, `pool_size` readers: no `database is locked` within the pool, and the fastest under mixed load |
 //! | `:memory:` | always one connection | kept until the pool is closed, whatever a borrower does: it *is* the database |
 //!
-//! # What SQLite does not do by itself
+//! # What the pool adds to SQLite
 //!
 //! - A dropped query is interrupted. With sqlx alone it continues, and the next query waits for it.
 //! - A connection is returned without I/O if only single statements were executed on it and all
@@ -39,15 +39,14 @@
 //! - [`PragmaHook`] checks names and values, and reads every pragma back: SQLite ignores unknown
 //!   ones.
 //! - Pragmas that a borrower changes are restored before the connection is lent again. The results
-//!   of `last_insert_rowid()`, `changes()` and `total_changes()` are not: query them with the lease
-//!   with which you wrote.
-//! - `SELECT *` and `RETURNING *` give the columns that the table has now, whatever connection has
-//!   altered it: such a statement asks for the schema's version before and after. A statement that
-//!   names its columns does without.
-//! - A file that is replaced or removed under a pool that keeps connections is an error at the next
-//!   checkout; the new file is opened when all connections to the old one are closed, and if no
-//!   write-ahead log of the old one is left. (Not on Windows, where an open file cannot be
-//!   replaced.)
+//!   of `last_insert_rowid()`, `changes()` and `total_changes()` are not reset: query them on the
+//!   lease that wrote.
+//! - `SELECT *` and `RETURNING *` return the table's current columns, even if another connection
+//!   has altered the table: such a statement queries the schema's version before and after. A
+//!   statement that names its columns does not need that.
+//! - If a file is replaced or removed under a pool that keeps connections, the next checkout fails.
+//!   The new file is opened once all connections to the old one are closed and no write-ahead log
+//!   of the old one is left. (Not on Windows, where an open file cannot be replaced.)
 //! - URLs have the forms of SQLAlchemy; see [`SqlitePoolOptions::connect`].
 
 mod backend;

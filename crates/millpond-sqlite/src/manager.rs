@@ -25,19 +25,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The manager of `sqlx::SqliteConnection`. [`SqlitePoolOptions`](crate::SqlitePoolOptions) creates
 /// one; use it directly to build a core pool for a custom pool.
 ///
-/// Options that name an in-memory database (`:memory:`, or what sqlx makes of `sqlite::memory:`)
-/// make a manager of that one database: it has a single connection, which survives whatever happens
-/// to the pool. Give such a pool a limit of one.
+/// Options that name an in-memory database (`:memory:`, or sqlx's form of `sqlite::memory:`) create
+/// a manager of that one database: it has a single connection, which outlives any failure of the
+/// pool. Give such a pool a limit of one.
 pub struct SqliteManager {
     /// With an absolute path, so that all connections open the same file even if the working
     /// directory changes.
     options: SqliteConnectOptions,
-    /// The path as it was given.
+    /// The path as the options give it.
     path: Arc<DatabasePath>,
     role: Arc<Role>,
     reset: ResetLevel,
-    /// Held while a connection is closed: of two that close at the same time neither is the last
-    /// one, which brings what is in the write-ahead log into the file.
+    /// Held while a connection is closed. SQLite copies the write-ahead log into the file when the
+    /// last connection closes; if two close at the same time, neither is the last.
     closing: Arc<Mutex<()>>,
     files: Arc<Files>,
 }
@@ -62,23 +62,24 @@ impl SqliteManager {
 
     /// Sets what is reset between two borrowers. SQLite cannot reset a session by SQL, so `Session`
     /// replaces a connection whose session may have changed. On an in-memory database `Session` and
-    /// `Replace` do what `Transaction` does, since its connection is the database.
+    /// `Replace` do the same as `Transaction`, since its connection is the database.
     ///
-    /// With `Transaction`, pragmas that a borrower has changed are put back to what they were after
-    /// `on_connect`, in pools that [`SqlitePoolOptions`](crate::SqlitePoolOptions) makes; temporary
-    /// tables and attached databases stay. No level but `Replace` clears what
-    /// `last_insert_rowid()`, `changes()` and `total_changes()` say: SQLite has no means to. What
-    /// was set through `lock_handle` on the driver's own connection stays as well (a commit hook,
-    /// for one), apart from a progress handler.
+    /// With `Transaction`, in pools that [`SqlitePoolOptions`](crate::SqlitePoolOptions) builds,
+    /// pragmas that a borrower has changed get back the values that they had after `on_connect`;
+    /// temporary tables and attached databases stay. Only `Replace` clears the results of
+    /// `last_insert_rowid()`, `changes()` and `total_changes()`: SQLite has no way to do so.
+    /// Settings made through `lock_handle` on the driver's own connection stay as well (for example
+    /// a commit hook), except for a progress handler.
     #[must_use]
     pub fn with_reset(self, level: ResetLevel) -> Self {
         Self { reset: level, ..self }
     }
 
-    /// The managers of one writer and many readers of a file.
+    /// Creates the managers of one writer and many readers of a file.
     pub(crate) fn read_write(options: SqliteConnectOptions, reset: ResetLevel) -> (Self, Self) {
         let path = Arc::new(DatabasePath::of(&options));
-        // A reader with the writer's cache waits for its transactions, without a limit.
+        // A reader that shares the writer's cache waits for the writer's transactions, without a
+        // limit.
         let options = with_absolute_path(options).shared_cache(false);
         let file = Arc::new(SharedFile::default());
         let (closing, files) = (Arc::<Mutex<()>>::default(), Arc::<Files>::default());
@@ -95,12 +96,12 @@ impl SqliteManager {
         (Self { options, path, role, reset, closing, files }, reader)
     }
 
-    /// The files that its connections have open.
+    /// Returns the list of files that the connections have open.
     pub(crate) fn files(&self) -> Arc<Files> {
         Arc::clone(&self.files)
     }
 
-    /// The in-memory database, if it is one.
+    /// Returns the in-memory database, if this is its manager.
     pub(crate) fn memory(&self) -> Option<&Arc<InMemoryDatabase>> {
         match &*self.role {
             Role::InMemory(memory) => Some(memory),
@@ -108,8 +109,8 @@ impl SqliteManager {
         }
     }
 
-    /// What is done to its connections after all other hooks. `reuses` says whether they are lent
-    /// again, `sets_journal` whether the pool sets the journal mode.
+    /// Returns the hook that runs on connections after all other hooks. `reuses` is true if they
+    /// are lent again, `sets_journal` if the pool sets the journal mode.
     pub(crate) fn setup_hook(&self, reuses: bool, sets_journal: bool) -> SetupHook {
         if let Some(memory) = self.memory() {
             memory.set_unfinished(true);
@@ -125,7 +126,7 @@ impl SqliteManager {
         }
     }
 
-    /// A new connection to the file, of which nothing was read yet.
+    /// Opens a connection to the file without reading from it.
     async fn open_file(&self) -> Result<Tracked<Sqlite>, Error> {
         if self.files.admit(self.options.get_filename())? {
             match &*self.role {
@@ -152,7 +153,7 @@ impl SqliteManager {
     async fn borrow(&self, memory: &Arc<InMemoryDatabase>) -> Result<Tracked<Sqlite>, Error> {
         let mut borrowed = memory.take()?;
         if memory.is_unfinished() {
-            // What a hook has done before it failed would be in the way of its second attempt.
+            // The effects of a failed hook would disturb its second attempt.
             borrowed.connection = None;
         }
         match &mut borrowed.connection {
@@ -217,10 +218,11 @@ impl Manager for SqliteManager {
     }
 
     async fn reset(&self, conn: &mut Tracked<Sqlite>) -> Result<(), Error> {
-        // Until it is verified, so that a close does not wait for a thread that hangs or has ended.
+        // Broken until it is verified, so that a close does not wait for a thread that hangs or has
+        // ended.
         conn.degrade(SyncState::Broken);
         if conn.was_driver_exposed() {
-            // Its borrower may have set another progress handler.
+            // The borrower may have set another progress handler.
             let flag = conn.interrupt_flag();
             install_interrupt_handler(conn.driver_mut(), flag).await?;
         }
@@ -239,14 +241,14 @@ impl Manager for SqliteManager {
         if sync_state != SyncState::Clean {
             conn.interrupt();
         }
-        // It counts as open until it is closed.
+        // The connection counts as open until it is closed.
         let _identity_check = conn.take_identity_check();
         let mut conn = conn.into_driver();
         match sync_state {
             SyncState::Clean => {}
-            // Its thread may have ended, and a command sent to it would never be answered.
+            // The driver's thread may have ended; a command sent to it would never be answered.
             SyncState::Broken => return Ok(()),
-            // Waiting for a running statement blocks no other connection.
+            // Waits for a running statement; this blocks no other connection.
             _ => conn.ping().await?,
         }
         let _guard = self.closing.lock().await;
@@ -266,7 +268,7 @@ impl fmt::Debug for SqliteManager {
             Role::Writer(_) => "writer",
             Role::Reader(_) => "reader",
         };
-        // The options are not shown: a pragma may contain the key of an encrypted database.
+        // Without the options: a pragma may contain the key of an encrypted database.
         f.debug_struct("SqliteManager")
             .field("role", &role)
             .field("reset", &self.reset)
@@ -289,7 +291,7 @@ async fn restore(
     }
 }
 
-/// Opens a connection that stops when its interrupt flag is set.
+/// Opens a connection whose statements stop when its interrupt flag is set.
 async fn open(options: &SqliteConnectOptions) -> Result<OpenConnection, Error> {
     let mut conn = match options.connect().await {
         Err(Error::WorkerCrashed) => return Err(Error::Configuration(PANICKED.into())),
@@ -304,8 +306,8 @@ async fn open(options: &SqliteConnectOptions) -> Result<OpenConnection, Error> {
 const PANICKED: &str = "the driver's thread panicked when it opened the connection: is the \
                         busy_timeout of its options longer than 24 days?";
 
-/// The options with the path from the root: SQLite opens a relative one from where the process is
-/// at that moment.
+/// Makes the path in the options absolute: SQLite resolves a relative path against the working
+/// directory at the time of each open.
 fn with_absolute_path(options: SqliteConnectOptions) -> SqliteConnectOptions {
     let name = options.get_filename();
     if is_memory(name) || is_uri(name) {
@@ -317,8 +319,8 @@ fn with_absolute_path(options: SqliteConnectOptions) -> SqliteConnectOptions {
     }
 }
 
-/// Whether a file name stands for a database in memory: SQLite's own word, none at all, and what
-/// sqlx's parser makes of it.
+/// Returns true if a file name denotes an in-memory database: `:memory:`, an empty name, or the
+/// name that sqlx's parser generates.
 fn is_memory(filename: &Path) -> bool {
     filename.to_str().is_some_and(|name| {
         name.is_empty() || name == ":memory:" || name.starts_with("file:sqlx-in-memory-")
@@ -330,8 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_path_means_what_it_meant_when_the_pool_was_made_whatever_becomes_of_the_working_directory()
-    {
+    fn a_later_change_of_the_working_directory_does_not_change_the_file() {
         let name = |name| {
             with_absolute_path(SqliteConnectOptions::new().filename(name)).get_filename().to_owned()
         };

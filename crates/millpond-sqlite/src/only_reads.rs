@@ -1,9 +1,9 @@
-//! Classifies statements as reading only, by their text, erring on the safe side.
+//! Decides from a statement's text whether it can go to a reader; in doubt it goes to the writer.
 //!
-//! A reader refuses every write anyway (`query_only`), so a mistake on the one side is an error and
-//! not a wrong answer. A mistake on the other side costs a turn at the writer. What has to be kept
-//! from the readers although it only reads is what only the writer's connection knows: its last row
-//! id, its changes, its temporary tables.
+//! A reader refuses every write anyway (`query_only`), so a write sent to a reader is an error and
+//! not a wrong answer; a read sent to the writer only costs a turn there. Statements that only read
+//! but depend on the writer's connection must not go to a reader: its last row id, its changes, its
+//! temporary tables.
 
 use millpond_sqlx::backend_api::{first_keyword, is_single, words};
 
@@ -19,8 +19,8 @@ const WRITER_ONLY: [&str; 6] = [
 /// Words that begin a write, or make a `WITH` write.
 const WRITES: [&str; 4] = ["insert", "update", "delete", "replace"];
 
-/// Whether a statement can go to a reader: a single `SELECT`, `VALUES` or `WITH` that names nothing
-/// of the writer's own.
+/// Returns true if a statement can go to a reader: a single `SELECT`, `VALUES` or `WITH` that uses
+/// no state of the writer's connection.
 ///
 /// ```
 /// use millpond_sqlite::only_reads;
@@ -39,8 +39,8 @@ pub fn only_reads(sql: &str) -> bool {
     !words(sql).any(|word| is_in(word, &WRITER_ONLY) || (may_write && is_in(word, &WRITES)))
 }
 
-/// Whether rows of a statement are those that it has written: all of them are written before the
-/// first one comes (`RETURNING`).
+/// Returns true if a statement returns the rows that it has written (`RETURNING`). SQLite writes
+/// all of them before it returns the first one.
 pub(crate) fn returns_what_it_wrote(sql: &str) -> bool {
     let Some(keyword) = first_keyword(sql) else { return false };
     let is_with = || keyword.eq_ignore_ascii_case("WITH");
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_writes_goes_to_the_writer() {
+    fn all_writes_go_to_the_writer() {
         for sql in [
             "INSERT INTO t VALUES (1)",
             "INSERT INTO t VALUES (1) RETURNING id",
@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_writer_knows_is_asked_of_the_writer() {
+    fn state_of_the_writers_connection_is_read_from_the_writer() {
         for sql in [
             "SELECT last_insert_rowid()",
             "SELECT LAST_INSERT_ROWID ()",
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_doubt_is_decided_for_the_writer() {
+    fn a_statement_in_doubt_goes_to_the_writer() {
         assert!(!only_reads("SELECT ';'"));
         assert!(!only_reads("SELECT 'changes'"));
         assert!(!only_reads("WITH a AS (SELECT 'insert') SELECT * FROM a"));

@@ -13,8 +13,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{self, Component, Path, PathBuf};
 
-/// Adds the file, and what the file system knows about it, to an error of SQLite; other errors stay
-/// as they are.
+/// Adds the file, and what the file system knows about it, to an error of SQLite; returns other
+/// errors unchanged.
 pub(crate) fn open_error(
     error: Error,
     options: &SqliteConnectOptions,
@@ -26,7 +26,7 @@ pub(crate) fn open_error(
     let reason = (looked_up && !is_uri(file)).then(|| reason(file, &path.asked, mode(options)));
     let reason = reason.flatten();
     let reason = match reason {
-        // SQLite's own words stay, so that they can be looked up.
+        // Keeps SQLite's own words, so that they can be looked up.
         Some(reason) => format!(
             "{reason} (code: {}, {})",
             database_error.code().unwrap_or_default(),
@@ -38,22 +38,22 @@ pub(crate) fn open_error(
     Error::Database(Box::new(OpenError { text, database_error }))
 }
 
-/// SQLite's refusal of a file, with its code and message, and a text that names the file.
+/// An SQLite error with its code and message, and a text that names the file.
 #[derive(Debug)]
 struct OpenError {
     text: String,
     database_error: Box<dyn DatabaseError>,
 }
 
-/// A file as it was asked for.
+/// The path of a database file, as given and in absolute form.
 pub(crate) struct DatabasePath {
     asked: PathBuf,
-    /// The absolute path, and how it came about.
+    /// The absolute path, and what it was resolved from.
     shown: String,
 }
 
 impl DatabasePath {
-    /// The file of options whose path, if it is relative, begins at the working directory.
+    /// Returns the path in the options; a relative path is resolved against the working directory.
     pub(crate) fn of(options: &SqliteConnectOptions) -> Self {
         let asked = options.get_filename();
         let shown = match (path::absolute(asked), env::current_dir()) {
@@ -74,8 +74,8 @@ fn reason(file: &Path, asked: &Path, mode: &str) -> Option<String> {
     let directory = file.parent().unwrap_or(file);
     match fs::metadata(file) {
         Ok(found) if found.is_dir() => Some("it is a directory".to_owned()),
-        // Opened only if that may fail: when a process closes a file it loses the locks that SQLite
-        // has on it.
+        // Opened only if that may fail: when a process closes a file, it loses the locks that
+        // SQLite holds on it.
         Ok(found) if found.is_file() && !is_for_all(&found) => match File::open(file) {
             Err(error) if denied(&error) => {
                 Some("this process has no permission to read it".to_owned())
@@ -104,14 +104,14 @@ fn reason(file: &Path, asked: &Path, mode: &str) -> Option<String> {
     }
 }
 
-/// Whether everybody may read it.
+/// Returns true if all users may read the file.
 #[cfg(unix)]
 fn is_for_all(found: &fs::Metadata) -> bool {
     use std::os::unix::fs::PermissionsExt;
     found.permissions().mode() & 0o004 != 0
 }
 
-/// Elsewhere closing a file costs no locks.
+/// Returns false: on other systems closing a file loses no locks.
 #[cfg(not(unix))]
 fn is_for_all(_found: &fs::Metadata) -> bool {
     false
@@ -121,7 +121,7 @@ fn denied(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::PermissionDenied
 }
 
-/// Why a file that does not exist was not created.
+/// Returns why a file that does not exist was not created.
 fn missing(directory: &Path, mode: &str) -> String {
     let shown = directory.display();
     if !directory.exists() {
@@ -136,7 +136,7 @@ fn missing(directory: &Path, mode: &str) -> String {
     }
 }
 
-/// The same path from the root, if that is likely to be what was meant: it exists, or its directory
+/// Returns the same path from the root, if that was probably meant: it exists, or its directory
 /// does.
 fn absolute_candidate(asked: &Path) -> Option<PathBuf> {
     let root = Path::new("/");
@@ -148,7 +148,7 @@ fn absolute_candidate(asked: &Path) -> Option<PathBuf> {
             Component::Prefix(_) | Component::RootDir | Component::ParentDir => return None,
         }
     }
-    // The root itself always exists, so its being there says nothing.
+    // The root itself always exists, so its existence is no evidence.
     let likely =
         from_root.exists() || from_root.parent().is_some_and(|path| path != root && path.is_dir());
     likely.then_some(from_root)
@@ -159,9 +159,9 @@ fn hint(from_root: PathBuf) -> String {
     format!("; three slashes are relative here; write sqlite:///{path}")
 }
 
-/// Returns the `mode` of the options, which they show only in a URL.
+/// Returns the `mode` of the options, which sqlx shows only as part of a URL.
 fn mode(options: &SqliteConnectOptions) -> &'static str {
-    // Another file name, since not every one can be written into a URL by sqlx without a panic.
+    // With another file name, since sqlx panics on file names that cannot be part of a URL.
     let url = options.clone().filename("/x").to_url_lossy();
     let mode = url.query_pairs().find(|(name, _)| name == "mode");
     match mode.as_ref().map(|(_, mode)| &**mode) {
@@ -171,7 +171,7 @@ fn mode(options: &SqliteConnectOptions) -> &'static str {
     }
 }
 
-/// Whether SQLite reads the name as a URI, so that it is not the path.
+/// Returns true if SQLite reads the name as a URI instead of a path.
 pub(crate) fn is_uri(name: &Path) -> bool {
     name.to_str().is_some_and(|name| name.starts_with("file:"))
 }

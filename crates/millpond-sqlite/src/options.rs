@@ -16,14 +16,14 @@ use sqlx::{Error, Sqlite, SqliteConnection};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A pool of SQLite connections: a drop-in for `sqlx::SqlitePool`.
+/// A pool of SQLite connections; it replaces `sqlx::SqlitePool`.
 pub type SqlitePool = SqlPool<Sqlite>;
 
-/// The options of a SQLite pool: kind, settings, hooks, pragmas.
+/// The options of an SQLite pool: kind, settings, hooks, pragmas.
 ///
-/// A connection has one progress handler, and the pool needs it: by it a query that was dropped is
-/// interrupted. One that a hook sets is replaced, and one that a borrower sets lasts until the
-/// connection goes back; what is dropped meanwhile runs to its end.
+/// A connection has only one progress handler, and the pool uses it to interrupt dropped queries. A
+/// handler that a hook sets is replaced. A handler that a borrower sets stays until the lease ends;
+/// queries dropped meanwhile run to completion.
 ///
 /// ```
 /// use millpond_sqlite::{PoolKind, PragmaHook, SqlitePoolOptions};
@@ -53,20 +53,20 @@ impl SqlitePoolOptions {
         Self { settings: SqlPoolSettings::new("sqlite"), kind: None, pragmas: Vec::new() }
     }
 
-    /// How the connections to a file are pooled. Default [`PoolKind::Null`], as in SQLAlchemy. A
-    /// database in memory always has one connection.
+    /// Sets how the connections to a file are pooled. Default [`PoolKind::Null`], as in SQLAlchemy.
+    /// An in-memory database always has one connection.
     ///
-    /// [`PoolKind::ReadWrite`] has one writer, a queue of one without overflow.
-    /// [`SqlPool::acquire`], [`SqlPool::begin`] (with `BEGIN IMMEDIATE`) and migrations have it.
-    /// The readers are a queue of exactly `pool_size`, with `query_only` on; [`SqlPool::reader`] is
-    /// a handle on them, and a statement on `&pool` goes to them if by its text it can only read
-    /// ([`only_reads`](crate::only_reads)). The other settings hold for both; `min_idle` keeps at
-    /// most the one writer. The database is brought into WAL mode, `synchronous` is `NORMAL`, and
-    /// `busy_timeout` is that of the options (5 s), against other processes: among our own
-    /// connections nobody ever meets a lock. They share no cache, whatever `cache` says, since a
-    /// reader would wait for the writer. Hooks for new connections act on readers before they can
-    /// only read; `on_first_connect` is called once, on whichever connection is opened first. In
-    /// events, logs and metrics the two are named
+    /// [`PoolKind::ReadWrite`] has one writer, a queue of one without overflow, and readers, a
+    /// queue of exactly `pool_size` with `query_only` on. [`SqlPool::acquire`], [`SqlPool::begin`]
+    /// (with `BEGIN IMMEDIATE`) and migrations use the writer. [`SqlPool::reader`] is a handle to
+    /// the readers; a statement on `&pool` goes to them if its text can only read
+    /// ([`only_reads`](crate::only_reads)). The other settings apply to both; `min_idle` keeps at
+    /// most the one writer. The database is switched to WAL mode, `synchronous` is `NORMAL`, and
+    /// `busy_timeout` is that of the options (5 s); it only matters for other processes, since
+    /// connections of the pool never wait for each other's locks. The connections share no cache,
+    /// whatever `cache` says, since a reader would wait for the writer. Hooks for new connections
+    /// run on readers before `query_only` is set; `on_first_connect` is called once, on the
+    /// connection that is opened first. In events, logs and metrics the two are named
     /// `<name>-writer` and `<name>-reader`.
     pub fn pool(mut self, kind: PoolKind) -> Self {
         self.kind = Some(kind);
@@ -90,7 +90,7 @@ impl SqlitePoolOptions {
     /// | `sqlite+aiosqlite:///ponds.db` | the same as without the driver |
     ///
     /// Three slashes mean a relative path, as with SQLAlchemy and unlike with sqlx; with nothing
-    /// behind them they are an error, since a variable was probably not set. A missing file is
+    /// after them they are an error, since a variable was probably not set. A missing file is
     /// created unless `mode` says otherwise. Parameters: `mode` (`ro`, `rw`, `rwc`, `memory`),
     /// `cache` (`private`, `shared`), `immutable`, `vfs`, `timeout` (seconds to wait for a lock),
     /// and `uri=true` for paths written as `file:`. Everything else is an error.
@@ -106,7 +106,7 @@ impl SqlitePoolOptions {
         first(self.connect_lazy(url)?).await
     }
 
-    /// Reads a URL as [`connect`](Self::connect) does, for [`connect_with`](Self::connect_with).
+    /// Parses a URL as [`connect`](Self::connect) does, for [`connect_with`](Self::connect_with).
     ///
     /// # Errors
     ///
@@ -174,12 +174,12 @@ impl SqlitePoolOptions {
         }
     }
 
-    /// Whether the hooks of the pool set the journal mode.
+    /// Returns true if the pool's pragmas set the journal mode.
     fn sets_journal(&self) -> bool {
         self.pragmas.iter().any(|hook| hook.sets("journal_mode"))
     }
 
-    /// The pool of a database in memory: one connection, which nothing reaps.
+    /// Builds the pool of an in-memory database: one connection, which no limit closes.
     fn in_memory(
         mut self,
         manager: SqliteManager,
@@ -210,7 +210,7 @@ impl SqlitePoolOptions {
         Err(Error::Configuration(message.into()))
     }
 
-    /// The pool of one writer and many readers.
+    /// Builds the pool of one writer and many readers.
     fn read_write(self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
         let mut settings = self.settings;
         settings.share_first_connect();
@@ -227,7 +227,7 @@ impl SqlitePoolOptions {
         writing.pool_size = 1;
         writing.min_idle = reading.min_idle.map(|idle| idle.min(1));
         if writing.min_idle != Some(0) {
-            // There is nothing that it could close.
+            // A queue of one connection with `min_idle` has nothing to close.
             writing.idle_timeout = None;
         }
         let (mut writers, mut readers) = (settings.clone(), settings);
@@ -253,7 +253,8 @@ impl Default for SqlitePoolOptions {
     }
 }
 
-/// The pool, if a connection can be opened, and a reader where there are some.
+/// Opens a connection, and a reader if there are readers, to check that connecting works; then
+/// returns the pool.
 async fn first(pool: SqlitePool) -> Result<SqlitePool, Error> {
     drop(pool.acquire().await?);
     if pool.is_split() {

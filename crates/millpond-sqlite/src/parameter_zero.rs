@@ -1,11 +1,11 @@
-//! Finds the placeholder `$0`, which SQLite takes for a name and over which the driver's thread
+//! Finds the placeholder `$0`, which SQLite reads as a name and on which the driver's thread
 //! panics.
 
 use std::iter;
 
-/// Whether a statement has a placeholder with the number 0.
+/// Returns true if a statement has a placeholder with the number 0.
 pub(crate) fn has_parameter_zero(sql: &str) -> bool {
-    // Nearly no text has these characters, not even in a string.
+    // Almost no text has these characters, not even in a string.
     sql.contains("$0") && tokens(sql).any(is_parameter_zero)
 }
 
@@ -15,8 +15,8 @@ fn is_parameter_zero(token: &str) -> bool {
     zeros.len() < name.len() && !zeros.starts_with(|c: char| c.is_ascii_digit())
 }
 
-/// The parts of a text as SQLite reads it: a word, a string, a quoted name, a comment, or whatever
-/// other character.
+/// Splits a text into SQLite's tokens: words, strings, quoted names, comments, and single
+/// characters.
 fn tokens(sql: &str) -> impl Iterator<Item = &str> {
     let mut rest = sql;
     iter::from_fn(move || {
@@ -27,14 +27,14 @@ fn tokens(sql: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// How many bytes the first token of a text has, which is not empty.
+/// Returns the length in bytes of the first token of a text, which must not be empty.
 fn length(text: &str, first: char) -> usize {
     let through = |begin: usize, end: &str| {
         let found = text.get(begin..).and_then(|inside| inside.find(end));
         found.map_or(text.len(), |at| begin.saturating_add(at).saturating_add(end.len()))
     };
     match first {
-        // A doubled quote ends one string and begins another, which comes to the same.
+        // A doubled quote ends one string and begins another, with the same result.
         '\'' => through(1, "'"),
         '"' => through(1, "\""),
         '`' => through(1, "`"),
@@ -46,7 +46,7 @@ fn length(text: &str, first: char) -> usize {
     }
 }
 
-/// Whether a character can stand in a name; a `$` can also begin a placeholder.
+/// Returns true if a character can be part of a name; a `$` can also begin a placeholder.
 fn is_in_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_' || c == '$' || !c.is_ascii()
 }

@@ -33,15 +33,15 @@ use std::time::Duration;
 #[derive(Debug, Clone, Default)]
 pub struct PragmaHook {
     settings: Vec<Setting>,
-    /// Held while a pragma is changed that concerns the file, so that hundreds of connections do
-    /// not race for its lock.
+    /// Held while a pragma of the file is changed, so that hundreds of connections do not compete
+    /// for the file's lock.
     file: Arc<Mutex<()>>,
 }
 
 /// Where SQLite keeps temporary tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TempStore {
-    /// As the library was built.
+    /// The default of the SQLite build.
     Default,
     /// In a file.
     File,
@@ -50,38 +50,38 @@ pub enum TempStore {
 }
 
 impl PragmaHook {
-    /// Sets nothing yet.
+    /// Creates a hook that sets no pragmas.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Sets a pragma by its name.
+    /// Sets a pragma by name.
     ///
     /// # Errors
     ///
-    /// If it is not a setting of a connection that can be read back, or does not take the value.
-    /// The error says what it takes.
+    /// Returns an error if no hook may set this pragma, or if the value is invalid. The error names
+    /// the valid values.
     pub fn set(mut self, name: &str, value: impl Into<PragmaValue>) -> Result<Self, PragmaError> {
         let setting = Setting::new(name, &value.into())?;
-        // The last word holds, as it would in SQLite.
+        // The last value wins, as it would in SQLite.
         self.settings.retain(|earlier| earlier.pragma != setting.pragma);
         self.settings.push(setting);
         Ok(self)
     }
 
-    /// Whether foreign keys are enforced. (sqlx turns them on; SQLite by itself does not.)
+    /// Sets whether foreign keys are enforced. (sqlx turns them on; SQLite's own default is off.)
     #[must_use]
     pub fn foreign_keys(self, on: bool) -> Self {
         self.known("foreign_keys", on)
     }
 
-    /// How long a statement waits for a lock that another connection holds; at most 24 days.
+    /// Sets how long a statement waits for a lock that another connection holds; at most 24 days.
     #[must_use]
     pub fn busy_timeout(self, limit: Duration) -> Self {
         self.known("busy_timeout", limit.min(Duration::from_millis(i32::MAX.unsigned_abs().into())))
     }
 
-    /// How changes are journaled. `Wal` is a property of the file: it is set once and stays.
+    /// Sets the journal mode. `Wal` is a property of the file: it is set once and stays.
     #[must_use]
     pub fn journal_mode(self, mode: SqliteJournalMode) -> Self {
         self.known(
@@ -97,7 +97,7 @@ impl PragmaHook {
         )
     }
 
-    /// How often SQLite waits for the disk.
+    /// Sets how often SQLite waits for the disk.
     #[must_use]
     pub fn synchronous(self, level: SqliteSynchronous) -> Self {
         self.known(
@@ -111,13 +111,13 @@ impl PragmaHook {
         )
     }
 
-    /// The page cache of a connection: pages if positive, KiB if negative.
+    /// Sets the page cache of a connection: pages if positive, KiB if negative.
     #[must_use]
     pub fn cache_size(self, pages_or_kib: i32) -> Self {
         self.known("cache_size", pages_or_kib.max(-i32::MAX))
     }
 
-    /// Where temporary tables are kept.
+    /// Sets where temporary tables are kept.
     #[must_use]
     pub fn temp_store(self, store: TempStore) -> Self {
         self.known(
@@ -130,8 +130,8 @@ impl PragmaHook {
         )
     }
 
-    /// How many bytes of the file are mapped into memory. SQLite has a limit of its own (2 GiB as
-    /// built by default); above it this is an error when the connection is opened.
+    /// Sets how many bytes of the file are mapped into memory. SQLite has its own limit (2 GiB as
+    /// built by default); a larger value fails when the connection is opened.
     #[must_use]
     pub fn mmap_size(self, bytes: u32) -> Self {
         self.known("mmap_size", i64::from(bytes))
@@ -149,12 +149,12 @@ impl PragmaHook {
         self.settings.iter().find(conflicts).map(|setting| setting.pragma.name)
     }
 
-    /// Whether it sets this pragma.
+    /// Returns true if the hook sets this pragma.
     pub(crate) fn sets(&self, name: &str) -> bool {
         self.settings.iter().any(|setting| setting.pragma.name == name)
     }
 
-    /// Sets a pragma whose check cannot fail, as the tests of each method show.
+    /// Sets a pragma to a value that cannot be invalid, as the tests of each method show.
     fn known(self, name: &'static str, value: impl Into<PragmaValue>) -> Self {
         let unchanged = self.clone();
         let set = self.set(name, value);
@@ -189,8 +189,8 @@ fn was_applied(setting: &Setting, found: &Option<String>) -> bool {
     found.as_deref().is_some_and(|found| setting.is(found))
 }
 
-/// Sets some pragmas and reads some, in one trip to the worker. What SQLite does not know it
-/// answers with nothing.
+/// Sets some pragmas and reads some, in one round trip to the worker. SQLite returns no row for an
+/// unknown pragma.
 async fn change_and_read(
     conn: &mut SqliteConnection,
     changed: &[Setting],
@@ -207,7 +207,7 @@ async fn change_and_read(
     let (mut answers, mut answer) = (Vec::new(), None);
     while let Some(step) = steps.try_next().await? {
         match step {
-            // Unchecked, since some are numbers and some are words.
+            // Unchecked, since some values are numbers and some are words.
             Either::Right(row) => answer = Some(row.try_get_unchecked(0)?),
             Either::Left(_) => answers.push(answer.take()),
         }
@@ -226,7 +226,7 @@ impl Hooks<Tracked<Sqlite>> for PragmaHook {
         conn: &mut Tracked<Sqlite>,
         _info: &ConnectionInfo,
     ) -> Result<(), BoxError> {
-        // It opens no transaction, so nothing has to be verified after it.
+        // Setting pragmas opens no transaction, so no verification is needed.
         Ok(self.apply(conn.driver_mut()).await?)
     }
 }
@@ -272,8 +272,8 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_pragma_that_does_not_take_is_an_error_that_says_so() {
-        // WAL is not supported in memory, and SQLite reports that only if the mode is read back.
+    async fn a_pragma_that_was_not_applied_is_an_error() {
+        // In memory, WAL is not supported; SQLite shows that only when the mode is read back.
         let error = PragmaHook::new()
             .journal_mode(SqliteJournalMode::Wal)
             .apply(&mut open().await)
@@ -283,7 +283,7 @@ mod tests {
             error.to_string().contains("journal_mode was set to wal but is still memory"),
             "{error}"
         );
-        // Inside a transaction foreign_keys is a no-op without a word.
+        // Inside a transaction SQLite silently ignores foreign_keys.
         let mut conn = open().await;
         raw_sql("BEGIN").execute(&mut conn).await.unwrap();
         let error = PragmaHook::new().foreign_keys(false).apply(&mut conn).await.unwrap_err();
@@ -291,13 +291,13 @@ mod tests {
     }
 
     #[test]
-    fn the_last_value_of_a_pragma_holds() {
+    fn the_last_value_of_a_pragma_wins() {
         let hook = PragmaHook::new().foreign_keys(true).foreign_keys(false);
         assert_eq!(hook.settings.len(), 1);
     }
 
     #[test]
-    fn what_would_spoil_one_writer_and_many_readers_is_known() {
+    fn pragmas_that_conflict_with_one_writer_and_many_readers_are_known() {
         assert_eq!(
             PragmaHook::new().journal_mode(SqliteJournalMode::Wal).conflicts_with_read_write(),
             None

@@ -1,20 +1,20 @@
-//! The pragmas that a hook may set: settings of a connection that SQLite reads back, and what
-//! values they take.
+//! The pragmas that a hook may set, and their values: settings of a connection that can be read
+//! back.
 
-/// One pragma.
+/// A pragma that a hook may set.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Pragma {
     pub(crate) name: &'static str,
     pub(crate) kind: Kind,
 }
 
-/// What values a pragma takes.
+/// The values that a pragma accepts.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Flag,
     /// A whole number in a range.
     Number(i64, i64),
-    /// One of these words; SQLite reads some of them back as their index here.
+    /// One of these words; SQLite reads some of them back as their index in this list.
     Word(&'static [&'static str]),
 }
 
@@ -23,7 +23,8 @@ pub(crate) fn find(name: &str) -> Option<&'static Pragma> {
     PRAGMAS.iter().find(|pragma| pragma.name.eq_ignore_ascii_case(name))
 }
 
-/// The pragma that was probably meant: at most a quarter of what was written is wrong.
+/// Returns the pragma that was probably meant: at most a quarter of the written characters are
+/// wrong.
 pub(crate) fn nearest(written: &str) -> Option<&'static str> {
     const LONGEST: usize = 40;
     if written.len() > LONGEST {
@@ -93,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slip_of_the_pen_is_understood_and_another_word_is_not() {
+    fn a_misspelt_pragma_gets_a_suggestion_and_another_word_does_not() {
         assert_eq!(nearest("foreing_keys"), Some("foreign_keys"));
         assert_eq!(nearest("JournalMode"), Some("journal_mode"));
         assert_eq!(nearest("cache_sizes"), Some("cache_size"));

@@ -41,7 +41,7 @@ impl From<u32> for PragmaValue {
 }
 
 impl From<Duration> for PragmaValue {
-    /// Whole milliseconds.
+    /// Converts to whole milliseconds.
     fn from(time: Duration) -> Self {
         Self::Number(i64::try_from(time.as_millis()).unwrap_or(i64::MAX))
     }
@@ -69,7 +69,7 @@ impl fmt::Display for PragmaValue {
     }
 }
 
-/// A pragma with a value that was checked: nothing in it is the caller's text.
+/// A pragma with a checked value; it contains no text from the caller.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Setting {
     pub(crate) pragma: &'static Pragma,
@@ -96,7 +96,7 @@ impl Setting {
         Ok(Self { pragma, number })
     }
 
-    /// The value in SQL.
+    /// Returns the value as SQL.
     pub(crate) fn sql(&self) -> String {
         match &self.pragma.kind {
             Kind::Word(words) => self.word(words).to_owned(),
@@ -104,7 +104,7 @@ impl Setting {
         }
     }
 
-    /// Whether what SQLite read back is this value: it answers some words by their number.
+    /// Returns true if SQLite's answer is this value; SQLite returns some words as numbers.
     pub(crate) fn is(&self, answer: &str) -> bool {
         match &self.pragma.kind {
             Kind::Word(words) => {
@@ -172,29 +172,29 @@ fn expected(pragma: &Pragma) -> String {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PragmaError {
-    /// It is not one that a hook may set.
+    /// No hook may set this pragma.
     Unknown {
-        /// What was asked for.
+        /// The name that was given.
         name: String,
     },
-    /// It does not take this value.
+    /// The pragma does not accept this value.
     Value {
         /// The pragma.
         name: &'static str,
-        /// What it was to be set to.
+        /// The value that was given.
         value: String,
-        /// What it takes.
+        /// The values that the pragma accepts.
         expected: String,
     },
-    /// SQLite accepted it without an error and did not apply it: this build, this file or the
+    /// SQLite accepted the value without an error and did not apply it: the build, the file or the
     /// current state does not allow it.
     NotApplied {
         /// The pragma.
         name: &'static str,
-        /// What it was to be set to.
+        /// The value that was given.
         value: String,
-        /// What SQLite reads back; nothing if this build does not have the pragma, or not for this
-        /// database.
+        /// The value that SQLite reads back; `None` if this build or this database does not have
+        /// the pragma.
         found: Option<String>,
     },
 }
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_of_the_callers_text_gets_into_the_sql() {
+    fn no_text_of_the_caller_gets_into_the_sql() {
         for (name, value) in [
             ("journal_mode", "WAL; DROP TABLE t"),
             ("foreign_keys", "1; DROP TABLE t"),
@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_says_what_was_wanted() {
+    fn an_error_names_the_valid_values() {
         assert_eq!(
             sql("foreign_keys", 2).unwrap_err(),
             "pragma foreign_keys cannot be 2: it must be on or off"
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_asked_for_only_words_and_numbers_of_the_table_get_into_the_sql() {
+    fn only_words_and_numbers_of_the_table_get_into_the_sql() {
         let mut taken = 0;
         for seed in 0..20_000 {
             let line = Garbler::new(seed).line(include_str!("../tests/corpus/pragmas.txt"));

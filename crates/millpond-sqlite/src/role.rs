@@ -1,5 +1,5 @@
-//! The role of a manager's connections: a file, an in-memory database, or the writer or reader of a
-//! shared file.
+//! The role of a manager's connections: a file, an in-memory database, or the writer or the readers
+//! of a shared file.
 
 use crate::in_memory::InMemoryDatabase;
 use crate::wal_mode::SharedFile;
@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 /// The role of a manager's connections.
 pub(crate) enum Role {
     File {
-        /// Whether the file was checked to be a database.
+        /// True once the file was checked to be a database.
         checked: AtomicBool,
     },
     InMemory(Arc<InMemoryDatabase>),

@@ -1,6 +1,6 @@
-//! Sets up a new connection after all its hooks: only then is anything read or written.
+//! Sets up a new connection after all its other hooks; nothing is read or written before.
 //!
-//! A hook may have to run first: with the key of an encrypted file, or with a `page_size`, which
+//! A hook may have to run first: to set the key of an encrypted file, or a `page_size`, which
 //! cannot be changed once the database exists.
 
 use crate::baseline;
@@ -16,17 +16,18 @@ use sqlx::{Error, Executor, Sqlite};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-/// The last hook of every pool that [`SqlitePoolOptions`](crate::SqlitePoolOptions) makes.
+/// The last hook of every pool that [`SqlitePoolOptions`](crate::SqlitePoolOptions) builds.
 pub(crate) struct SetupHook {
     pub(crate) role: Arc<Role>,
     pub(crate) files: Arc<Files>,
     pub(crate) options: SqliteConnectOptions,
     pub(crate) path: Arc<DatabasePath>,
-    /// Whether its connections are lent again, so that their settings are restored.
+    /// True if the connections are lent again, so that their settings must be restored.
     pub(crate) reuses: bool,
-    /// Whether the journal mode is one of those settings.
+    /// True if the pool sets the journal mode, which then must be restored too.
     pub(crate) sets_journal: bool,
-    /// Whether hooks for the very first connection make the database, which are not called again.
+    /// True if the pool has hooks for its first connection. They may create the database and are
+    /// not called again.
     pub(crate) is_made_at_first: bool,
 }
 
@@ -45,7 +46,7 @@ impl SetupHook {
             }
             _ => {}
         }
-        // A hook may have set a progress handler of its own.
+        // A hook may have set its own progress handler.
         let flag = conn.interrupt_flag();
         install_interrupt_handler(conn.driver_mut(), flag).await?;
         if self.reuses {

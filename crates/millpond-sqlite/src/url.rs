@@ -6,16 +6,16 @@ use sqlx::sqlite::SqliteConnectOptions;
 use std::fmt;
 use std::time::Duration;
 
-/// What a URL names.
+/// The database that a URL names.
 #[derive(Debug)]
 pub(crate) enum Target {
-    /// A private database in memory.
+    /// An in-memory database of the pool.
     Memory(SqliteConnectOptions),
     /// A file.
     File(SqliteConnectOptions),
 }
 
-/// Reads a URL.
+/// Parses a URL.
 pub(crate) fn parse(url: &str) -> Result<Target, SqliteUrlError> {
     let url = single_line(url).ok_or(SqliteUrlError::Blank)?;
     let (scheme, rest) = url.split_once(':').ok_or(SqliteUrlError::Scheme)?;
@@ -38,9 +38,10 @@ pub(crate) fn parse(url: &str) -> Result<Target, SqliteUrlError> {
         _ => &path,
     };
     match name {
-        // SQLite would open a file of its own for each connection, and delete it afterwards.
+        // SQLite would open a separate temporary file for each connection, and delete it
+        // afterwards.
         "" => Err(SqliteUrlError::EmptyPath),
-        // A name that begins so would be read as a URI with parameters of its own.
+        // SQLite would read a name with this prefix as a URI with its own parameters.
         name if name.starts_with("file:") => {
             Ok(Target::File(parameters.file(&format!("./{name}"))))
         }
@@ -64,8 +65,8 @@ fn check_scheme(scheme: &str) -> Result<(), SqliteUrlError> {
     }
 }
 
-/// The path of a file, or nothing for a database in memory. In SQLAlchemy's forms the third slash
-/// belongs to the URL.
+/// Returns the path of a file, or an empty string for an in-memory database. In SQLAlchemy's forms
+/// the third slash belongs to the URL.
 fn path_of(database: &str) -> Result<&str, SqliteUrlError> {
     match database.strip_prefix("//") {
         Some(after) => match after.strip_prefix('/') {
@@ -80,14 +81,14 @@ fn path_of(database: &str) -> Result<&str, SqliteUrlError> {
     }
 }
 
-/// SQLite takes milliseconds in 31 bits, and the driver panics at more.
+/// SQLite's limit: milliseconds in 31 bits. The driver panics on more.
 const BUSY_MAX: Duration = Duration::from_millis(i32::MAX as u64);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 enum Mode {
     ReadOnly,
     ReadWrite,
-    /// As with SQLAlchemy, a file that is missing is created.
+    /// Creates a missing file, as SQLAlchemy does.
     #[default]
     Create,
     Memory,
@@ -211,32 +212,33 @@ fn decode(what: &'static str, text: &str) -> Result<String, SqliteUrlError> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SqliteUrlError {
-    /// It does not begin with `sqlite:`.
+    /// The URL does not begin with `sqlite:`.
     Scheme,
     /// The driver is unknown.
     Driver(String),
-    /// The URL begins or ends with a blank, or contains a line end or another invisible character.
+    /// The URL begins or ends with a space, or contains a line break or another invisible
+    /// character.
     Blank,
-    /// It names no database.
+    /// The URL names no database.
     NoPath,
-    /// It has three slashes and nothing behind them.
+    /// The URL has three slashes and nothing after them.
     EmptyPath,
-    /// It has a user or a host where a path should be.
+    /// The URL has a user or a host in place of a path.
     Host,
-    /// It has a parameter without a value.
+    /// A parameter has no value.
     NoValue,
     /// A parameter is unknown.
     Parameter(String),
-    /// It has a parameter twice, with two values.
+    /// A parameter occurs twice, with two values.
     Twice(String),
-    /// It has a parameter whose value means nothing here.
+    /// A parameter has an invalid value.
     Value {
         /// The parameter.
         name: String,
-        /// What it could be.
+        /// The valid values.
         expected: &'static str,
     },
-    /// A part of it is not UTF-8, or has a NUL in it.
+    /// A part of the URL is not UTF-8, or contains a NUL.
     Encoding(&'static str),
 }
 
@@ -331,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn no_line_end_or_blank_at_an_end_becomes_a_part_of_a_file_s_name() {
+    fn no_line_break_or_space_at_an_end_becomes_part_of_a_file_name() {
         for end in ["", "\n", "\r\n", "\r"] {
             assert_eq!(file(&format!("sqlite:////x/my app.db{end}")), "/x/my app.db");
         }
@@ -356,7 +358,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_makes_it_panic_and_what_it_understands_can_be_written_down() {
+    fn no_text_makes_the_parser_panic_and_parsed_names_round_trip() {
         for seed in 0..20_000 {
             let url = Garbler::new(seed).line(CORPUS);
             if let Ok(Target::File(options)) = parse(&url) {
@@ -368,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_password_is_not_shown() {
+    fn text_that_looks_like_a_password_is_not_shown() {
         for seed in 0..20_000 {
             let mut garbler = Garbler::new(seed);
             let word =

@@ -1,20 +1,20 @@
 //! Verifies that the driver's thread is alive and that a connection has no open transaction,
 //! rolling back if necessary.
 //!
-//! `begin_with("SELECT 1")` stands in the queue of sqlx's worker behind everything sent before it,
-//! and sqlx looks at SQLite's own autocommit flag after it: `BeginFailed` says that no transaction
-//! is open. (Asking the flag through `lock_handle` jumps that queue: wrong 127 times of 137.)
+//! `begin_with("SELECT 1")` is queued at sqlx's worker behind everything sent before it, and sqlx
+//! reads SQLite's own autocommit flag after it: `BeginFailed` means that no transaction is open.
+//! (Reading the flag through `lock_handle` bypasses the queue: in a test it was wrong 127 times of
+//! 137.)
 
 use crate::error_class;
 use millpond_sqlx::backend_api::TransactionState;
 use sqlx::{AssertSqlSafe, Connection, Error, SqliteConnection};
 
-/// How many transactions and savepoints left open one inside the other are undone before the
-/// connection is given up.
+/// How many nested transactions and savepoints are rolled back before the connection is given up.
 const LEVELS_MAX: usize = 64;
 
 /// Waits for the driver's thread, or detects that it has ended: once its lock is free it accepts no
-/// commands, but one sent while it panicked would never be answered.
+/// commands, but a command sent while it panicked would never be answered.
 pub(crate) async fn is_alive(conn: &mut SqliteConnection) -> Result<(), Error> {
     drop(conn.lock_handle().await?);
     conn.ping().await
@@ -34,11 +34,11 @@ pub(crate) async fn verify(conn: &mut SqliteConnection) -> Result<(), Error> {
     )))
 }
 
-/// What can be set only outside a transaction. In the database for temporary tables it is not used,
-/// so nothing changes, and nothing has to be undone if the query is dropped.
+/// A pragma that SQLite accepts only outside a transaction. The temporary database ignores its
+/// value, so it changes nothing, and nothing has to be undone if the query is dropped.
 const ONLY_OUTSIDE: &str = "PRAGMA temp.synchronous = NORMAL";
 
-/// Asks whether a transaction is open, in turn with everything that was sent before.
+/// Queries whether a transaction is open, after everything that was sent before.
 pub(crate) async fn transaction_state(
     conn: &mut SqliteConnection,
 ) -> Result<TransactionState, Error> {
@@ -81,18 +81,18 @@ enum ProbeResult {
 async fn probe(conn: &mut SqliteConnection) -> Result<ProbeResult, Error> {
     match conn.begin_with("SELECT 1").await {
         Err(Error::BeginFailed) => Ok(ProbeResult::Nothing),
-        // Somebody wrote BEGIN, and this has adopted it.
+        // A BEGIN was sent as plain SQL, and the probe has adopted its transaction.
         Ok(transaction) => transaction.rollback().await.map(|()| ProbeResult::RolledBack),
-        // sqlx knows of an open transaction, and the failed attempt has queued its rollback.
+        // sqlx counts an open transaction, and the failed attempt has queued its rollback.
         Err(Error::InvalidSavePointStatement) => Ok(ProbeResult::RollbackQueued),
         Err(error) => Err(error),
     }
 }
 
-/// If the transaction that sqlx counts was ended in SQL, its rollback can never succeed, nor can a
-/// rollback to one of its savepoints. So an empty transaction with the same savepoints is opened.
+/// Opens an empty transaction with the same savepoints as the one that sqlx counts. If that was
+/// ended by plain SQL, its rollback can never succeed, nor can a rollback to one of its savepoints.
 async fn replace_missing_transactions(conn: &mut SqliteConnection) -> Result<(), Error> {
-    // Behind the queued rollback.
+    // Waits for the queued rollback.
     conn.ping().await?;
     if conn.is_in_transaction() {
         let mut sql = "BEGIN".to_owned();
@@ -100,7 +100,7 @@ async fn replace_missing_transactions(conn: &mut SqliteConnection) -> Result<(),
             sql += &format!("; SAVEPOINT _sqlx_savepoint_{level}");
         }
         match sqlx::raw_sql(AssertSqlSafe(sql)).execute(conn).await {
-            // It fails if there still is a transaction, which is as good.
+            // It fails if there still is a transaction, which is just as good.
             Ok(_) | Err(Error::Database(_)) => {}
             Err(error) => return Err(error),
         }
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_begin_that_was_cut_off_right_after_it_was_sent_is_not_overlooked() {
+    async fn a_begin_dropped_right_after_it_was_sent_is_rolled_back() {
         let mut conn = open().await;
         for _ in 0..200 {
             // Sent by the first poll, and answered later.

@@ -1,7 +1,7 @@
 //! Sets WAL mode before a reader or writer of a pool is lent.
 //!
-//! It is done once, after the hooks of the first connection, and only if the database is not in WAL
-//! mode already. It stays in that mode: the mode is part of the file.
+//! WAL mode is set once, after the hooks of the first connection, and only if the database is not
+//! in that mode already. The mode is part of the file, so the database stays in it.
 
 use crate::error_class::{not_a_database, read_only};
 use futures_util::lock::Mutex;
@@ -11,17 +11,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// The database that a writer and its readers share.
 #[derive(Default)]
 pub(crate) struct SharedFile {
-    /// Whether it is in WAL mode. Locked across the change, so that it is made once.
+    /// True if the database is in WAL mode. Locked during the change, so that it happens once.
     ready: Mutex<bool>,
-    /// Whether nothing can be done before the hooks: they have its key.
+    /// True if nothing can be done before the hooks, which set the database's key.
     locked: AtomicBool,
 }
 
-/// In WAL mode this keeps the database consistent; the last commits can be lost in a power failure.
+/// With this setting a database in WAL mode stays consistent; the last commits can be lost in a
+/// power failure.
 const SYNCHRONOUS_NORMAL: &str = "PRAGMA synchronous = NORMAL";
 
 impl SharedFile {
-    /// Sets `synchronous` before the hooks, which may set it otherwise.
+    /// Sets `synchronous` before the hooks, which may set another value.
     pub(crate) async fn set_synchronous_normal(
         &self,
         conn: &mut SqliteConnection,
@@ -35,12 +36,12 @@ impl SharedFile {
         }
     }
 
-    /// Records that another file has replaced the database.
+    /// Records that the database was replaced by another file.
     pub(crate) async fn on_replaced(&self) {
         *self.ready.lock().await = false;
     }
 
-    /// Makes sure that the database exists and is in WAL mode, by a connection that may be a
+    /// Makes sure that the database exists and is in WAL mode, over a connection that may be a
     /// reader.
     pub(crate) async fn prepare(&self, conn: &mut SqliteConnection) -> Result<(), Error> {
         if self.locked.load(Ordering::Relaxed) {
@@ -62,7 +63,7 @@ async fn ensure_wal(conn: &mut SqliteConnection) -> Result<(), Error> {
     }
     let mode = match sqlx::query_scalar("PRAGMA journal_mode = WAL").fetch_one(conn).await {
         Ok(mode) => mode,
-        // It may not be written.
+        // The file may be read-only.
         Err(error) if read_only(&error) => mode,
         Err(error) => return Err(error),
     };

@@ -53,7 +53,7 @@ mod tests {
     }
 
     #[test]
-    fn a_percent_sign_that_begins_no_triple_stands_for_itself() {
+    fn a_percent_sign_that_begins_no_triple_is_kept() {
         assert_eq!(percent_decode("100%").as_deref(), Some("100%"));
         assert_eq!(percent_decode("%zz%4").as_deref(), Some("%zz%4"));
         assert_eq!(percent_decode("%41%c3%BC").as_deref(), Some("Aü"));

@@ -17,7 +17,7 @@ pub async fn create(pool: &MySqlPool, name: &str, depth: i64) -> sqlx::Result<i6
 }
 
 #[tokio::test]
-async fn it_runs_on_every_kind_of_pool() {
+async fn the_service_runs_on_every_kind_of_pool() {
     let Some(server) = server() else { return };
     for kind in [PoolKind::Null, PoolKind::Queue] {
         let url = server.database("millpond_service").await;

@@ -259,8 +259,7 @@ async fn a_procedure_that_ends_the_transaction_loses_it_even_if_it_begins_anothe
 }
 
 #[tokio::test]
-async fn a_transaction_in_sql_on_a_lease_is_lost_in_the_same_way_until_it_is_ended_or_begun_again()
-{
+async fn a_lost_transaction_in_sql_refuses_statements_until_it_is_ended_or_begun_again() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_lost_by_hand").await;
     for (begin, undone) in

@@ -79,7 +79,7 @@ async fn a_query_that_outlasts_the_limit_costs_its_connection_and_nothing_more()
 }
 
 #[tokio::test]
-async fn the_same_borrower_can_go_on_after_a_query_was_cut_off() {
+async fn the_same_borrower_can_go_on_after_a_dropped_query() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
     let mut lease = pool.acquire().await.unwrap();

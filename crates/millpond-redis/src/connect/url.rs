@@ -524,7 +524,7 @@ mod tests {
     }
 
     #[test]
-    fn no_text_makes_it_panic_and_what_it_understands_can_be_written_down() {
+    fn no_text_makes_the_parser_panic_and_parsed_names_round_trip() {
         for seed in 0..20_000 {
             let url = Garbler::new(seed).line(CORPUS);
             if let Ok(options) = parse(&url) {

@@ -1,4 +1,4 @@
-//! The backend by the names that the tests have for it which all backends share.
+//! The backend's types and helpers, under the names that the tests shared by all backends use.
 
 pub use millpond_sqlite::{Sqlite as Db, SqlitePool as Pool};
 pub use sqlx::sqlite::SqliteRow as Row;

@@ -1,4 +1,4 @@
-//! Futures dropped at every poll: nothing is lost and nothing stays open.
+//! Drops futures at every poll: no slot is lost and no transaction stays open.
 
 use crate::support::{Dir, ENDLESS, abandon_endless, one};
 use millpond_testkit::{Trace, poll_n};
@@ -11,7 +11,7 @@ async fn a_begin_cancelled_at_any_poll_leaves_no_transaction_open() {
     let pool = dir.one().await;
     sqlx::query("CREATE TABLE t (i INTEGER)").execute(&pool).await.unwrap();
     let (mut cut, mut round) = (0, 0);
-    // The worker may answer within the first poll: then nothing was cut off.
+    // The worker may answer within the first poll; then nothing was dropped half-way.
     while cut < 40 || round < 200 {
         round += 1;
         assert!(round < 10_000, "no begin was cut off");
@@ -25,7 +25,7 @@ async fn a_begin_cancelled_at_any_poll_leaves_no_transaction_open() {
 }
 
 #[tokio::test]
-async fn a_commit_cancelled_at_any_poll_is_done_whole_or_not_at_all() {
+async fn a_commit_cancelled_at_any_poll_is_complete_or_has_no_effect() {
     let dir = Dir::new();
     let pool = dir.one().await;
     sqlx::query("CREATE TABLE t (i INTEGER)").execute(&pool).await.unwrap();
@@ -61,14 +61,14 @@ async fn a_query_through_the_pool_cancelled_at_any_poll_loses_no_connection() {
 }
 
 #[tokio::test]
-async fn a_transaction_goes_on_or_rolls_back_after_a_query_in_it_was_cut_off() {
+async fn a_transaction_can_go_on_or_roll_back_after_a_query_in_it_was_dropped() {
     let dir = Dir::new();
     let pool = dir.one().await;
     sqlx::query("CREATE TABLE t (i INTEGER)").execute(&pool).await.unwrap();
     let mut tx = pool.begin().await.unwrap();
     sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
     assert!(poll_n(sqlx::query(ENDLESS).fetch_one(&mut *tx), 1).await.is_none());
-    // A commit that had to wait for the endless query would never come.
+    // A commit that waits for the endless query would never complete.
     tx.commit().await.unwrap();
     let mut tx = pool.begin().await.unwrap();
     sqlx::query("INSERT INTO t VALUES (2)").execute(&mut *tx).await.unwrap();
@@ -83,7 +83,7 @@ async fn a_transaction_goes_on_or_rolls_back_after_a_query_in_it_was_cut_off() {
 }
 
 #[tokio::test]
-async fn closing_does_not_wait_for_a_query_that_nobody_wants_any_more() {
+async fn a_close_does_not_wait_for_an_abandoned_query() {
     let dir = Dir::new();
     for kind in [millpond_sqlite::PoolKind::Null, millpond_sqlite::PoolKind::Queue] {
         let options = millpond_sqlite::SqlitePoolOptions::new().pool(kind);
@@ -100,12 +100,12 @@ async fn closing_does_not_wait_for_a_query_that_nobody_wants_any_more() {
 }
 
 #[tokio::test]
-async fn a_transaction_is_lost_and_says_so_when_a_savepoint_in_it_is_cut_off_while_it_begins() {
+async fn a_transaction_is_lost_with_an_error_when_the_begin_of_a_savepoint_is_dropped() {
     let dir = Dir::new();
     let pool = dir.one().await;
     sqlx::query("CREATE TABLE t (i INTEGER)").execute(&pool).await.unwrap();
     let (mut lost, mut round) = (0, 0_u32);
-    // The worker may answer within the first poll: then nothing was cut off.
+    // The worker may answer within the first poll; then nothing was dropped half-way.
     while lost < 10 {
         round += 1;
         assert!(round < 10_000, "no begin was cut off");
@@ -127,7 +127,7 @@ async fn a_transaction_is_lost_and_says_so_when_a_savepoint_in_it_is_cut_off_whi
             }
             lost += 1;
         } else {
-            // It was the rollback of the savepoint that was cut off: the transaction goes on.
+            // The rollback of the savepoint was dropped: the transaction goes on.
             tx.rollback().await.unwrap();
         }
         let rows: i64 =
@@ -141,7 +141,7 @@ async fn a_query_that_takes_too_long_ends_with_an_error_and_its_connection_is_le
     let dir = Dir::new();
     let limit = std::time::Duration::from_millis(50);
     let pool = one().statement_timeout(limit).connect(&dir.url("limit.db")).await.unwrap();
-    // Without a limit, since a busy machine may need long for an easy question.
+    // Without a limit, since a simple query may take long on a busy machine.
     let patient = pool.statement_timeout(None);
     for _ in 0..2 {
         let error = sqlx::query(ENDLESS).fetch_one(&pool).await.unwrap_err();
@@ -152,7 +152,7 @@ async fn a_query_that_takes_too_long_ends_with_an_error_and_its_connection_is_le
         let one: i64 = sqlx::query_scalar("SELECT 1").fetch_one(&patient).await.unwrap();
         assert_eq!(one, 1);
     }
-    // The limit is that of the BEGIN as well.
+    // The limit applies to the BEGIN as well.
     let mut tx = pool.statement_timeout(limit * 60).begin().await.unwrap();
     assert!(sqlx::query(ENDLESS).fetch_one(&mut *tx).await.is_err());
     drop(tx);
@@ -160,7 +160,7 @@ async fn a_query_that_takes_too_long_ends_with_an_error_and_its_connection_is_le
 }
 
 #[tokio::test]
-async fn what_is_dropped_is_interrupted_although_a_hook_has_set_a_progress_handler() {
+async fn a_dropped_query_is_interrupted_although_a_hook_set_a_progress_handler() {
     let dir = Dir::new();
     for url in [dir.url("one.db"), "sqlite::memory:".to_owned()] {
         let options = one().on_connect(|conn, _| {

@@ -1,5 +1,4 @@
-//! The backend keeps what the conformance suite asks of every manager, of every SQL manager, and of
-//! files.
+//! Runs the conformance suite for every manager, for SQL managers, and for files.
 
 use crate::support::Dir;
 use futures_util::TryStreamExt;
@@ -7,7 +6,7 @@ use millpond_sqlite::{BoxError, PoolKind, Sqlite, SqliteManager, SqlitePoolOptio
 use millpond_testkit::{Fixture, Mark, Plan, Served};
 use sqlx::{AssertSqlSafe, Connection, Row, raw_sql};
 
-/// A database in a file.
+/// A database file.
 struct File(Dir);
 
 impl Fixture for File {
@@ -31,7 +30,8 @@ impl Fixture for File {
         Ok(sqlx::query(sql).bind(number).fetch_one(conn).await?.try_get(0)?)
     }
 
-    /// The descriptors of this process that lead to the file: there is no server that could count.
+    /// Counts the descriptors of this process that lead to the file: no server can count
+    /// connections.
     async fn open_at_server(&self) -> Result<usize, BoxError> {
         let file = self.0.path().canonicalize()?.join("conformance.db");
         let links = std::fs::read_dir("/proc/self/fd")?
@@ -84,7 +84,7 @@ impl Fixture for File {
     }
 
     async fn is_in_transaction(&self, conn: &mut Tracked<Sqlite>) -> Result<bool, BoxError> {
-        // Where one is open, another one is refused.
+        // While a transaction is open, SQLite refuses another one.
         match raw_sql("BEGIN; ROLLBACK").execute(conn).await {
             Ok(_) => Ok(false),
             Err(error) if error.to_string().contains("within a transaction") => Ok(true),

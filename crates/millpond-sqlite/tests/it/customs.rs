@@ -1,4 +1,4 @@
-//! A pool of one's own: the guide's `_do_get`.
+//! A custom pool, like the guide's `_do_get`.
 
 use crate::support::Dir;
 use millpond_core::{CloseReport, Lease, NullPool, Pool, PoolError, Request, Status, async_trait};
@@ -41,7 +41,7 @@ impl Pool for Counting {
 }
 
 #[tokio::test]
-async fn it_lends_through_the_same_face() {
+async fn a_custom_pool_lends_like_millponds_own() {
     let dir = Dir::new();
     let inner = NullPool::builder(SqliteManager::new(dir.options("x.db"))).build().unwrap();
     let counting = Arc::new(Counting { inner, came: AtomicU32::new(0), went: Arc::default() });
@@ -64,7 +64,7 @@ async fn it_lends_through_the_same_face() {
 }
 
 #[tokio::test]
-async fn code_that_takes_any_pool_takes_ours() {
+async fn a_function_over_any_pool_accepts_a_sqlite_pool() {
     use millpond_core::PoolExt;
     let dir = Dir::new();
     let pool = dir.one().await;

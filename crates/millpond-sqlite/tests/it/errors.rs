@@ -1,4 +1,4 @@
-//! What a failing acquire says, as `sqlx::Error`.
+//! The `sqlx::Error` of a failing acquire.
 
 use crate::support::{Dir, one};
 use millpond_sqlite::{PoolError, PoolKind, SqlitePoolOptions, pool_error};
@@ -78,7 +78,7 @@ async fn an_error_names_the_file_and_what_is_wrong_with_it() {
 }
 
 #[tokio::test]
-async fn an_error_says_from_where_a_relative_path_was_meant() {
+async fn an_error_names_the_directory_that_a_relative_path_begins_at() {
     let here = std::env::current_dir().unwrap();
     let here = here.display();
     let text = connect_error("sqlite:///./no-such/x.db").await.to_string();
@@ -90,7 +90,7 @@ async fn an_error_says_from_where_a_relative_path_was_meant() {
 }
 
 #[tokio::test]
-async fn an_absolute_path_with_a_slash_too_few_is_recognised() {
+async fn an_absolute_path_with_one_slash_missing_gets_a_hint() {
     let dir = Dir::new();
     let path = dir.path().join("x.db").display().to_string();
     for url in [format!("sqlite://{path}"), format!("sqlite:///.{path}")] {
@@ -104,14 +104,16 @@ async fn an_absolute_path_with_a_slash_too_few_is_recognised() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_file_that_may_not_be_read_is_reported_as_such() {
+async fn a_file_without_read_permission_is_reported_as_such() {
     use std::os::unix::fs::PermissionsExt;
     let dir = Dir::new();
     let path = dir.path().join("x.db");
     std::fs::write(&path, "").unwrap();
     std::fs::set_permissions(&path, PermissionsExt::from_mode(0o000)).unwrap();
     if std::fs::File::open(&path).is_ok() {
-        println!("SKIP a_file_that_may_not_be_read_is_reported_as_such: root may read everything");
+        println!(
+            "SKIP a_file_without_read_permission_is_reported_as_such: root may read everything"
+        );
         return;
     }
     let text = connect_error(&dir.url("x.db")).await.to_string();
@@ -119,7 +121,7 @@ async fn a_file_that_may_not_be_read_is_reported_as_such() {
 }
 
 #[tokio::test]
-async fn what_is_not_a_database_fails_at_once() {
+async fn a_file_that_is_not_a_database_fails_at_once() {
     let dir = Dir::new();
     let path = dir.path().join("x.db");
     for text in
@@ -144,7 +146,7 @@ async fn what_is_not_a_database_fails_at_once() {
 }
 
 #[tokio::test]
-async fn settings_out_of_range_die_when_the_pool_is_built() {
+async fn settings_out_of_range_fail_when_the_pool_is_built() {
     for url in ["sqlite:x.db", "sqlite::memory:"] {
         let error =
             SqlitePoolOptions::new().pool_size(0).max_overflow(1000).connect_lazy(url).unwrap_err();
@@ -163,7 +165,7 @@ fn an_acquire_without_a_runtime_is_an_error_and_no_panic() {
 }
 
 #[tokio::test]
-async fn what_keeps_no_data_is_refused_as_a_file() {
+async fn a_device_is_refused_as_a_database_file() {
     let error = connect_error("sqlite:////dev/null").await;
     assert!(error.to_string().contains("/dev/null is not a regular file"), "{error}");
 }
@@ -183,7 +185,7 @@ async fn options_on_which_the_driver_panics_fail_at_once() {
 }
 
 #[tokio::test]
-async fn one_writer_and_many_readers_of_a_file_that_may_only_be_read_need_it_in_wal_mode() {
+async fn one_writer_and_many_readers_need_a_read_only_file_in_wal_mode() {
     let dir = Dir::new();
     dir.one().await.execute("CREATE TABLE t (i)").await.unwrap();
     let options = SqlitePoolOptions::new().pool(PoolKind::ReadWrite);
@@ -192,7 +194,7 @@ async fn one_writer_and_many_readers_of_a_file_that_may_only_be_read_need_it_in_
 }
 
 #[tokio::test]
-async fn a_file_that_is_no_database_ends_an_attach_and_not_the_lease() {
+async fn attaching_a_file_that_is_no_database_fails_and_the_lease_stays_usable() {
     let dir = Dir::new();
     let pool = dir.one().await;
     std::fs::write(dir.path().join("garbage.db"), [b'x'; 5000]).unwrap();

@@ -1,4 +1,4 @@
-//! The file of a pool: what is in it after close, and what happens when somebody exchanges it.
+//! The file of a pool: its content after a close, and its replacement while connections are open.
 
 use crate::support::Dir;
 use millpond_sqlite::{PoolKind, SqlitePoolOptions};
@@ -6,7 +6,7 @@ use sqlx::{ConnectOptions, Executor, raw_sql};
 use std::time::Duration;
 
 #[tokio::test]
-async fn after_close_everything_is_in_the_file_and_nothing_in_the_log() {
+async fn after_close_all_data_is_in_the_file_and_none_in_the_log() {
     for kind in [PoolKind::Null, PoolKind::Queue, PoolKind::ReadWrite] {
         for _ in 0..20 {
             let dir = Dir::new();
@@ -31,7 +31,7 @@ async fn after_close_everything_is_in_the_file_and_nothing_in_the_log() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn a_file_that_is_replaced_or_removed_under_the_pool_is_noticed_before_the_next_statement() {
+async fn a_file_that_is_replaced_or_removed_is_detected_before_the_next_statement() {
     for kind in [PoolKind::Queue, PoolKind::ReadWrite] {
         let dir = Dir::new();
         for name in ["x.db", "y.db"] {
@@ -52,7 +52,7 @@ async fn a_file_that_is_replaced_or_removed_under_the_pool_is_noticed_before_the
         while !still_open(pool.acquire_within(Duration::from_millis(20)).await.unwrap_err()) {}
         drop(held);
         if kind == PoolKind::ReadWrite {
-            // SQLite leaves it there when the file is not the one that it was.
+            // SQLite leaves the log behind when the file was replaced.
             let error = pool.execute("INSERT INTO t VALUES (3)").await.unwrap_err();
             assert!(error.to_string().contains("the write-ahead log"), "{error}");
             for name in ["x.db-wal", "x.db-shm"] {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 type Log = Arc<Mutex<Vec<&'static str>>>;
 
-/// A hook that writes down that it was called.
+/// Returns a hook that records its calls.
 macro_rules! note {
     ($log:expr, $what:literal) => {{
         let log = Arc::clone($log);
@@ -34,7 +34,7 @@ fn logging(options: SqlitePoolOptions, log: &Log) -> SqlitePoolOptions {
 }
 
 #[tokio::test]
-async fn all_five_are_called_in_order() {
+async fn all_five_hooks_are_called_in_order() {
     let dir = Dir::new();
     let log = Log::default();
     let pool = logging(one(), &log).connect_lazy(&dir.url("x.db")).unwrap();
@@ -76,7 +76,7 @@ async fn the_guides_hook_turns_foreign_keys_on() {
 }
 
 #[tokio::test]
-async fn a_hook_that_refuses_costs_the_connection_and_is_reported() {
+async fn a_hook_that_refuses_closes_the_connection_and_is_reported() {
     let dir = Dir::new();
     let pool = one()
         .on_connect(|_, _| {
@@ -160,7 +160,7 @@ impl Hooks<SqliteConnection> for Greeter {
 }
 
 #[tokio::test]
-async fn an_object_acts_on_writers_and_readers_alike() {
+async fn a_hooks_object_acts_on_writers_and_readers() {
     let dir = Dir::new();
     let log = Log::default();
     let options =
@@ -182,7 +182,7 @@ async fn nothing_is_read_or_written_before_on_connect_has_run() {
                 let first = first.swap(false, Ordering::Relaxed);
                 Box::pin(async move {
                     assert!(!first || length == 0, "{length} bytes were written");
-                    // What a database has for good from its first byte on, as the key of an
+                    // A property that a database has from its first byte on, like the key of an
                     // encrypted one.
                     conn.execute("PRAGMA page_size = 8192").await?;
                     Ok(())
@@ -196,7 +196,7 @@ async fn nothing_is_read_or_written_before_on_connect_has_run() {
             assert_eq!(size, 8192, "{kind:?}");
         }
 
-        // Looks like an encrypted one.
+        // A file that looks like an encrypted database.
         let path = dir.path().join("y.db");
         std::fs::write(&path, "certainly no database, but long enough to be looked at".repeat(50))
             .unwrap();
@@ -209,7 +209,7 @@ async fn nothing_is_read_or_written_before_on_connect_has_run() {
 }
 
 #[tokio::test]
-async fn a_reader_that_comes_first_makes_the_database_of_the_writer() {
+async fn a_reader_that_is_opened_first_creates_the_writers_database() {
     let dir = Dir::new();
     let pool =
         SqlitePoolOptions::new().pool(PoolKind::ReadWrite).connect_lazy(&dir.url("x.db")).unwrap();

@@ -1,4 +1,4 @@
-//! What each kind of pool keeps, and how a pool is steered.
+//! Which connections each kind of pool keeps, and how a pool is controlled.
 
 use crate::support::{Dir, one};
 use millpond_core::{CloseReason, Invalidate};
@@ -40,7 +40,7 @@ async fn a_queue_keeps_its_connection() {
 }
 
 #[tokio::test]
-async fn hundreds_who_open_a_new_file_at_once_all_get_their_connection() {
+async fn hundreds_of_callers_that_open_a_new_file_at_once_get_their_connections() {
     let dir = Dir::new();
     let pragmas =
         millpond_sqlite::PragmaHook::new().journal_mode(millpond_sqlite::SqliteJournalMode::Wal);
@@ -72,7 +72,7 @@ async fn hundreds_who_open_a_new_file_at_once_all_get_their_connection() {
 }
 
 #[tokio::test]
-async fn holders_are_named_by_their_line_and_a_query_on_the_pool_by_its_first_words() {
+async fn holders_are_named_by_source_line_and_pool_queries_by_their_first_words() {
     use futures_util::TryStreamExt;
     let dir = Dir::new();
     let pool = options(PoolKind::Queue).connect(&dir.url("x.db")).await.unwrap();
@@ -127,7 +127,7 @@ async fn the_reader_of_a_pool_without_readers_is_the_pool_itself() {
 }
 
 #[tokio::test]
-async fn close_within_says_who_still_holds_a_connection() {
+async fn close_within_names_the_holders_of_connections() {
     let dir = Dir::new();
     let pool = dir.one().await;
     let lease = pool.acquire().await.unwrap();
@@ -140,7 +140,7 @@ async fn close_within_says_who_still_holds_a_connection() {
 }
 
 #[tokio::test]
-async fn a_connection_can_be_removed_permanently_or_given_up() {
+async fn a_connection_can_be_detached_or_discarded() {
     let dir = Dir::new();
     let trace = Trace::new();
     let pool = one().observer(trace.clone()).connect(&dir.url("x.db")).await.unwrap();

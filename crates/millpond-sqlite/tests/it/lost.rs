@@ -1,5 +1,5 @@
-//! SQLite ends transactions by itself. The next statement is not committed on its own then: it is
-//! refused.
+//! SQLite ends transactions by itself. Then the next statement is refused; it is not committed on
+//! its own.
 
 use crate::support::{Dir, ENDLESS, one};
 use millpond_sqlite::{Sqlite, SqlitePool, Transaction, TransactionOutcome, transaction_lost};
@@ -20,12 +20,12 @@ async fn insert(tx: &mut Transaction<'_, Sqlite>, i: i64) -> Result<(), Error> {
     sqlx::query("INSERT INTO t VALUES (?)").bind(i).execute(&mut **tx).await.map(drop)
 }
 
-/// Begins a write that takes long, and drops it.
+/// Starts a write that takes long, and drops it.
 async fn cut_a_write<'e>(executor: impl Executor<'e, Database = Sqlite>) {
     let sql = AssertSqlSafe(format!("INSERT INTO t {ENDLESS}"));
     let write = sqlx::query(sql).execute(executor);
     assert!(poll_n(write, 1).await.is_none());
-    // It has to be at work: what has not begun is not interrupted.
+    // The write must have begun: before that it cannot be interrupted.
     std::thread::yield_now();
 }
 
@@ -109,7 +109,7 @@ async fn a_full_disk_loses_the_transaction_or_the_statement_alone() {
     let pool = one().connect(&dir.url("full.db")).await.unwrap();
     pool.execute("CREATE TABLE t (i BLOB)").await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
-    // Put back at the return.
+    // Restored when the lease is returned.
     lease.execute("PRAGMA max_page_count = 20").await.unwrap();
     let mut tx = Transaction::begin_on(lease, None).await.unwrap();
     tx.execute("INSERT INTO t VALUES (zeroblob(10))").await.unwrap();
@@ -136,8 +136,7 @@ async fn an_ordinary_error_leaves_the_transaction_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_transaction_in_sql_on_a_lease_is_lost_in_the_same_way_until_it_is_ended_or_begun_again()
-{
+async fn a_lost_transaction_in_sql_refuses_statements_until_it_is_ended_or_begun_again() {
     let dir = Dir::new();
     let pool = table(&dir).await;
     for begin in ["BEGIN", "SAVEPOINT a", "BEGIN; SELECT 1", "/* x */ BEGIN IMMEDIATE"] {
@@ -174,7 +173,7 @@ async fn a_savepoint_in_sql_that_is_released_has_committed() {
 }
 
 #[tokio::test]
-async fn what_the_drivers_own_connection_has_ended_is_noticed() {
+async fn a_transaction_ended_on_the_drivers_own_connection_is_noticed() {
     let dir = Dir::new();
     let pool = table(&dir).await;
     let mut tx = pool.begin().await.unwrap();
@@ -192,7 +191,7 @@ async fn what_the_drivers_own_connection_has_ended_is_noticed() {
 }
 
 #[tokio::test]
-async fn after_a_commit_in_sql_nothing_else_is_done_in_the_transaction() {
+async fn after_a_commit_in_sql_the_transaction_executes_nothing_more() {
     let dir = Dir::new();
     let pool = table(&dir).await;
     for sql in ["COMMIT", "END", "SELECT 1; COMMIT"] {
@@ -207,14 +206,14 @@ async fn after_a_commit_in_sql_nothing_else_is_done_in_the_transaction() {
 }
 
 #[tokio::test]
-async fn the_question_whether_a_transaction_is_open_changes_nothing_when_it_is_cut_off() {
+async fn a_dropped_query_for_the_transaction_state_changes_nothing() {
     let dir = Dir::new();
     let pool = table(&dir).await;
     for polls in 1..40 {
         let mut tx = pool.begin().await.unwrap();
         insert(&mut tx, 1).await.unwrap();
         insert(&mut tx, 1).await.unwrap_err();
-        // It asks first.
+        // Queries first whether a transaction is open.
         let _ = poll_n(insert(&mut tx, 2), polls % 4).await;
         let _ = insert(&mut tx, 3).await;
         let committed = tx.commit().await.is_ok();
@@ -243,7 +242,7 @@ async fn several_statements_that_commit_and_begin_again_lose_the_transaction() {
         let mut tx = pool.begin().await.unwrap();
         insert(&mut tx, 1).await.unwrap();
         if tx.execute(sql).await.is_err() {
-            // It was refused, and nothing of it was executed.
+            // The text was refused, and no part of it was executed.
             assert!(sql.contains("SAVEPOINT"), "{sql}");
             insert(&mut tx, 3).await.unwrap();
             tx.commit().await.unwrap();

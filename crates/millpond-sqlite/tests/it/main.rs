@@ -1,4 +1,4 @@
-//! What a user of millpond-sqlite sees, against real SQLite files. One module a behaviour.
+//! What a user of millpond-sqlite sees, against real SQLite files. One module per behaviour.
 
 mod backend;
 mod cancel;
@@ -23,7 +23,7 @@ mod texts;
 mod transactions;
 mod urls;
 
-// What holds for every backend alike.
+// Tests that all backends share.
 #[path = "../../../millpond-sqlx/tests/shared/ponds.rs"]
 mod ponds;
 #[path = "../../../millpond-sqlx/tests/shared/request_refusals.rs"]

@@ -1,4 +1,4 @@
-//! The database in memory survives whatever happens to those who use it, and ends with its pool.
+//! An in-memory database survives everything that its users do, and ends with its pool.
 
 use crate::support::abandon_endless;
 use millpond_core::{Invalidate, ResetLevel};
@@ -24,7 +24,7 @@ async fn pond(options: SqlitePoolOptions) -> SqlitePool {
     pool
 }
 
-/// Everything is there, even what belongs to the connection and not to the database.
+/// Asserts that all data is there, also that of the connection.
 async fn is_whole(pool: &SqlitePool) {
     let mut lease = pool.acquire().await.unwrap();
     let names: Vec<String> =
@@ -36,7 +36,7 @@ async fn is_whole(pool: &SqlitePool) {
 }
 
 #[tokio::test]
-async fn it_has_one_connection_whatever_the_settings_say() {
+async fn an_in_memory_database_has_one_connection_whatever_is_set() {
     let pool = pond(SqlitePoolOptions::new().pool_size(20).max_overflow(40)).await;
     assert_eq!(pool.status().limit(), 1);
     let tasks: Vec<_> = (0..50)
@@ -64,7 +64,7 @@ async fn two_pools_are_two_databases() {
 
 // B06
 #[tokio::test]
-async fn it_survives_cut_queries_open_transactions_and_dropped_streams() {
+async fn a_database_survives_dropped_queries_open_transactions_and_streams() {
     let trace = Trace::new();
     let pool = pond(SqlitePoolOptions::new().observer(trace.clone())).await;
     abandon_endless(&pool).await;
@@ -85,7 +85,7 @@ async fn it_survives_cut_queries_open_transactions_and_dropped_streams() {
 
 // B06
 #[tokio::test]
-async fn it_survives_a_panicking_borrower() {
+async fn a_database_survives_a_panicking_borrower() {
     let pool = pond(SqlitePoolOptions::new()).await;
     let theirs = pool.clone();
     let task = tokio::spawn(async move {
@@ -100,7 +100,7 @@ async fn it_survives_a_panicking_borrower() {
 
 // B06
 #[tokio::test]
-async fn it_survives_an_hour_of_nobody_and_a_day_of_use() {
+async fn a_database_survives_an_idle_hour_and_a_day_of_use() {
     let pool = pond(SqlitePoolOptions::new().idle_timeout(Duration::from_secs(1))).await;
     for hours in [1, 24] {
         tokio::time::pause();
@@ -111,7 +111,7 @@ async fn it_survives_an_hour_of_nobody_and_a_day_of_use() {
 }
 
 #[tokio::test]
-async fn it_survives_being_discarded_and_invalidated() {
+async fn a_database_survives_a_discard_and_an_invalidation() {
     let pool = pond(SqlitePoolOptions::new()).await;
     SqlLease::discard(pool.acquire().await.unwrap());
     is_whole(&pool).await;
@@ -126,7 +126,7 @@ async fn it_survives_being_discarded_and_invalidated() {
 }
 
 #[tokio::test]
-async fn a_hook_that_cannot_be_repeated_is_called_once_and_what_it_has_made_stays() {
+async fn a_hook_that_cannot_be_repeated_is_called_once_and_its_effects_stay() {
     let options = SqlitePoolOptions::new().on_connect(|conn, _| {
         Box::pin(async move {
             conn.execute("CREATE TEMP TABLE scratch (n)").await?;
@@ -145,7 +145,7 @@ async fn a_hook_that_cannot_be_repeated_is_called_once_and_what_it_has_made_stay
 }
 
 #[tokio::test]
-async fn what_a_hook_has_left_half_done_is_not_in_the_way_of_its_next_attempt() {
+async fn half_done_work_of_a_failed_hook_does_not_disturb_its_next_attempt() {
     fn made_at_the_second_attempt<'a>(
         attempts: &AtomicU32,
         conn: &'a mut SqliteConnection,
@@ -171,7 +171,7 @@ async fn what_a_hook_has_left_half_done_is_not_in_the_way_of_its_next_attempt() 
 }
 
 #[test]
-fn it_survives_the_runtime_it_was_opened_on() {
+fn a_database_survives_the_runtime_that_it_was_opened_on() {
     let runtime = || tokio::runtime::Runtime::new().unwrap();
     let pool = runtime().block_on(pond(SqlitePoolOptions::new()));
     runtime().block_on(is_whole(&pool));
@@ -191,9 +191,8 @@ async fn it_ends_with_its_pool() {
 }
 
 #[tokio::test]
-async fn nothing_of_it_is_left_after_the_pool_was_closed() {
-    // sqlx's form of it has a name, under which an outsider can look at it for as long as it
-    // exists.
+async fn a_database_is_gone_after_its_pool_was_closed() {
+    // sqlx's form has a name, by which another connection can open the database while it exists.
     let options = SqliteConnectOptions::from_str("sqlite::memory:").unwrap();
     let pool = SqlitePoolOptions::new().connect_with(options.clone()).await.unwrap();
     pool.execute("CREATE TABLE ponds (name TEXT)").await.unwrap();
@@ -208,7 +207,7 @@ async fn nothing_of_it_is_left_after_the_pool_was_closed() {
 }
 
 #[tokio::test]
-async fn detaching_the_connection_takes_the_database_and_the_pool_makes_no_second_one_up() {
+async fn after_detaching_the_connection_the_pool_creates_no_second_database() {
     let pool = pond(SqlitePoolOptions::new()).await;
     let mut conn = SqlLease::detach(pool.acquire().await.unwrap());
     conn.execute("SELECT * FROM ponds").await.unwrap();
@@ -217,7 +216,7 @@ async fn detaching_the_connection_takes_the_database_and_the_pool_makes_no_secon
 }
 
 #[test]
-fn what_would_lose_the_database_is_refused() {
+fn options_that_would_lose_the_database_are_refused() {
     let build =
         |options: SqlitePoolOptions| options.connect_lazy("sqlite://").unwrap_err().to_string();
     assert!(build(SqlitePoolOptions::new().pool(PoolKind::Null)).contains("pool kind"));
@@ -227,7 +226,7 @@ fn what_would_lose_the_database_is_refused() {
 }
 
 #[tokio::test]
-async fn sqlxs_own_options_for_memory_are_recognised_and_a_hidden_one_is_refused() {
+async fn sqlxs_in_memory_options_are_recognised_and_hidden_ones_are_refused() {
     let options = |url| SqliteConnectOptions::from_str(url).unwrap();
     for url in ["sqlite::memory:", "sqlite://:memory:"] {
         let pool = SqlitePoolOptions::new().connect_with(options(url)).await.unwrap();
@@ -241,7 +240,7 @@ async fn sqlxs_own_options_for_memory_are_recognised_and_a_hidden_one_is_refused
 }
 
 #[tokio::test]
-async fn when_the_drivers_thread_panics_its_loss_is_an_error_and_no_empty_one_takes_its_place() {
+async fn a_database_lost_by_a_panic_is_an_error_and_not_replaced_by_an_empty_one() {
     let pool = pond(SqlitePoolOptions::new()).await;
     // A column whose name is not UTF-8.
     raw_sql(

@@ -8,7 +8,7 @@ use millpond_sqlite::{
 use sqlx::{AssertSqlSafe, Executor, Row, raw_sql};
 
 #[tokio::test]
-async fn they_are_set_on_every_connection() {
+async fn pragmas_are_set_on_every_connection() {
     let dir = Dir::new();
     let pragmas = PragmaHook::new()
         .foreign_keys(true)
@@ -36,7 +36,7 @@ async fn they_are_set_on_every_connection() {
 }
 
 #[tokio::test]
-async fn one_that_does_not_take_fails_the_acquire_at_once_and_says_why() {
+async fn a_pragma_that_cannot_be_applied_fails_the_acquire_at_once_and_says_why() {
     let pragmas = PragmaHook::new().journal_mode(SqliteJournalMode::Wal);
     let error =
         SqlitePoolOptions::new().pragma(pragmas).connect("sqlite::memory:").await.unwrap_err();
@@ -48,13 +48,13 @@ async fn one_that_does_not_take_fails_the_acquire_at_once_and_says_why() {
 }
 
 #[test]
-fn one_that_would_spoil_the_split_is_refused() {
+fn a_pragma_that_conflicts_with_one_writer_is_refused() {
     let pragmas = PragmaHook::new().journal_mode(SqliteJournalMode::Delete);
     let options = SqlitePoolOptions::new().pool(PoolKind::ReadWrite).pragma(pragmas);
     assert!(options.connect_lazy("sqlite:x.db").unwrap_err().to_string().contains("journal_mode"));
 }
 
-/// What a borrower may do to the settings of a connection.
+/// Changes that a borrower may make to the settings of a connection.
 const CHANGES: [&str; 12] = [
     "PRAGMA foreign_keys = OFF",
     "PRAGMA busy_timeout = 1",
@@ -90,7 +90,7 @@ fn strict() -> SqlitePoolOptions {
 }
 
 #[tokio::test]
-async fn what_a_borrower_changes_is_put_back_before_the_next_one_comes() {
+async fn pragmas_that_a_borrower_changes_are_restored_for_the_next_one() {
     let dir = Dir::new();
     let mut pools = vec![strict().connect("sqlite::memory:").await.unwrap()];
     for kind in [PoolKind::Queue, PoolKind::ReadWrite] {
@@ -132,7 +132,7 @@ async fn no_orphan_is_written_after_a_migration_that_failed_midway() {
 }
 
 #[tokio::test]
-async fn a_journal_mode_that_the_pool_has_not_set_is_the_files_and_stays() {
+async fn a_journal_mode_that_the_pool_has_not_set_stays_that_of_the_file() {
     let dir = Dir::new();
     let pool = strict().pool(PoolKind::Queue).connect(&dir.url("x.db")).await.unwrap();
     pool.execute("PRAGMA journal_mode = WAL").await.unwrap();
@@ -140,7 +140,7 @@ async fn a_journal_mode_that_the_pool_has_not_set_is_the_files_and_stays() {
 }
 
 #[tokio::test]
-async fn a_rollback_journal_that_a_borrower_turns_off_is_on_again_for_the_next_one() {
+async fn a_rollback_journal_turned_off_by_a_borrower_is_on_for_the_next_one() {
     let dir = Dir::new();
     for pool in [dir.one().await, strict().connect("sqlite::memory:").await.unwrap()] {
         let before = mode(&pool).await;
@@ -162,7 +162,7 @@ async fn an_exclusive_lock_that_a_borrower_keeps_ends_with_the_lease() {
     let pool = strict().pool(PoolKind::Queue).pool_size(2).connect(&dir.url("x.db")).await.unwrap();
     let mut other = pool.acquire().await.unwrap();
     raw_sql("PRAGMA locking_mode = EXCLUSIVE; CREATE TABLE t (i)").execute(&pool).await.unwrap();
-    // Verified when it is lent again.
+    // The connection is restored when it is lent again.
     drop(pool.acquire().await.unwrap());
     raw_sql("PRAGMA busy_timeout = 0; INSERT INTO t VALUES (1)")
         .execute(&mut *other)
@@ -171,7 +171,7 @@ async fn an_exclusive_lock_that_a_borrower_keeps_ends_with_the_lease() {
 }
 
 #[tokio::test]
-async fn a_file_that_is_only_read_is_lent_again_and_its_pragmas_are_put_back() {
+async fn pragmas_of_connections_to_a_read_only_file_are_restored() {
     let dir = Dir::new();
     strict().connect(&dir.url("x.db")).await.unwrap().execute("CREATE TABLE t (i)").await.unwrap();
     for parameters in ["mode=ro", "immutable=true"] {

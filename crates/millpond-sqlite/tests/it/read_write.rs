@@ -1,4 +1,4 @@
-//! One writer and many readers: who gets what, and no lock among our own.
+//! One writer and many readers: which statements go where, and no lock waits within the pool.
 
 use crate::support::{Dir, abandon_endless};
 use futures_util::TryStreamExt;
@@ -6,9 +6,9 @@ use millpond_sqlite::{PoolKind, SqlitePool, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Executor, raw_sql};
 use std::time::Duration;
 
-/// What the connection that executes a statement answers about itself.
+/// Returns true if the connection that executes the statement is a reader.
 async fn is_reader<'e>(executor: impl Executor<'e, Database = sqlx::Sqlite>) -> bool {
-    // A table-valued pragma in a SELECT: by its text it only reads.
+    // A table-valued pragma in a SELECT, whose text only reads.
     sqlx::query_scalar("SELECT query_only FROM pragma_query_only")
         .fetch_one(executor)
         .await
@@ -42,7 +42,7 @@ async fn reads_go_to_a_reader_and_everything_else_to_the_writer() {
 }
 
 #[tokio::test]
-async fn reading_goes_on_while_somebody_writes() {
+async fn reads_go_on_during_a_write() {
     let dir = Dir::new();
     let pool = dir.read_write().await;
     let mut tx = pool.begin().await.unwrap();
@@ -56,7 +56,7 @@ async fn reading_goes_on_while_somebody_writes() {
 }
 
 #[tokio::test]
-async fn a_reader_refuses_to_write_and_stays_one() {
+async fn a_reader_refuses_to_write_and_stays_a_reader() {
     let dir = Dir::new();
     let pool = dir.read_write().await;
     pool.reader().resize(1, 0).unwrap();
@@ -69,7 +69,7 @@ async fn a_reader_refuses_to_write_and_stays_one() {
         let error = raw_sql(sql).execute(&pool.reader()).await.unwrap_err();
         assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("8"), "{sql}");
     }
-    // It lets itself be talked out of it, but not for the next borrower.
+    // A reader's `query_only` can be turned off, but not for the next borrower.
     raw_sql("PRAGMA query_only = OFF").execute(&pool.reader()).await.unwrap();
     assert!(is_reader(&pool).await);
     raw_sql("INSERT INTO t VALUES (1)").execute(&pool.reader()).await.unwrap_err();
@@ -106,7 +106,7 @@ async fn a_transaction_holds_the_write_lock_from_its_first_moment() {
 }
 
 #[tokio::test]
-async fn a_reader_that_comes_first_finds_a_database() {
+async fn a_reader_that_is_opened_first_finds_a_database() {
     let dir = Dir::new();
     let options = SqlitePoolOptions::new().pool(PoolKind::ReadWrite);
     let pool = options.connect_lazy(&dir.url("new.db")).unwrap();
@@ -116,7 +116,7 @@ async fn a_reader_that_comes_first_finds_a_database() {
 }
 
 #[tokio::test]
-async fn hooks_that_write_act_on_writer_and_readers_and_the_first_one_once() {
+async fn hooks_that_write_run_on_writer_and_readers_and_on_first_connect_runs_once() {
     let dir = Dir::new();
     for lazily in [false, true] {
         let options = SqlitePoolOptions::new()
@@ -146,7 +146,7 @@ async fn hooks_that_write_act_on_writer_and_readers_and_the_first_one_once() {
 }
 
 #[tokio::test]
-async fn what_keeps_readers_from_being_opened_is_the_error_of_connect() {
+async fn connect_returns_the_error_that_keeps_readers_from_being_opened() {
     let dir = Dir::new();
     let options = SqlitePoolOptions::new().pool(PoolKind::ReadWrite).on_connect(|_, info| {
         let is_reader = info.pool.ends_with("-reader");
@@ -159,9 +159,9 @@ async fn what_keeps_readers_from_being_opened_is_the_error_of_connect() {
     assert!(error.to_string().contains("no readers today"), "{error}");
 }
 
-// With the writer's cache a reader waits for ever.
+// A reader that shares the writer's cache waits forever.
 #[tokio::test]
-async fn a_cache_that_the_url_says_is_shared_holds_up_no_reader() {
+async fn a_shared_cache_in_the_url_delays_no_reader() {
     let dir = Dir::new();
     drop(dir.read_write().await);
     let url = format!("{}?cache=shared", dir.url("rw.db"));
@@ -174,7 +174,7 @@ async fn a_cache_that_the_url_says_is_shared_holds_up_no_reader() {
 }
 
 #[tokio::test]
-async fn a_cut_read_leaves_its_reader_free_and_the_writer_untouched() {
+async fn a_dropped_read_frees_its_reader_and_leaves_the_writer_alone() {
     let dir = Dir::new();
     let pool = dir.read_write().await;
     pool.resize(1, 0).unwrap();
@@ -189,8 +189,7 @@ async fn a_cut_read_leaves_its_reader_free_and_the_writer_untouched() {
 async fn transfer(pool: &SqlitePool, n: u32) -> sqlx::Result<()> {
     match n % 5 {
         0 => {
-            // Reads first and writes then: what gives 517 on connections that share the file as
-            // equals.
+            // Reads first and then writes: this gives error 517 on equal connections to the file.
             let mut tx = pool.begin().await?;
             let i: i64 = sqlx::query_scalar("SELECT MAX(i) FROM t").fetch_one(&mut *tx).await?;
             sqlx::query("INSERT INTO t VALUES (?)").bind(i + 1).execute(&mut *tx).await?;
@@ -206,7 +205,7 @@ async fn transfer(pool: &SqlitePool, n: u32) -> sqlx::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn eight_tasks_that_read_and_write_never_meet_a_lock() {
+async fn eight_tasks_that_read_and_write_never_wait_for_a_lock() {
     let dir = Dir::new();
     let pool = dir.read_write().await;
     sqlx::query("INSERT INTO t VALUES (0)").execute(&pool).await.unwrap();

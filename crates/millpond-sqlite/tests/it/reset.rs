@@ -49,7 +49,7 @@ async fn replace_keeps_nothing() {
 }
 
 #[tokio::test]
-async fn none_lends_on_what_it_gets_but_not_what_is_broken() {
+async fn reset_none_lends_connections_unchanged_but_no_broken_ones() {
     let dir = Dir::new();
     let (pool, trace) = pool(&dir, ResetLevel::None).await;
     pool.execute("BEGIN").await.unwrap();

@@ -1,5 +1,5 @@
-//! A table that is altered while connections know its columns: right rows or an error, never
-//! missing or swapped ones.
+//! A table is altered while connections have its columns cached: the rows are right or an error,
+//! never with missing or swapped columns.
 
 use crate::support::{Dir, one};
 use futures_util::TryStreamExt;
@@ -16,8 +16,7 @@ async fn an_answer_that_stops_when_the_drivers_thread_panics_is_an_error_and_cos
 {
     let dir = Dir::new();
     let pool = dir.one().await;
-    // A column name that is not UTF-8 is one of several things over which the driver's thread
-    // panics.
+    // A column name that is not UTF-8 is one of several things on which the driver's thread panics.
     raw_sql(
         "CREATE TABLE t (a); INSERT INTO t VALUES (1); PRAGMA writable_schema = ON; \
              UPDATE sqlite_schema SET sql = CAST(x'435245415445205441424C45207420282261FF2229' AS \
@@ -45,7 +44,7 @@ async fn an_answer_that_stops_when_the_drivers_thread_panics_is_an_error_and_cos
         let lease = pool.acquire().await.unwrap();
         assert_ne!(SqlLease::info(&lease).id.get(), id, "it is not lent on");
     }
-    // What is sent to a thread while it ends would wait for ever.
+    // A command sent to a thread while it ends would wait forever.
     for round in 0..20 {
         let mut tx = pool.begin().await.unwrap();
         sqlx::query("SELECT * FROM t").fetch_all(&mut *tx).await.unwrap_err();
@@ -58,7 +57,7 @@ async fn an_answer_that_stops_when_the_drivers_thread_panics_is_an_error_and_cos
 }
 
 #[tokio::test]
-async fn a_text_without_a_statement_ends_well() {
+async fn a_text_without_a_statement_succeeds() {
     let dir = Dir::new();
     let pool = dir.one().await;
     for sql in [
@@ -90,7 +89,7 @@ fn is_ann(row: &sqlx::sqlite::SqliteRow) {
     assert_eq!((name.as_str(), email.as_str()), ("ann", "a@b"));
 }
 
-/// Reads all columns in every way that there is, and finds the right ones.
+/// Reads all columns in every possible way, and asserts that they are the right ones.
 async fn all_ways_are_right(pool: &SqlitePool, columns: usize) {
     const READ: &str = "SELECT * FROM users";
     const WRITE: &str = "UPDATE users SET name = 'ann' RETURNING *";
@@ -119,7 +118,7 @@ async fn all_ways_are_right(pool: &SqlitePool, columns: usize) {
 }
 
 #[tokio::test]
-async fn whatever_changes_a_table_the_next_statement_has_its_columns() {
+async fn after_any_change_of_a_table_the_next_statement_has_its_columns() {
     for kind in [PoolKind::Null, PoolKind::Queue, PoolKind::ReadWrite] {
         let dir = Dir::new();
         let pool = SqlitePoolOptions::new()
@@ -149,7 +148,7 @@ async fn whatever_changes_a_table_the_next_statement_has_its_columns() {
 }
 
 #[tokio::test]
-async fn a_table_in_memory_or_of_the_session_or_of_an_attached_file_may_change_as_well() {
+async fn in_memory_temporary_and_attached_tables_may_change_too() {
     let dir = Dir::new();
     let mut outsider = dir.options("y.db").connect().await.unwrap();
     raw_sql("CREATE TABLE far (a); INSERT INTO far VALUES (1)")
@@ -187,7 +186,7 @@ async fn a_table_in_memory_or_of_the_session_or_of_an_attached_file_may_change_a
 }
 
 #[tokio::test]
-async fn while_a_table_is_rebuilt_again_and_again_no_name_is_anothers() {
+async fn while_a_table_is_rebuilt_again_and_again_columns_keep_their_names() {
     for kind in [PoolKind::Queue, PoolKind::ReadWrite] {
         let dir = Dir::new();
         let pool = SqlitePoolOptions::new()
@@ -258,7 +257,7 @@ async fn a_transaction_that_begins_with_a_write_of_all_columns_waits_for_the_loc
 }
 
 #[tokio::test]
-async fn a_function_that_takes_the_drivers_own_connection_finds_current_columns_at_the_next_loan() {
+async fn a_function_with_the_drivers_own_connection_gets_current_columns_after_the_loan() {
     let dir = Dir::new();
     let pool = dir.one().await;
     raw_sql(USERS).execute(&pool).await.unwrap();
@@ -269,7 +268,8 @@ async fn a_function_that_takes_the_drivers_own_connection_finds_current_columns_
     }
 }
 
-/// What a function does that knows sqlx alone: reads all columns, and finds the right ones.
+/// Reads all columns as a function does that only knows sqlx, asserts that they are the right ones,
+/// and returns their number.
 async fn columns_of(conn: &mut SqliteConnection) -> usize {
     let rows = sqlx::query("SELECT * FROM users").fetch_all(conn).await.unwrap();
     is_ann(&rows[0]);
@@ -277,7 +277,7 @@ async fn columns_of(conn: &mut SqliteConnection) -> usize {
 }
 
 #[tokio::test]
-async fn a_function_that_knows_sqlx_alone_finds_current_columns_on_a_lease_or_in_a_transaction() {
+async fn a_plain_sqlx_function_gets_current_columns_on_a_lease_or_in_a_transaction() {
     const KNOWN: &str = "SELECT name FROM users";
     for kind in [PoolKind::Queue, PoolKind::ReadWrite] {
         let dir = Dir::new();
@@ -288,7 +288,7 @@ async fn a_function_that_knows_sqlx_alone_finds_current_columns_on_a_lease_or_in
         for (change, columns) in
             [("SELECT 1", 2), (SWAPPED, 2), (ADDED, 3), (ORDERED, 2), (ADDED, 3), (DROPPED, 2)]
         {
-            // The connection knows the schema of before.
+            // The connection has the old schema cached.
             let mut lease = pool.acquire().await.unwrap();
             lease.execute(KNOWN).await.unwrap();
             columns_of(&mut lease).await;
@@ -315,7 +315,7 @@ async fn a_function_that_knows_sqlx_alone_finds_current_columns_on_a_lease_or_in
 }
 
 #[tokio::test]
-async fn hooks_find_current_columns() {
+async fn hooks_get_current_columns() {
     fn noted<'a>(found: &Arc<Mutex<Vec<usize>>>, conn: &'a mut SqliteConnection) -> HookFuture<'a> {
         let found = Arc::clone(found);
         Box::pin(async move {
@@ -347,7 +347,7 @@ async fn hooks_find_current_columns() {
 }
 
 #[tokio::test]
-async fn what_was_seen_of_the_schema_in_a_transaction_that_was_rolled_back_is_forgotten() {
+async fn the_schema_of_a_rolled_back_transaction_is_not_cached() {
     const OURS: &str = "ALTER TABLE users ADD COLUMN ours";
     let dir = Dir::new();
     for reset in [ResetLevel::Transaction, ResetLevel::None] {
@@ -385,7 +385,7 @@ async fn what_was_seen_of_the_schema_in_a_transaction_that_was_rolled_back_is_fo
                     lease = pool.acquire().await.unwrap();
                 }
             }
-            // Its version is that of the change that was rolled back.
+            // Its version is the one that the rolled back change had.
             outsider.execute("ALTER TABLE users ADD COLUMN theirs").await.unwrap();
             let row = lease.fetch_one("SELECT * FROM users").await.unwrap();
             assert!(row.try_column("theirs").is_ok(), "{reset:?}, {way}: {:?}", row.columns());
@@ -403,7 +403,7 @@ async fn what_was_seen_of_the_schema_in_a_transaction_that_was_rolled_back_is_fo
 }
 
 #[tokio::test]
-async fn a_borrower_who_may_write_the_schema_still_may_after_all_columns_were_read() {
+async fn reading_all_columns_does_not_turn_writable_schema_off() {
     let dir = Dir::new();
     let pool = dir.one().await;
     pool.execute("CREATE TABLE t (a)").await.unwrap();

@@ -1,10 +1,10 @@
-//! What looking at the schema does to an open transaction: nothing.
+//! Checking the schema has no effect on an open transaction.
 
 use crate::support::{Dir, one};
 use millpond_sqlite::{PoolKind, SqlitePool, SqlitePoolOptions};
 use sqlx::{ConnectOptions, Executor, SqliteConnection, raw_sql};
 
-/// Posts, and an index for full-text search that a trigger fills.
+/// A table of posts, and a full-text search index that a trigger fills.
 const POSTS: &str = "CREATE TABLE posts (id INTEGER PRIMARY KEY, body TEXT); \
     CREATE VIRTUAL TABLE search USING fts5(body, content='posts', content_rowid='id'); \
     CREATE TRIGGER indexed AFTER INSERT ON posts BEGIN \
@@ -15,12 +15,12 @@ const POST: &str = "INSERT INTO posts (body) VALUES ('a mill pond')";
 const POST_ALL: &str = "INSERT INTO posts (body) VALUES ('a mill pond') RETURNING *";
 const FIND: &str = "SELECT count(*) FROM search WHERE search MATCH 'pond'";
 
-/// What functions do that know sqlx alone.
+/// Inserts a post as a function does that only knows sqlx.
 async fn post(conn: &mut SqliteConnection) {
     sqlx::query(POST).execute(conn).await.unwrap();
 }
 
-/// The same connection, untracked.
+/// Returns the driver's own connection, which is not tracked.
 fn driver(conn: &mut SqliteConnection) -> &mut SqliteConnection {
     conn
 }
@@ -73,7 +73,7 @@ async fn post_by_hand(pool: &SqlitePool, way: &str) {
 }
 
 #[tokio::test]
-async fn what_a_transaction_writes_is_found_by_its_full_text_search_and_the_next_ones() {
+async fn full_text_search_finds_what_this_and_later_transactions_write() {
     for kind in [PoolKind::Queue, PoolKind::ReadWrite] {
         for way in [
             "all columns",
@@ -106,7 +106,7 @@ async fn what_a_transaction_writes_is_found_by_its_full_text_search_and_the_next
 }
 
 #[tokio::test]
-async fn a_table_that_a_transaction_made_and_rolled_back_is_not_the_next_one_that_another_makes() {
+async fn a_rolled_back_table_is_not_mistaken_for_a_later_one() {
     const MINE: &str = "CREATE TABLE mine (value)";
     for way in ["all columns", "a function", "all columns by hand", "a function by hand"] {
         let dir = Dir::new();
@@ -133,7 +133,7 @@ async fn a_table_that_a_transaction_made_and_rolled_back_is_not_the_next_one_tha
             tx.rollback().await.unwrap();
             lease = pool.acquire().await.unwrap();
         }
-        // It has the place in the file that the other one had, and the schema has its version.
+        // The table takes the other one's place in the file, and the schema gets the same version.
         let sql = "CREATE TABLE theirs (value); INSERT INTO theirs VALUES ('secret')";
         outsider.execute(raw_sql(sql)).await.unwrap();
         for sql in ["SELECT value FROM mine", "INSERT INTO mine VALUES (1)"] {
@@ -148,7 +148,7 @@ async fn a_table_that_a_transaction_made_and_rolled_back_is_not_the_next_one_tha
 }
 
 #[tokio::test]
-async fn a_function_may_write_the_schema_that_its_borrower_may_write() {
+async fn a_function_keeps_the_writable_schema_of_its_borrower() {
     let dir = Dir::new();
     let pool = dir.one().await;
     pool.execute("CREATE TABLE t (a)").await.unwrap();

@@ -1,4 +1,4 @@
-//! What the service for `sqlx::SqlitePool` says in SQLite's own words, and on which pools it runs.
+//! The SQLite part of the service that is written for `sqlx::SqlitePool`, and the pools it runs on.
 
 use crate::ponds::exercise;
 use crate::support::Dir;
@@ -8,7 +8,7 @@ pub const FIND: &str = "SELECT id, name, depth FROM ponds WHERE id = ?";
 pub const RENAME: &str = "UPDATE ponds SET name = ? WHERE id = ?";
 pub const DELETE: &str = "DELETE FROM ponds WHERE id = ?";
 
-/// The number of the new pond.
+/// Inserts a pond and returns its id.
 pub async fn create(pool: &SqlitePool, name: &str, depth: i64) -> sqlx::Result<i64> {
     let insert =
         sqlx::query("INSERT INTO ponds (name, depth) VALUES (?, ?)").bind(name).bind(depth);
@@ -16,7 +16,7 @@ pub async fn create(pool: &SqlitePool, name: &str, depth: i64) -> sqlx::Result<i
 }
 
 #[tokio::test]
-async fn it_runs_on_every_kind_of_pool() {
+async fn the_service_runs_on_every_kind_of_pool() {
     for kind in [PoolKind::Null, PoolKind::Queue, PoolKind::ReadWrite] {
         let dir = Dir::new();
         let pool = SqlitePoolOptions::new().pool(kind).connect(&dir.url("ponds.db")).await.unwrap();

@@ -1,4 +1,4 @@
-//! A directory for database files, and what is often needed of it.
+//! A directory for database files, and helpers to build pools.
 
 use futures_util::TryStreamExt;
 use millpond_sqlite::{PoolKind, Sqlite, SqliteConnectOptions, SqlitePool, SqlitePoolOptions};
@@ -7,13 +7,13 @@ use sqlx::Executor;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Runs until it is interrupted.
+/// A query that runs until it is interrupted.
 pub const ENDLESS: &str =
     "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT COUNT(*) FROM n";
 
-/// Begins a query that never ends, and drops it while it runs.
+/// Starts a query that never ends, and drops it while it runs.
 pub async fn abandon_endless<'e>(executor: impl Executor<'e, Database = Sqlite>) {
-    // The first row says that it has begun; for the second one it would run for ever.
+    // The first row shows that the query has begun; the second row would take forever.
     const SQL: &str = "SELECT 1 UNION ALL SELECT COUNT(*) FROM \
                        (WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) \
                        SELECT x FROM n)";
@@ -22,7 +22,7 @@ pub async fn abandon_endless<'e>(executor: impl Executor<'e, Database = Sqlite>)
     assert!(poll_n(rows.try_next(), 1).await.is_none(), "it has not ended");
 }
 
-/// A directory that goes away with the test.
+/// A directory that is removed on drop.
 pub struct Dir(PathBuf);
 
 impl Dir {
@@ -37,7 +37,7 @@ impl Dir {
         &self.0
     }
 
-    /// The URL of a file in it.
+    /// Returns the URL of a file in the directory.
     pub fn url(&self, file: &str) -> String {
         format!("sqlite:///{}", self.0.join(file).display())
     }
@@ -46,12 +46,12 @@ impl Dir {
         SqliteConnectOptions::new().filename(self.0.join(file)).create_if_missing(true)
     }
 
-    /// A pool that keeps one connection.
+    /// Builds a pool that keeps one connection.
     pub async fn one(&self) -> SqlitePool {
         one().connect(&self.url("one.db")).await.unwrap()
     }
 
-    /// A pool of one writer and three readers, with a table `t` of one integer column `i`.
+    /// Builds a pool of one writer and three readers, with a table `t` of one integer column `i`.
     pub async fn read_write(&self) -> SqlitePool {
         let options = SqlitePoolOptions::new().pool(PoolKind::ReadWrite).pool_size(3);
         let pool = options.connect(&self.url("rw.db")).await.unwrap();
@@ -66,13 +66,13 @@ impl Drop for Dir {
     }
 }
 
-/// Where the tests that all backends share find a database.
+/// Returns the URL of the database for the tests that all backends share.
 pub fn url_of_a_database() -> Option<String> {
     Some("sqlite::memory:".to_owned())
 }
 
-/// Options of a pool that keeps one connection, whose pings are answered in time, however busy the
-/// machine is.
+/// Returns options of a pool that keeps one connection, with enough time for a ping on a busy
+/// machine.
 pub fn one() -> SqlitePoolOptions {
     let options = SqlitePoolOptions::new().pool(PoolKind::Queue).pool_size(1).max_overflow(0);
     options.ping_timeout(Duration::from_secs(5))

@@ -1,4 +1,4 @@
-//! What comes back is fit for the next borrower: no open transaction, no statement that still runs.
+//! A returned connection is fit for the next borrower: no open transaction, no running statement.
 
 use crate::support::{Dir, ENDLESS, abandon_endless, one};
 use futures_util::TryStreamExt;
@@ -12,8 +12,8 @@ use tokio::sync::mpsc;
 const MANY: &str =
     "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 5000) SELECT x FROM n";
 
-/// The next borrower gets the same connection, outside any transaction, and is answered with what
-/// it asked.
+/// Asserts that the next borrower gets the same connection, outside any transaction, and gets the
+/// answer to its own query.
 async fn next_is_clean(pool: &SqlitePool, id: u64) {
     let mut lease = pool.acquire().await.unwrap();
     assert_eq!(SqlLease::info(&lease).id.get(), id, "the connection was not worth closing");
@@ -26,7 +26,7 @@ async fn next_is_clean(pool: &SqlitePool, id: u64) {
 }
 
 #[tokio::test]
-async fn rows_that_nobody_read_leave_doubt_unless_they_were_read_over() {
+async fn unread_rows_leave_the_connection_in_doubt() {
     let dir = Dir::new();
     let pool = dir.one().await;
     let mut lease = pool.acquire().await.unwrap();
@@ -59,7 +59,7 @@ async fn a_transaction_that_was_committed_or_rolled_back_is_clean() {
 }
 
 #[tokio::test]
-async fn a_transaction_or_savepoint_that_was_dropped_leaves_doubt() {
+async fn a_dropped_transaction_or_savepoint_leaves_the_connection_in_doubt() {
     let dir = Dir::new();
     let pool = dir.one().await;
     drop(pool.begin().await.unwrap());
@@ -72,7 +72,7 @@ async fn a_transaction_or_savepoint_that_was_dropped_leaves_doubt() {
 }
 
 #[tokio::test]
-async fn whatever_else_was_done_with_a_connection_is_in_doubt() {
+async fn any_other_use_leaves_the_connection_in_doubt() {
     let dir = Dir::new();
     let pool = dir.one().await;
     for sql in [
@@ -115,7 +115,7 @@ async fn a_forgotten_stream_does_not_hide_that_it_never_ended() {
 }
 
 #[tokio::test]
-async fn a_thread_of_the_driver_that_hangs_costs_its_connection_and_holds_up_nobody_else() {
+async fn a_hanging_driver_thread_costs_its_connection_and_delays_no_other_caller() {
     let dir = Dir::new();
     let limit = Duration::from_millis(200);
     let pool = one().ping_timeout(limit).connect(&dir.url("one.db")).await.unwrap();
@@ -151,11 +151,11 @@ async fn a_thread_of_the_driver_that_hangs_costs_its_connection_and_holds_up_nob
 }
 
 #[tokio::test]
-async fn a_query_that_was_cut_off_is_interrupted_and_its_connection_lent_on() {
+async fn a_dropped_query_is_interrupted_and_its_connection_lent_again() {
     let dir = Dir::new();
     let trace = Trace::new();
     let pool = one().observer(trace.clone()).connect(&dir.url("one.db")).await.unwrap();
-    // It never ends by itself, so whatever comes after it shows that it was interrupted.
+    // The query never ends by itself, so any later answer shows that it was interrupted.
     let mut lease = pool.acquire().await.unwrap();
     assert!(poll_n(sqlx::query(ENDLESS).fetch_one(&mut *lease), 1).await.is_none());
     assert_eq!(lease.sync_state(), SyncState::Interrupted, "sent, and perhaps not begun");
@@ -172,7 +172,7 @@ async fn a_query_that_was_cut_off_is_interrupted_and_its_connection_lent_on() {
 }
 
 #[tokio::test]
-async fn the_same_borrower_can_go_on_after_a_query_was_cut_off() {
+async fn the_same_borrower_can_go_on_after_a_dropped_query() {
     let dir = Dir::new();
     let pool = dir.one().await;
     let mut lease = pool.acquire().await.unwrap();
@@ -186,7 +186,7 @@ async fn the_same_borrower_can_go_on_after_a_query_was_cut_off() {
 }
 
 #[tokio::test]
-async fn the_drivers_own_connection_is_not_stopped_for_what_was_dropped_before() {
+async fn an_earlier_dropped_query_does_not_interrupt_the_drivers_own_connection() {
     async fn helper(conn: &mut SqliteConnection) -> usize {
         sqlx::query(MANY).fetch_all(conn).await.unwrap().len()
     }
@@ -200,7 +200,7 @@ async fn the_drivers_own_connection_is_not_stopped_for_what_was_dropped_before()
 }
 
 #[tokio::test]
-async fn a_query_cut_off_on_the_drivers_own_connection_is_interrupted_when_the_lease_ends() {
+async fn a_query_dropped_on_the_drivers_own_connection_is_interrupted_when_the_lease_ends() {
     let dir = Dir::new();
     let pool = dir.one().await;
     let mut lease = pool.acquire().await.unwrap();
@@ -211,7 +211,7 @@ async fn a_query_cut_off_on_the_drivers_own_connection_is_interrupted_when_the_l
 }
 
 #[tokio::test]
-async fn a_query_that_is_executed_through_the_pool_gives_its_connection_back_at_its_last_row() {
+async fn a_query_on_the_pool_returns_its_connection_at_its_last_row() {
     let dir = Dir::new();
     let pool = dir.one().await;
     let mut stream = sqlx::query("VALUES (1), (2)").fetch(&pool);
@@ -231,7 +231,7 @@ async fn a_column_without_a_type_can_be_described() {
 }
 
 #[tokio::test]
-async fn preparing_and_describing_leave_nothing_behind() {
+async fn preparing_and_describing_leave_the_connection_in_sync() {
     use sqlx::{SqlSafeStr, Statement};
     let dir = Dir::new();
     let pool = dir.one().await;
@@ -253,15 +253,15 @@ async fn preparing_and_describing_leave_nothing_behind() {
 }
 
 #[tokio::test]
-async fn a_thread_of_the_driver_that_hangs_is_found_out_within_the_limit_of_one_ping() {
+async fn a_hanging_driver_thread_is_detected_within_one_ping_timeout() {
     let dir = Dir::new();
-    // Waiting for anything but the ping takes an hour.
+    // Any wait but the ping would take an hour.
     let options =
         one().ping_timeout(Duration::from_millis(50)).close_timeout(Duration::from_secs(300));
     let pool = options.connect(&dir.url("one.db")).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
     let id = SqlLease::info(&lease).id;
-    // It waits for this handle for ever.
+    // The connection waits forever for this handle.
     std::mem::forget(lease.lock_handle().await.unwrap());
     drop(lease);
     let lease = pool.acquire_within(Duration::from_secs(60)).await.unwrap();
@@ -269,7 +269,7 @@ async fn a_thread_of_the_driver_that_hangs_is_found_out_within_the_limit_of_one_
 }
 
 #[tokio::test]
-async fn rows_that_were_written_stay_written_when_those_who_returned_them_are_dropped() {
+async fn written_rows_stay_when_the_stream_that_returns_them_is_dropped() {
     const WRITE: &str = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 997) \
                          INSERT INTO t SELECT x FROM n RETURNING i";
     let dir = Dir::new();

@@ -1,4 +1,4 @@
-//! What SQLite makes of texts that no generator of SQL would write.
+//! Statement texts that no SQL generator would write.
 
 use crate::shared_texts::no_clean_text_leaves_anything_open;
 use crate::support::{Dir, one};
@@ -15,7 +15,7 @@ async fn after_a_text_that_counts_as_clean_no_transaction_is_open() {
             return false;
         }
         let _ = raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut conn).await;
-        // There is none in another one.
+        // A transaction cannot be nested.
         let open = raw_sql("BEGIN").execute(&mut conn).await.is_err();
         raw_sql("ROLLBACK").execute(&mut conn).await.unwrap();
         open
@@ -23,7 +23,7 @@ async fn after_a_text_that_counts_as_clean_no_transaction_is_open() {
     .await;
 }
 
-// The driver's worker would ask for the rest of it for ever.
+// Otherwise the driver's worker would prepare the rest of the text forever.
 #[tokio::test]
 async fn a_text_with_a_nul_character_is_refused_and_the_connection_goes_on() {
     let pool = one().connect("sqlite::memory:").await.unwrap();
@@ -36,7 +36,7 @@ async fn a_text_with_a_nul_character_is_refused_and_the_connection_goes_on() {
     assert_eq!(sqlx::query_scalar::<_, i64>("SELECT 1").fetch_one(&pool).await.unwrap(), 1);
 }
 
-// The driver's worker panics over it, and a database in memory is lost with it.
+// Otherwise the driver's worker would panic, and an in-memory database would be lost with it.
 #[tokio::test]
 async fn a_placeholder_with_the_number_0_is_refused_and_the_connection_goes_on() {
     let pool = one().connect("sqlite::memory:").await.unwrap();

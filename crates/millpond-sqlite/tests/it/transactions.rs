@@ -1,4 +1,4 @@
-//! Transactions that own their connection, and savepoints in them.
+//! Transactions that own their connection, and their savepoints.
 
 use crate::support::Dir;
 use millpond_sqlite::{SqlitePool, Transaction};
@@ -19,7 +19,7 @@ async fn table(dir: &Dir) -> SqlitePool {
 }
 
 #[tokio::test]
-async fn commit_keeps_rollback_undoes_and_drop_undoes() {
+async fn commit_keeps_the_changes_and_rollback_and_drop_undo_them() {
     let dir = Dir::new();
     let pool = table(&dir).await;
     let mut tx = pool.begin().await.unwrap();
@@ -49,7 +49,7 @@ async fn a_transaction_can_be_sent_and_outlives_the_handle_it_came_from() {
 }
 
 #[tokio::test]
-async fn savepoints_of_ours_nest_and_undo_only_themselves() {
+async fn savepoints_nest_and_undo_only_their_own_changes() {
     let dir = Dir::new();
     let pool = table(&dir).await;
     let mut tx = pool.begin().await.unwrap();
@@ -108,7 +108,7 @@ async fn generic_code_gets_a_savepoint_of_sqlxs_type() {
 }
 
 #[tokio::test]
-async fn a_statement_of_ones_own_begins_it() {
+async fn begin_with_runs_the_given_statement() {
     let dir = Dir::new();
     let pool = table(&dir).await;
     pool.begin_with("BEGIN EXCLUSIVE").await.unwrap().commit().await.unwrap();
@@ -123,7 +123,7 @@ async fn a_statement_of_ones_own_begins_it() {
 }
 
 #[tokio::test]
-async fn a_helper_that_wants_the_drivers_connection_runs_inside_the_transaction() {
+async fn a_function_over_the_drivers_connection_runs_inside_the_transaction() {
     async fn helper(conn: &mut sqlx::SqliteConnection) {
         conn.execute("INSERT INTO t VALUES (7)").await.unwrap();
     }

@@ -1,4 +1,4 @@
-//! Connection URLs, by the file that comes into being.
+//! Connection URLs, tested by the file that is created.
 
 use crate::support::Dir;
 use millpond_sqlite::SqlitePoolOptions;
@@ -15,7 +15,7 @@ fn refusal(url: &str) -> String {
     error.to_string()
 }
 
-/// A path from the working directory to a file in `dir`.
+/// Returns a path from the working directory to a file in `dir`.
 fn relative(dir: &Dir, file: &str) -> String {
     let here = std::env::current_dir().unwrap();
     let up = "../".repeat(here.components().count() - 1);
@@ -61,7 +61,7 @@ async fn every_form_of_memory_is_in_memory() {
 }
 
 #[test]
-fn what_is_not_known_is_refused_by_name() {
+fn unknown_parts_of_a_url_are_refused_by_name() {
     assert!(refusal("sqlite+rusqlite:///x.db").contains("\"rusqlite\""));
     assert!(refusal("sqlite:///x.db?sslmode=require").contains("\"sslmode\""));
     assert!(refusal("sqlite:///x.db?check_same_thread=false").contains("about Python"));
@@ -119,7 +119,7 @@ async fn odd_names_are_taken_literally() {
 }
 
 #[tokio::test]
-async fn the_timeout_is_how_long_a_lock_is_waited_for() {
+async fn the_timeout_limits_the_wait_for_a_lock() {
     let dir = Dir::new();
     let pool = SqlitePoolOptions::new()
         .connect(&format!("{}?timeout=1.5", dir.url("x.db")))

@@ -36,7 +36,7 @@ async fn a_begin_cancelled_at_any_poll_leaves_no_transaction_open() {
 }
 
 #[tokio::test]
-async fn a_commit_cancelled_at_any_poll_is_done_whole_or_not_at_all() {
+async fn a_commit_cancelled_at_any_poll_is_complete_or_has_no_effect() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_commit").await;
     let (mut cut, mut round) = (0, 0_i32);
@@ -58,7 +58,7 @@ async fn a_commit_cancelled_at_any_poll_is_done_whole_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn a_transaction_is_lost_and_says_so_when_a_savepoint_in_it_is_cut_off_while_it_begins() {
+async fn a_transaction_is_lost_with_an_error_when_the_begin_of_a_savepoint_is_dropped() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_lost").await;
     let (mut lost, mut round) = (0, 0);

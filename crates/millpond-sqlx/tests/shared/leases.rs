@@ -7,7 +7,7 @@ use millpond_sqlx::SyncState;
 use sqlx::{Acquire, Executor};
 
 #[tokio::test]
-async fn rows_that_nobody_read_leave_doubt_unless_they_were_read_over() {
+async fn unread_rows_leave_the_connection_in_doubt() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
     let mut lease = pool.acquire().await.unwrap();

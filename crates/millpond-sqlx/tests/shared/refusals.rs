@@ -32,7 +32,7 @@ async fn a_server_that_cannot_be_reached_is_tried_until_the_deadline() {
 }
 
 #[test]
-fn settings_out_of_range_die_when_the_pool_is_built() {
+fn settings_out_of_range_fail_when_the_pool_is_built() {
     let options = Options::new().pool_size(0).max_overflow(1000);
     let error = options.connect_lazy(&format!("{SCHEME}://h/d")).unwrap_err();
     assert!(matches!(error, sqlx::Error::Configuration(_)));

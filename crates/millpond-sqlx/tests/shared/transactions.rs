@@ -13,7 +13,7 @@ async fn insert(tx: &mut Transaction<'_, Db>, i: i32) {
 }
 
 #[tokio::test]
-async fn commit_keeps_rollback_undoes_and_drop_undoes() {
+async fn commit_keeps_the_changes_and_rollback_and_drop_undo_them() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_tx").await;
     let mut tx = pool.begin().await.unwrap();
