@@ -1,31 +1,31 @@
-//! Whether the numbers add up: in each pool's own books, and between those and the observer's.
+//! Checks that the counts add up: within each pool's status, and between the pool and the observer.
 
 use crate::observer::Counts;
 use millpond::Status;
 use serde_json::{Value, json};
 
-/// One pool at the end of the demo, in both books.
+/// The counts of one pool at the end of the demo, as the pool and as the observer have them.
 #[derive(Debug, Clone)]
 pub struct Account {
-    /// What people call it.
+    /// The pool's name in the report.
     pub title: &'static str,
-    /// The pool's own book.
+    /// The pool's own counts.
     pub status: Status,
-    /// The observer's.
+    /// The observer's counts.
     pub counts: Counts,
 }
 
-/// One equation.
+/// An equation that must hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
     /// The equation with its numbers.
     pub text: String,
-    /// Whether it holds.
+    /// True if the equation holds.
     pub holds: bool,
 }
 
 impl Account {
-    /// The two equations of the pool's own book, and that the observer's says the same.
+    /// Returns the two equations of the pool's own counts, and the comparison with the observer's.
     pub fn checks(&self) -> Vec<Check> {
         let (totals, counts, title) = (&self.status.totals, &self.counts, self.title);
         let open = u64::from(self.status.open);
@@ -81,12 +81,12 @@ impl Account {
         ]
     }
 
-    /// The most connections beyond `pool_size` that were open at once.
+    /// Returns the most connections beyond `pool_size` that were open at once.
     pub fn overflow_peak(&self) -> u32 {
         self.status.totals.peak.saturating_sub(self.status.pool_size)
     }
 
-    /// The account for a machine. Times are in microseconds.
+    /// Returns the counts as JSON, with times in microseconds.
     pub fn to_json(&self) -> Value {
         let (totals, waits) = (&self.status.totals, &self.counts.waits);
         let micros = |time: std::time::Duration| time.as_nanos() as f64 / 1e3;
@@ -131,12 +131,12 @@ mod tests {
     }
 
     #[test]
-    fn books_that_agree_balance() {
+    fn equal_counts_balance() {
         assert!(account().checks().iter().all(|check| check.holds));
     }
 
     #[test]
-    fn a_number_too_few_or_too_many_is_found_wherever_it_is() {
+    fn a_count_that_is_off_by_one_is_found_anywhere() {
         let changes: [fn(&mut Account); 8] = [
             |account| account.status.totals.created += 1,
             |account| account.status.totals.closed -= 1,

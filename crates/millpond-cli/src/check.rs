@@ -1,5 +1,5 @@
-//! `millpond check`: loads the settings as a service would, and explains them or says all that is
-//! wrong with them.
+//! `millpond check`: loads the settings as a service would, and explains them or reports everything
+//! that is wrong with them.
 
 use crate::arguments::CheckArguments;
 use crate::reach::{self, Reached};
@@ -9,18 +9,19 @@ use serde_json::json;
 use std::error::Error;
 use std::io::{self, Write};
 
-/// Explains good settings; bad ones are the error, and so is a server that cannot be reached.
+/// Explains valid settings. Invalid settings are an error, and so is a server that cannot be
+/// reached.
 pub fn run(arguments: &CheckArguments) -> Result<bool, Box<dyn Error>> {
     let mut loader = Settings::loader();
     if let Some(file) = &arguments.config {
         loader = loader.file(file);
     }
-    // A URL for which there is no backend is an error, though its settings may be fine: this
-    // command has every backend that there is, so no service could use it, and what guards a
-    // deployment must not let it pass.
+    // A URL without a backend is an error, even if the settings are otherwise valid: this command
+    // has every backend, so no service could use the URL, and a deployment check must not let it
+    // pass.
     let settings = match DatabaseConnection::load(loader.clone()).connect_lazy() {
         Ok(database) => database.settings().clone(),
-        // No connection string is no mistake: the settings may be used for Redis alone.
+        // A missing connection string is valid: the settings may be for Redis alone.
         Err(ConnectError::NoUrl) => loader.clone().load()?,
         Err(error) => return Err(error.into()),
     };
@@ -38,7 +39,7 @@ fn good(settings: &Settings, reached: Option<&[Reached]>) -> io::Result<()> {
     let Some(reached) = reached else {
         return screen.line(
             Tone::Good,
-            "\nThe settings are good. Nothing was connected to; with --connect it is.",
+            "\nThe settings are valid. No server was connected to; use --connect for that.",
         );
     };
     for server in reached {
@@ -49,8 +50,8 @@ fn good(settings: &Settings, reached: Option<&[Reached]>) -> io::Result<()> {
             .try_for_each(|warning| screen.line(Tone::Bad, &format!("warning: {warning}")))?;
     }
     let all = match reached.iter().any(|server| server.missing.is_some()) {
-        true => "\nThe settings are good.",
-        false => "\nThe settings are good, and every server that they name can be reached.",
+        true => "\nThe settings are valid.",
+        false => "\nThe settings are valid, and every server that they name can be reached.",
     };
     screen.line(Tone::Good, all)
 }

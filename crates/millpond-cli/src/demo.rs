@@ -1,5 +1,5 @@
-//! `millpond demo`: a real workload on an embedded database, deliberate incidents, and the accounts
-//! at the end.
+//! `millpond demo`: a real workload on an embedded database, deliberate incidents, and a final
+//! check that the counts add up.
 
 mod bank;
 mod incidents;
@@ -20,21 +20,21 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Readers that are kept; the writer is one more.
+/// The readers that the pool keeps; there is one writer besides.
 const READERS: u32 = 4;
-/// Readers beyond those, in a burst.
+/// Additional readers in a burst.
 const OVERFLOW: u32 = 2;
-/// After how long a holder is reported.
+/// The time after which a holder is reported.
 const LEAK_AFTER: Duration = Duration::from_millis(750);
-/// The name of the database, and those that its two pools have in their events.
+/// The name of the database, and the names of its two pools in events.
 const NAME: &str = "demo";
 const WRITER_NAME: &str = "demo-writer";
 const READERS_NAME: &str = "demo-reader";
-/// How long the observer may lag behind the pool: events are sent after the pool's lock is
-/// released.
+/// How long the observer's counts may lag behind the pool's: events are sent after the pool's lock
+/// is released.
 const LAG: Duration = Duration::from_secs(1);
 
-/// Whether the books balance.
+/// Runs the demo; returns true if all counts add up.
 pub fn run(arguments: &DemoArguments) -> Result<bool, Box<dyn Error>> {
     let screen = if arguments.json { Screen::for_machines() } else { Screen::for_people() };
     let scratch = Arc::new(match &arguments.file {
@@ -43,7 +43,8 @@ pub fn run(arguments: &DemoArguments) -> Result<bool, Box<dyn Error>> {
     });
     let runtime = tokio::runtime::Runtime::new()?;
     let balanced = runtime.block_on(run_demo(arguments, &scratch, screen));
-    // SQLite's threads have let go of the file by now or will within this; then it can be removed.
+    // SQLite's threads have closed the file by now or will within this time; then it can be
+    // removed.
     runtime.shutdown_timeout(Duration::from_secs(2));
     balanced
 }
@@ -88,8 +89,8 @@ async fn run_demo(
     Ok(report.is_balanced())
 }
 
-/// Opens the database as a service would, with what the demo needs and the defaults: settings for
-/// the user's own service, good or bad, are none of its business.
+/// Opens the database as a service would, with the demo's own settings and the defaults. The user's
+/// settings file and environment are not read.
 async fn open(file: &Path, tally: &Arc<Tally>) -> Result<DatabaseConnection, Box<dyn Error>> {
     let file = std::path::absolute(file)?;
     let Some(path) = file.to_str() else {
@@ -111,7 +112,7 @@ async fn open(file: &Path, tally: &Arc<Tally>) -> Result<DatabaseConnection, Box
     Ok(db)
 }
 
-/// A path as it stands in a URL.
+/// Escapes a path for a URL.
 fn escaped(path: &str) -> String {
     path.replace('%', "%25").replace('?', "%3F")
 }
@@ -133,7 +134,7 @@ fn print_header(screen: &mut Screen, seconds: u64, scratch: &Scratch) -> std::io
     }
 }
 
-/// Both pools in both books, when the observer has heard everything.
+/// Returns the final counts of both pools, once the observer has all events.
 async fn final_accounts(db: &DatabaseConnection, tally: &Tally) -> Vec<Account> {
     let deadline = Instant::now() + LAG;
     loop {
@@ -157,7 +158,7 @@ async fn final_accounts(db: &DatabaseConnection, tally: &Tally) -> Vec<Account> 
     }
 }
 
-/// Of the writer alone: `db` speaks of both.
+/// Returns the status of the writer alone; `db.status()` is that of both pools.
 fn writer_status(db: &DatabaseConnection) -> Status {
     db.as_sqlite().map_or_else(|| db.status(), |pool| pool.status())
 }

@@ -1,17 +1,15 @@
-//! What is said when something fails: all problems of settings one by one, everything else in a
-//! line.
+//! Prints a failure: every problem of the settings, or a single line for any other error.
 
 use millpond::{ConnectError, SettingsError};
 use serde_json::json;
 use std::error::Error;
 use std::io::{self, Write};
 
-/// Says why the program failed: in JSON on standard output if that is for a machine, else on
-/// standard error.
+/// Prints why the program failed: as JSON on standard output, or as text on standard error.
 ///
 /// # Errors
 ///
-/// Those of the output.
+/// Returns an error if the output cannot be written.
 pub fn print(error: &(dyn Error + 'static), json: bool) -> io::Result<()> {
     let problems = settings_error(error);
     if json {
@@ -30,7 +28,7 @@ pub fn print(error: &(dyn Error + 'static), json: bool) -> io::Result<()> {
     problems.iter().try_for_each(|problem| writeln!(out, "- {problem}"))
 }
 
-/// Whether it is only that nobody reads our output any more.
+/// Returns true if the error only means that the reader has closed our output.
 pub fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
     error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

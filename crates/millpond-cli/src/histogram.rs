@@ -1,17 +1,17 @@
-//! How long many things took: the memory is the same for a second of demo and for a week.
+//! A histogram of durations, whose size does not depend on their number.
 
 use std::time::Duration;
 
-/// Times in nanoseconds, counted by size.
+/// Counts durations by their size in nanoseconds.
 #[derive(Debug, Clone)]
 pub struct DurationHistogram {
-    /// `None` only if the bounds were refused, which they are not.
+    /// `None` only if the bounds were refused, which cannot happen.
     times: Option<hdrhistogram::Histogram<u64>>,
     max: Duration,
 }
 
 impl DurationHistogram {
-    /// Counts one time.
+    /// Adds one duration.
     pub fn record(&mut self, time: Duration) {
         let time = Duration::from_nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
         self.max = self.max.max(time);
@@ -20,8 +20,8 @@ impl DurationHistogram {
         }
     }
 
-    /// The time that at least `per_mille` of a thousand did not exceed; zero if there were none. It
-    /// is at most a hundredth too high, and never too low.
+    /// Returns the duration that at least `per_mille` of a thousand did not exceed; zero if there
+    /// were none. The result is at most 1 % too high, and never too low.
     pub fn quantile(&self, per_mille: u64) -> Duration {
         let quantile = per_mille as f64 / 1000.0;
         let found = self.times.as_ref().map_or(0, |times| times.value_at_quantile(quantile));
@@ -30,12 +30,12 @@ impl DurationHistogram {
         Duration::from_nanos(found).min(self.max)
     }
 
-    /// The longest.
+    /// Returns the longest duration.
     pub fn max(&self) -> Duration {
         self.max
     }
 
-    /// How many were counted.
+    /// Returns the number of durations.
     pub fn count(&self) -> u64 {
         self.times.as_ref().map_or(0, hdrhistogram::Histogram::len)
     }

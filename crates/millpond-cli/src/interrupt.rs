@@ -1,29 +1,29 @@
-//! Ctrl-C and `TERM`: received once and passed to the running part of the program.
+//! Handles Ctrl-C and `TERM`, and passes them to the running part of the program.
 
 use std::io;
 use std::process;
 use tokio::sync::watch;
 
-/// The exit code of a program that a user has ended by force, as shells know it.
+/// The exit code for an interrupted program, by the convention of shells.
 const INTERRUPTED: i32 = 130;
 
-/// Says whether the user wants the program to end.
+/// Reports whether the user has interrupted the program.
 #[derive(Debug, Clone)]
 pub struct Interrupt(watch::Receiver<bool>);
 
 impl Interrupt {
-    /// Starts to listen, on the current runtime. From now on Ctrl-C does not end the process by
-    /// itself; only the second one does, after `last` has tidied up.
+    /// Starts to handle signals on the current runtime. From now on the first signal does not end
+    /// the process; the second one does, after `last` has cleaned up.
     ///
     /// # Errors
     ///
-    /// If the system does not let us listen.
+    /// Returns an error if the system refuses the signal handler.
     pub fn listen(last: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let (sender, receiver) = watch::channel(false);
         let mut signals = Signals::new()?;
         tokio::spawn(async move {
             signals.next().await;
-            // Nobody hears it if the program is at its end anyway.
+            // No receiver is left if the program is about to end anyway.
             let _ = sender.send(true);
             signals.next().await;
             last();
@@ -32,15 +32,15 @@ impl Interrupt {
         Ok(Self(receiver))
     }
 
-    /// Whether the user wants an end.
+    /// Returns true if the user has interrupted the program.
     pub fn is_wanted(&self) -> bool {
         *self.0.borrow()
     }
 
-    /// Ends when the user wants an end.
+    /// Waits until the user interrupts the program.
     pub async fn wanted(&mut self) {
         if self.0.wait_for(|wanted| *wanted).await.is_err() {
-            // The listener is gone without a signal: there will be none.
+            // The handler is gone without a signal, so none will come.
             std::future::pending::<()>().await;
         }
     }

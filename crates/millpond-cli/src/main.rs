@@ -1,8 +1,7 @@
-//! The `millpond` command: reads its arguments, does what they ask for, and says by its exit code
-//! how that went.
+//! The `millpond` command: parses its arguments, runs the subcommand, and sets the exit code.
 //!
-//! 0: all is well. 1: the settings or the books are wrong, or something failed. 2: the arguments
-//! make no sense.
+//! 0: success. 1: the settings are invalid, the counts do not add up, or something failed. 2: the
+//! arguments are invalid.
 
 mod arguments;
 mod balance;

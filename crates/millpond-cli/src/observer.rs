@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// The counts of all pools, by their names.
+/// The counts of all pools, by pool name.
 #[derive(Debug, Default)]
 pub struct Tally {
-    /// Held for one event at a time; nothing in here waits or calls anybody.
+    /// Held for one event at a time; nothing waits or calls other code while it is held.
     pools: Mutex<BTreeMap<String, Counts>>,
 }
 
@@ -21,40 +21,40 @@ pub struct Leak {
     pub id: ConnectionId,
     /// The line that acquired it.
     pub holder: String,
-    /// For how long when the pool noticed.
+    /// How long the connection was held when the pool reported it.
     pub held: Duration,
 }
 
-/// The events of one pool so far.
+/// The counts of one pool's events so far.
 #[derive(Debug, Clone, Default)]
 pub struct Counts {
-    /// How long the acquires took that lent a connection.
+    /// How long successful acquires took.
     pub waits: DurationHistogram,
-    /// Acquires whose deadline passed.
+    /// Acquires that timed out.
     pub timed_out: u64,
     /// Acquires that were dropped.
     pub cancelled: u64,
-    /// Acquires that failed in another way.
+    /// Acquires that failed for another reason.
     pub failed: u64,
     /// Connections opened.
     pub opened: u64,
     /// Connections closed, by reason.
     pub closed: BTreeMap<&'static str, u64>,
-    /// Connections taken out.
+    /// Connections detached from the pool.
     pub detached: u64,
-    /// The most callers that waited at once.
+    /// The most callers that waited at the same time.
     pub waiting_peak: usize,
-    /// Who has kept a connection for too long.
+    /// Holders that were reported for keeping a connection too long.
     pub leaks: Vec<Leak>,
 }
 
 impl Counts {
-    /// Acquires that lent a connection.
+    /// Returns the number of successful acquires.
     pub fn ok(&self) -> u64 {
         self.waits.count()
     }
 
-    /// Connections closed for any reason.
+    /// Returns the number of connections closed for any reason.
     pub fn closed_in_all(&self) -> u64 {
         self.closed.values().sum()
     }
@@ -82,7 +82,7 @@ impl Counts {
 }
 
 impl Tally {
-    /// The counts so far.
+    /// Returns the counts of a pool so far.
     pub fn counts(&self, pool: &str) -> Counts {
         self.pools
             .lock()

@@ -1,5 +1,5 @@
-//! Connecting to every server that the settings name, as a service would, and what its pool says of
-//! it. A file is only read.
+//! Connects to every server that the settings name, as a service would, and reports what the pools
+//! find. Database files are only read.
 
 use millpond::redis::RedisPoolOptions;
 use millpond::sqlite::{PoolKind, SqliteConnectOptions, SqlitePoolOptions};
@@ -9,16 +9,16 @@ use std::error::Error;
 use std::path::{self, Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// A server to which a connection was opened.
+/// A server that was connected to.
 #[derive(Debug)]
 pub struct Reached {
-    /// The setting that names it.
+    /// The setting that names the server.
     pub setting: &'static str,
-    /// What it is, and whether there is a pooler in front of it.
+    /// The kind of server, and the pooler in front of it if there is one.
     pub server: String,
-    /// What the pool found out about settings that do not suit it.
+    /// Warnings of the pool about settings that do not suit the server.
     pub warnings: Vec<String>,
-    /// The database file, if it does not exist yet: then nothing was connected to.
+    /// The database file, if it does not exist yet; then no connection was opened.
     pub missing: Option<PathBuf>,
 }
 
@@ -27,7 +27,7 @@ impl Reached {
         Self { setting, server: server.into(), warnings: Vec::new(), missing: None }
     }
 
-    /// In one line.
+    /// Returns the result as one line.
     pub fn line(&self) -> String {
         match &self.missing {
             Some(path) => format!(
@@ -39,19 +39,19 @@ impl Reached {
         }
     }
 
-    /// The same for machines.
+    /// Returns the result as JSON.
     pub fn to_json(&self) -> Value {
         let Self { setting, server, warnings, missing } = self;
         json!({ "setting": setting, "server": server, "warnings": warnings, "missing": missing })
     }
 }
 
-/// Opens a connection to each.
+/// Opens a connection to each server.
 ///
 /// # Errors
 ///
-/// Which one could not be reached within `pool_timeout`, and why; a pooler that lends its servers
-/// for a transaction is among the reasons, unless the settings say that it is there.
+/// Returns which server could not be reached within `pool_timeout`, and why. One possible reason is
+/// a transaction pooler that the settings do not mention.
 pub fn servers(loader: &Loader, settings: &Settings) -> Result<Vec<Reached>, Box<dyn Error>> {
     let runtime = tokio::runtime::Runtime::new()?;
     runtime.block_on(async {
@@ -77,7 +77,7 @@ pub fn servers(loader: &Loader, settings: &Settings) -> Result<Vec<Reached>, Box
 /// The setting that names the database.
 const SETTING: &str = "storage.connection_string";
 
-/// How the database is opened, if it is a file of SQLite.
+/// Returns the connect options if the URL names an SQLite file.
 fn file(url: &str) -> Option<SqliteConnectOptions> {
     let options = SqlitePoolOptions::parse_url(url).ok()?;
     let name = options.get_filename().to_str()?;
@@ -85,13 +85,13 @@ fn file(url: &str) -> Option<SqliteConnectOptions> {
     (!is_in_memory).then_some(options)
 }
 
-/// Whether a service would create the file that its URL names.
+/// Returns true if a service would create the file that its URL names.
 fn may_create(url: &str) -> bool {
     let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
     !parameters.split('&').any(|parameter| parameter == "mode=ro" || parameter == "mode=rw")
 }
 
-/// Opens a file to read it. A pool would create a missing one, and change its journal mode.
+/// Opens a file to read it. A pool would create a missing file, and change its journal mode.
 async fn read(options: SqliteConnectOptions, may_create: bool) -> Result<Reached, Box<dyn Error>> {
     let path = path::absolute(options.get_filename())?;
     let reached = Reached::new(SETTING, Dialect::Sqlite.to_string());
@@ -117,7 +117,7 @@ async fn database(loader: Loader) -> Result<Reached, Box<dyn Error>> {
         });
     let database = builder.connect().await.map_err(|error| format!("{SETTING}: {error}"))?;
     let mut warned = std::mem::take(&mut *heard.lock().unwrap_or_else(PoisonError::into_inner));
-    // Settings that do not go together are explained already, with their sources.
+    // Conflicting settings are already explained, with their sources.
     let config = &database.settings().db.pool;
     let explained: Vec<_> = config
         .null_conflicts()

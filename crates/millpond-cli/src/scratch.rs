@@ -1,5 +1,4 @@
-//! Where the demo's database stands: a directory of its own that goes away with it, or a file that
-//! stays.
+//! The demo's database file: in a temporary directory that is removed, or in a file that is kept.
 
 use std::fs::{self, DirBuilder};
 use std::io;
@@ -7,11 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// How often the removal of a directory is tried.
+/// How many times removing a directory is tried.
 const ATTEMPTS: u32 = 10;
 
-/// The path of a database file. A directory of our own is removed on drop, the file's companions
-/// (`-wal`, `-shm`) with it.
+/// The path of a database file. A temporary directory is removed on drop, with the file's
+/// companions (`-wal`, `-shm`).
 #[derive(Debug)]
 pub struct Scratch {
     file: PathBuf,
@@ -19,11 +18,12 @@ pub struct Scratch {
 }
 
 impl Scratch {
-    /// A new directory among the system's temporary files, which nobody else may enter.
+    /// Creates a new directory among the system's temporary files that only the current user may
+    /// enter.
     ///
     /// # Errors
     ///
-    /// Those of creating a directory.
+    /// Returns an error if the directory cannot be created.
     pub fn temporary() -> io::Result<Self> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos());
         let directory = std::env::temp_dir().join(format!("millpond-demo-{}-{now}", process::id()));
@@ -34,15 +34,16 @@ impl Scratch {
         Ok(Self { file: directory.join("demo.db"), directory: Some(directory) })
     }
 
-    /// A file that stays.
+    /// Uses a file that is kept.
     ///
     /// # Errors
     ///
-    /// If it exists: the demo writes into no database that it has not made.
+    /// Returns an error if the file exists: the demo writes into no database that it has not
+    /// created.
     pub fn kept(path: &Path) -> io::Result<Self> {
         if path.try_exists()? {
             let message = format!(
-                "{} exists already, and the demo writes into no database that it has not made",
+                "{} exists already, and the demo writes into no database that it has not created",
                 path.display()
             );
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
@@ -50,22 +51,22 @@ impl Scratch {
         Ok(Self { file: path.to_owned(), directory: None })
     }
 
-    /// The database file.
+    /// Returns the path of the database file.
     pub fn file(&self) -> &Path {
         &self.file
     }
 
-    /// Removes what is temporary. May be called more than once.
+    /// Removes the temporary directory, if there is one. May be called more than once.
     pub fn remove(&self) {
         if let Some(directory) = &self.directory {
-            // SQLite may put a file there while the others go. If it does not end, the directory is
-            // left to the system.
+            // SQLite may create a file there while the others are removed. If that goes on, the
+            // directory is left to the system.
             let gone = |_: &u32| fs::remove_dir_all(directory).is_ok() || !directory.exists();
             let _ = (0..ATTEMPTS).find(gone);
         }
     }
 
-    /// Whether the file stays.
+    /// Returns true if the file is kept.
     pub fn is_kept(&self) -> bool {
         self.directory.is_none()
     }
@@ -82,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_temporary_directory_goes_away_with_all_that_is_in_it() {
+    fn a_temporary_directory_is_removed_with_its_files() {
         let scratch = Scratch::temporary().unwrap();
         let file = scratch.file().to_owned();
         fs::write(&file, "x").unwrap();

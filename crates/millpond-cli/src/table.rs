@@ -1,4 +1,4 @@
-//! Text in columns.
+//! A table with aligned columns.
 
 use std::fmt;
 
@@ -6,12 +6,12 @@ use std::fmt;
 #[derive(Debug, Default)]
 pub struct Table {
     rows: Vec<Vec<String>>,
-    /// Whether all columns are left-aligned, and not the first one only.
+    /// True if all columns are left-aligned, not only the first one.
     left: bool,
 }
 
 impl Table {
-    /// A table with these headings.
+    /// Creates a table with these headings.
     pub fn new<'a>(headings: impl IntoIterator<Item = &'a str>) -> Self {
         let mut table = Self::default();
         table.row(headings.into_iter().map(str::to_owned));
@@ -23,8 +23,7 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    /// The same table with text in all columns: by default all but the first hold numbers, and are
-    /// right-aligned.
+    /// Left-aligns all columns. By default all but the first hold numbers and are right-aligned.
     #[must_use]
     pub fn left_aligned(mut self) -> Self {
         self.left = true;
@@ -43,7 +42,7 @@ impl Table {
     }
 }
 
-/// Without a newline at the end, and without blanks at the end of a line.
+/// Without a newline at the end, and without spaces at the end of a line.
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let widths = self.widths();
@@ -67,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_stand_on_the_left_and_numbers_on_the_right() {
+    fn names_are_left_aligned_and_numbers_right_aligned() {
         let mut table = Table::new(["", "writer", "readers"]);
         table.row(["acquires", "7", "1024"].map(str::to_owned));
         table.row(["wait p99", "12 us", ""].map(str::to_owned));

@@ -1,53 +1,54 @@
-//! What reaches the user: lines on standard output, a line that changes on a terminal, colour only
-//! where it can be seen.
+//! Output to the user: lines on standard output, a progress line on a terminal, and colour only
+//! where it is visible.
 
 use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-/// Standard output, and standard error for the line that changes.
+/// Standard output, and standard error for the progress line.
 #[derive(Debug)]
 pub struct Screen {
-    /// Whether lines are printed: not if standard output is for a machine.
+    /// True if lines are printed; false if standard output is JSON.
     lines: bool,
     colour: bool,
-    /// Whether somebody watches standard error.
+    /// True if standard error is a terminal.
     live: bool,
-    /// How many characters the changing line has.
+    /// The number of characters in the progress line.
     shown: usize,
 }
 
-/// How a line is meant.
+/// The meaning of a line, which selects its colour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tone {
-    /// Text.
+    /// Ordinary text.
     Plain,
-    /// The start of a part.
+    /// The heading of a section.
     Heading,
-    /// All is well.
+    /// A success.
     Good,
-    /// Something is wrong.
+    /// A failure.
     Bad,
 }
 
 impl Screen {
-    /// For people: lines, with colour if standard output is a terminal and `NO_COLOR` is not set.
+    /// Creates a screen that prints lines, in colour if standard output is a terminal and
+    /// `NO_COLOR` is not set.
     pub fn for_people() -> Self {
         let refused = env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         let colour = io::stdout().is_terminal() && !refused;
         Self { lines: true, colour, live: io::stderr().is_terminal(), shown: 0 }
     }
 
-    /// For a program: no lines.
+    /// Creates a screen that prints no lines, for JSON output.
     pub fn for_machines() -> Self {
         Self { lines: false, colour: false, live: io::stderr().is_terminal(), shown: 0 }
     }
 
-    /// Prints a line, or several.
+    /// Prints one or several lines.
     ///
     /// # Errors
     ///
-    /// Those of standard output.
+    /// Returns an error if standard output cannot be written.
     pub fn line(&mut self, tone: Tone, text: &str) -> io::Result<()> {
         if !self.lines {
             return Ok(());
@@ -61,20 +62,20 @@ impl Screen {
         out.flush()
     }
 
-    /// Replaces the line that changes. Nothing happens where nobody watches.
+    /// Replaces the progress line. Does nothing if standard error is not a terminal.
     pub fn progress(&mut self, text: &str) {
         if !self.live {
             return;
         }
         let width = text.chars().count();
         let blanks = " ".repeat(self.shown.saturating_sub(width));
-        // No escape codes: this works on the plainest terminal. A progress that cannot be shown is
-        // no failure.
+        // Without escape codes, so that it works on the simplest terminal. A failed write is
+        // ignored.
         let _ = write!(io::stderr(), "\r{text}{blanks}");
         self.shown = width;
     }
 
-    /// Takes the line that changes away.
+    /// Erases the progress line.
     pub fn clear(&mut self) {
         if self.shown > 0 {
             let _ = write!(io::stderr(), "\r{}\r", " ".repeat(self.shown));
@@ -89,7 +90,7 @@ impl Drop for Screen {
     }
 }
 
-/// A time for reading: three digits and a unit.
+/// Formats a duration with three digits and a unit.
 pub fn format_duration(time: Duration) -> String {
     let nanos = time.as_nanos();
     let (value, unit) = match nanos {

@@ -18,8 +18,8 @@ use crate::suggest;
 /// written depends on where the value was written, which `PoolConfig` does not know.
 const LIMITS_OFF: &str = "limits = \"off\"";
 
-/// Reads every setting; problems go to `problems`, and where there is one the settings are not to
-/// be used.
+/// Reads every setting and adds problems to `problems`. If there are any, the returned settings
+/// must not be used.
 pub(crate) fn settings(
     layers: &Layers,
     prefix: &str,
@@ -38,7 +38,7 @@ pub(crate) fn settings(
     let fields = settings.db.pool.check().err();
     for field in fields.iter().flat_map(|error| error.problems()) {
         let path = format!("db.{}", field.setting);
-        // Without the setting that the limit comes from there is nothing to compare with.
+        // Without the setting that sets the limit, there is nothing to compare with.
         let is_moot = is_refused(&path)
             || field.other.is_some_and(|other| is_refused(&format!("db.{other}")));
         if !is_moot {
@@ -135,7 +135,7 @@ fn refusal(setting: &Setting, raw: &Raw, settings: &Settings, layers: &Layers) -
         Some(word) => format!("did you mean `{word}`?"),
         None => "correct it, or leave it out".to_owned(),
     };
-    // A secret of the wrong form is still a secret.
+    // A secret in the wrong form is still a secret.
     let value = (!setting.is_secret()).then(|| raw.shown());
     SettingProblem::new(&setting.path, &layers.source(&setting.path), message, help).of_value(value)
 }

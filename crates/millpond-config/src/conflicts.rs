@@ -13,7 +13,7 @@ use crate::schema;
 
 const NO_EFFECT: &str = "has no effect with";
 
-/// All of them; settings with one of these work.
+/// Returns all conflicts; settings with conflicts still work.
 pub(crate) fn all(settings: &Settings, layers: &Layers) -> Vec<SettingProblem> {
     let db = &settings.db;
     let found = match db.kind {
@@ -51,7 +51,7 @@ fn db_conflicts(settings: &Settings, layers: &Layers) -> Vec<SettingProblem> {
         .collect()
 }
 
-/// Whether somebody has written this very setting, and counts on it.
+/// Returns true if this setting was set explicitly, so that its author relies on it.
 fn is_written(path: &str, layers: &Layers) -> bool {
     let source = layers.source(path);
     source != DEFAULT && !presets::is_source(&source)
@@ -70,7 +70,7 @@ fn problem(
     SettingProblem::new(path, &layers.source(path), message, help).of_value(value)
 }
 
-/// A setting with its value and its source.
+/// Returns a setting with its value and its source.
 pub(crate) fn spelt(path: &str, settings: &Settings, layers: &Layers) -> String {
     let value = schema::find(path).map(|setting| setting.shown(&mut settings.clone()));
     format!("{path} = {} ({})", value.unwrap_or_default(), layers.source(path))

@@ -1,8 +1,7 @@
 //! The environment layer: variables, and the files that `NAME_FILE` variables name.
 //!
-//! Values are taken as they are: nothing is parsed here, so that a password such as `12345` or
-//! `"q"` stays itself. The line end that editors and shells put at the end is left to the reader of
-//! the value.
+//! Values are not parsed here, so that a password such as `12345` or `"q"` stays unchanged. The
+//! line break that editors and shells put at the end is left to the reader of the value.
 
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -17,25 +16,25 @@ use crate::secret::{shown, shown_path};
 use crate::suggest;
 use crate::text;
 
-/// What a variable's name ends with if its value stands in a file.
+/// The suffix of a variable that names a file with the value.
 const FILE_SUFFIX: &str = "_FILE";
 
-/// How the source of a variable's value begins.
+/// The prefix of the source of a variable's value.
 pub(crate) const VARIABLE: &str = "environment variable";
 
-/// Which variables are ours.
+/// Determines which variables are settings.
 #[derive(Debug, Clone)]
 pub(crate) struct Names {
     pub(crate) prefix: String,
-    /// Prefixes of variables that belong to somebody else, however much they look like ours.
+    /// Prefixes of variables that belong to other programs, even if they look like settings.
     pub(crate) foreign: Vec<String>,
 }
 
-/// Reads the variables that are ours, and reports those that were meant to be.
+/// Reads the variables that are settings, and reports misspelt ones.
 pub(crate) fn gather(names: &Names, variables: &[(OsString, OsString)]) -> Gathered {
     let mut gathered = Gathered::default();
     for (name, value) in variables {
-        // A name that is not UTF-8 is never one of ours, though it may look like a slip in one.
+        // A name that is not UTF-8 is never a setting, though it may resemble one.
         let name = name.to_string_lossy();
         let outcome = match names.find(&name) {
             Some((setting, false)) => from_variable(setting, &name, value),
@@ -103,7 +102,8 @@ fn variable(name: &str) -> String {
 }
 
 impl Names {
-    /// The setting that a variable sets, and whether its value stands in a file.
+    /// Returns the setting that a variable sets, and true if the variable names a file with the
+    /// value.
     fn find(&self, name: &str) -> Option<(&'static Setting, bool)> {
         let rest = name.strip_prefix(&self.prefix)?;
         by_variable(rest)
@@ -116,11 +116,12 @@ impl Names {
         variables.iter().any(|(name, _)| name.as_os_str() == plain.as_str())
     }
 
-    /// What to do about an unknown variable that was surely meant for us; `None` for one that
-    /// belongs to others.
+    /// Returns how to fix an unknown variable that was probably meant as a setting; `None` for a
+    /// variable of another program.
     ///
-    /// The prefix may be shared, so it is not enough: the rest must begin with a section of ours,
-    /// be two slips away from a setting at most, or be a setting without its section.
+    /// Other programs may share the prefix, so the prefix alone is not enough: the rest must begin
+    /// with a section, be at most two typing errors away from a setting, or be a setting without
+    /// its section.
     fn suggest(&self, name: &str) -> Option<String> {
         let head = name.get(..self.prefix.len())?;
         let rest = name.get(self.prefix.len()..)?.to_ascii_uppercase();
@@ -144,7 +145,7 @@ impl Names {
         let section = SECTIONS
             .iter()
             .find(|section| plain.starts_with(&format!("{}_", section.to_ascii_uppercase())));
-        // One word, such as `URL`, is too likely to be somebody else's.
+        // A single word, such as `URL`, probably belongs to another program.
         let bare =
             SETTINGS.iter().find(|it| plain.contains('_') && it.name().eq_ignore_ascii_case(plain));
         match (near, bare, section) {
@@ -168,8 +169,8 @@ impl Names {
     }
 }
 
-/// Whether it is one of the variables that Kubernetes sets in every container for each Service of
-/// the namespace: a Service `psn-redis` gives `PSN_REDIS_SERVICE_HOST`,
+/// Returns true for the variables that Kubernetes sets in every container for each Service of the
+/// namespace. A Service `psn-redis` gives `PSN_REDIS_SERVICE_HOST`,
 /// `PSN_REDIS_PORT=tcp://10.0.0.11:6379`, `PSN_REDIS_PORT_6379_TCP_ADDR`.
 fn is_of_a_service(name: &str, value: &OsStr) -> bool {
     const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
@@ -242,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_a_variable_of_kubernetes_is_ours() {
+    fn a_setting_that_resembles_a_variable_of_kubernetes_is_read() {
         for (name, value) in [
             ("PSN_REDIS_PORT", "6379"),
             ("PSN_REDIS_PORT_X_TCP", "1"),

@@ -1,4 +1,4 @@
-//! What is wrong with the settings: every problem of every layer in one error.
+//! The error of invalid settings: all problems of all layers.
 
 use std::fmt;
 
@@ -6,15 +6,15 @@ use serde::Serialize;
 
 use crate::secret::shown;
 
-/// Settings that cannot be used: all that is wrong with them, not the first thing found.
+/// Invalid settings, with all their problems.
 ///
-/// `Display` is one problem a line, and so is `Debug`, which is what `main` prints of an error that
-/// it returns. No problem holds a secret.
+/// `Display` prints one problem per line, and so does `Debug`, which `main` uses for a returned
+/// error. No problem contains a secret.
 #[derive(Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SettingsError {
-    /// The problems: those of the file, of the environment, of code, then values that cannot be
-    /// used. Never empty.
+    /// The problems: those of the file, of the environment, of code, then invalid values. Never
+    /// empty.
     pub problems: Vec<SettingProblem>,
 }
 
@@ -38,34 +38,33 @@ impl fmt::Debug for SettingsError {
 
 impl std::error::Error for SettingsError {}
 
-/// One setting that was refused, and what to do about it.
+/// A setting that was refused, and how to fix it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct SettingProblem {
     /// The setting as written in a file, with its section (`db.pool_size`); the variable, if it is
-    /// not one that we know; or `settings file`, if the file as a whole is at fault.
+    /// unknown; or `settings file`, if the problem concerns the whole file.
     pub setting: String,
-    /// What it was set to, as it was written. `None` for secrets, for unknown names and for files.
+    /// The value as it was written. `None` for secrets, for unknown names and for files.
     pub value: Option<String>,
-    /// Where the value came from: which file and line, which variable, which preset, or `code`.
+    /// Where the value came from: a file and line, a variable, a preset, or `code`.
     pub source: String,
-    /// What is wrong, and what was expected instead.
+    /// What is wrong, and what was expected.
     pub message: String,
-    /// What the user can do.
+    /// How to fix it.
     pub help: String,
 }
 
-/// Why a value cannot be used, as the code that would use it says: see [`Loader::load_with`].
+/// A value that the code using it refuses: see [`Loader::load_with`].
 ///
 /// [`Loader::load_with`]: crate::Loader::load_with
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The setting, by its section and name such as `storage.connection_string`.
     pub setting: &'static str,
-    /// What is wrong, as it follows on the setting's name and source. It must not repeat a
-    /// password.
+    /// What is wrong; printed after the setting's name and source. Must not contain a password.
     pub message: String,
-    /// What the user can do.
+    /// How to fix it.
     pub help: String,
 }
 

@@ -1,4 +1,4 @@
-//! The explanation: each effective value and where it came from.
+//! The explanation of settings: each effective value and its source.
 
 use std::fmt;
 
@@ -6,34 +6,34 @@ use serde::Serialize;
 
 use crate::error::SettingProblem;
 
-/// Each effective value and where it came from, in the order of the settings' table.
+/// Each effective value and its source, in the order of the table of settings.
 ///
-/// `Display` is an aligned table, and a line for each warning, for a log at start-up or a `check`
-/// command. It holds no secrets.
+/// `Display` prints an aligned table and a line for each warning, for a log at start-up or a
+/// `check` command. It contains no secrets.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Explanation {
-    /// One row a setting.
+    /// One row per setting.
     pub rows: Vec<Row>,
     /// Settings that have no effect, or less than they say, beside others: see
     /// [`PoolConfig::conflicts`](millpond_settings::PoolConfig::conflicts).
     pub warnings: Vec<SettingProblem>,
 }
 
-/// One setting explained.
+/// A setting with its value and its source.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Row {
     /// The setting with its section, such as `db.pool_size`.
     pub setting: &'static str,
-    /// The effective value. Secrets are `***`, URLs stand without their password and query.
+    /// The effective value. Secrets are `***`; URLs have no password and no query.
     pub value: String,
-    /// Where it came from: `default`, a preset, a file with its line, a variable, or `code`.
+    /// Where the value came from: `default`, a preset, a file with its line, a variable, or `code`.
     pub source: String,
 }
 
 impl Explanation {
-    /// The row of a setting such as `db.pool_size`.
+    /// Returns the row of a setting such as `db.pool_size`.
     pub fn row(&self, setting: &str) -> Option<&Row> {
         self.rows.iter().find(|row| row.setting == setting)
     }

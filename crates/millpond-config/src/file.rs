@@ -1,5 +1,5 @@
-//! The file layer: `millpond.toml`, with the line of every value and every mistake, and never a
-//! line of its text.
+//! The file layer: `millpond.toml`, with the line number of every value and problem, but never the
+//! text of a line.
 
 use std::path::Path;
 
@@ -14,10 +14,10 @@ use crate::secret::shown_path;
 use crate::suggest;
 use crate::text;
 
-/// What a problem of the file as a whole is listed under.
+/// The name under which problems of the whole file are listed.
 const FILE: &str = "settings file";
 
-/// Reads `path`; a file that was not asked for by name may be absent.
+/// Reads `path`. A file that was not named explicitly may be missing.
 pub(crate) fn gather(path: &Path, named: bool) -> Gathered {
     let name = shown_path(&path.to_string_lossy());
     match text::read(path) {
@@ -46,11 +46,11 @@ fn gather_text(text: &str, name: String) -> Gathered {
         let location = error
             .span()
             .map_or_else(|| reader.name_in_quotes(), |span| reader.location(span.start));
-        // What else is wrong with a line is as a rule a consequence.
+        // Further errors in the same line are usually consequences of the first.
         if location == last {
             continue;
         }
-        // Only the parser's fixed phrases: its `Display` would quote the line, and with it the
+        // Only the parser's fixed phrases: its `Display` would quote the line, and with it a
         // password.
         let message = format!("is not TOML: {}", error.message());
         let help = "correct the line; texts, such as URLs, stand in quotes";
@@ -61,7 +61,7 @@ fn gather_text(text: &str, name: String) -> Gathered {
 }
 
 struct Reader {
-    /// The offset of every newline, in bytes, ascending.
+    /// The offsets of all newlines, in bytes, ascending.
     newlines: Vec<usize>,
     name: String,
     gathered: Gathered,
@@ -126,7 +126,7 @@ impl Reader {
         self.gathered.problems.push(problem);
     }
 
-    /// The file and the line, from an offset in bytes.
+    /// Returns the file and the line of an offset in bytes.
     fn location(&self, start: usize) -> String {
         let line = self.newlines.partition_point(|newline| *newline < start) + 1;
         format!("{}, line {line}", self.name_in_quotes())
@@ -141,7 +141,7 @@ fn newlines(text: &str) -> Vec<usize> {
     text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at).collect()
 }
 
-/// The entries in the order of the file.
+/// Returns the entries in the order of the file.
 fn in_order<'a, 'i>(table: &'a DeTable<'i>) -> Vec<(Key<'a, 'i>, &'a Spanned<DeValue<'i>>)> {
     let mut entries: Vec<_> = table.iter().collect();
     entries.sort_by_key(|(key, _)| key.span().start);
@@ -152,7 +152,7 @@ fn scalar(value: &DeValue<'_>) -> Option<Raw> {
     match value {
         DeValue::String(text) => Some(Raw::Text(text.to_string())),
         DeValue::Boolean(flag) => Some(Raw::Flag(*flag)),
-        // A number too long for any type stays a text, which no number's reader takes either.
+        // A number that is too long for any type stays a text, which no number parser accepts.
         DeValue::Integer(number) => Some(
             i128::from_str_radix(number.as_str(), number.radix())
                 .map_or_else(|_| Raw::Text(number.to_string()), Raw::Whole),
@@ -175,8 +175,8 @@ fn kind_of(value: &DeValue<'_>) -> &'static str {
     }
 }
 
-/// What to write instead of the unknown `name`: the database's URL if that is meant, a setting of
-/// the same section, a section, a setting of another section.
+/// Returns what to write instead of the unknown `name`: the setting of the database's URL, a
+/// setting of the same section, a section, or a setting of another section.
 fn help(section: &str, name: &str) -> String {
     if schema::is_database_url(section, name) {
         return "did you mean `connection_string` under `[storage]`?".to_owned();
@@ -191,7 +191,7 @@ fn help(section: &str, name: &str) -> String {
     {
         return format!("did you mean `[{name}]`?");
     }
-    // `pool_size` outside of `[db]`, or `"db.pool_size"` in quotes.
+    // `pool_size` outside `[db]`, or `"db.pool_size"` in quotes.
     let last = name.rsplit('.').next().unwrap_or(name);
     let near = suggest::nearest(last, SETTINGS.iter().map(Setting::name));
     if let Some(setting) = SETTINGS.iter().find(|it| Some(it.name()) == near) {

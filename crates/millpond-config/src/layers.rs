@@ -1,9 +1,9 @@
-//! The layers: figment merges them and remembers where each value came from. Nothing else names
+//! The layers, merged by figment, which records where each value came from. No other module uses
 //! figment.
 //!
-//! One provider a value, so that figment's provenance is exact: the variable, the line, the preset.
-//! Its own providers for TOML and the environment are not used: they guess at the type of a value,
-//! which changes or prints secrets.
+//! Each value is a separate provider, so that figment's provenance is exact: the variable, the
+//! line, the preset. figment's own providers for TOML and the environment are not used: they guess
+//! the type of a value, which changes or prints secrets.
 
 use figment::value::{Dict, Empty, Map, Num, Tag, Value};
 use figment::{Error, Figment, Metadata, Profile, Provider};
@@ -11,17 +11,17 @@ use figment::{Error, Figment, Metadata, Profile, Provider};
 use crate::error::SettingProblem;
 use crate::raw::Raw;
 
-/// One value of one layer.
+/// A value of a layer.
 #[derive(Debug)]
 pub(crate) struct Leaf {
-    /// The setting, which exists.
+    /// The path of an existing setting.
     pub(crate) path: &'static str,
     pub(crate) raw: Raw,
-    /// Where it came from, in words.
+    /// The source of the value, as text.
     pub(crate) source: String,
 }
 
-/// What reading a layer brings: values, and whatever could not be one.
+/// The result of reading a layer: values and problems.
 #[derive(Debug, Default)]
 pub(crate) struct Gathered {
     pub(crate) leaves: Vec<Leaf>,
@@ -36,12 +36,12 @@ impl Layers {
         Self(Figment::new())
     }
 
-    /// Puts `leaves` on top of everything so far.
+    /// Merges `leaves` on top of all layers so far.
     pub(crate) fn merge<'a>(self, leaves: impl IntoIterator<Item = &'a Leaf>) -> Self {
         Self(leaves.into_iter().fold(self.0, |figment, leaf| figment.merge(leaf)))
     }
 
-    /// The topmost value of a setting.
+    /// Returns the topmost value of a setting.
     pub(crate) fn value(&self, path: &str) -> Option<Raw> {
         match self.0.find_value(path).ok()? {
             Value::String(_, text) => Some(Raw::Text(text)),
@@ -53,7 +53,7 @@ impl Layers {
         }
     }
 
-    /// Where the topmost value of a setting came from.
+    /// Returns the source of the topmost value of a setting.
     pub(crate) fn source(&self, path: &str) -> String {
         self.0
             .find_metadata(path)
@@ -61,10 +61,10 @@ impl Layers {
     }
 }
 
-/// The source of what [`Loader::set`](crate::Loader::set) has set.
+/// The source of values set with [`Loader::set`](crate::Loader::set).
 pub(crate) const CODE: &str = "code";
 
-/// The source of a value that nobody has set.
+/// The source of values that no layer sets.
 pub(crate) const DEFAULT: &str = "default";
 
 impl Provider for &Leaf {

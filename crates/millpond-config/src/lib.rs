@@ -1,4 +1,4 @@
-//! Settings for millpond: defaults, preset, file, environment and code, merged, checked, and each
+//! Settings for millpond: defaults, preset, file, environment and code, merged and validated, each
 //! with its source.
 //!
 //! ```
@@ -57,26 +57,26 @@
 //! max_connections = 50
 //! ```
 //!
-//! Numbers and flags (`true`, `yes`, `on`, `1` and their opposites) may stand in quotes, since in a
-//! variable they have no other form. URLs are never parsed: `12345` stays a text. One line end at
-//! the end of a value, as editors and shells leave it there, is left out, be it `\n`, `\r\n` or
-//! `\r`; a URL with a blank before or behind it, or with a line end or another character in it that
-//! is invisible, is refused.
+//! Numbers and flags (`true`, `yes`, `on`, `1` and their opposites) may be in quotes, since a
+//! variable can only hold text. URLs are never parsed as numbers: `12345` stays a text. One line
+//! break at the end of a value, as editors and shells add it, is removed, be it `\n`, `\r\n` or
+//! `\r`. A URL is refused if it begins or ends with a space, or contains a line break or another
+//! invisible character.
 //!
-//! # Mistakes
+//! # Errors
 //!
-//! All of them come in one [`SettingsError`]: each with its setting, value, source, what was
-//! expected, and how to fix it. Unknown keys are mistakes, and unknown variables too if they begin
-//! with a section of ours or look like a slip; see [`Loader::foreign`]. A value that a higher layer
-//! overrides is not looked at.
+//! All problems are in one [`SettingsError`]: each with its setting, value, source, what was
+//! expected, and how to fix it. Unknown keys are errors; unknown variables are too if they begin
+//! with a section or resemble a setting, see [`Loader::foreign`]. A value that a higher layer
+//! overrides is not checked.
 //!
-//! A setting that has no effect beside another one is no mistake: it is among the warnings of the
+//! A setting that has no effect beside another one is not an error but a warning in the
 //! [`Explanation`].
 //!
 //! # Secrets
 //!
 //! Connection strings and URLs are a [`Secret`], which prints as `***`. No error and no explanation
-//! shows one: URLs stand there without password and query, and lines of a file are never quoted.
+//! shows one: URLs have no password and no query there, and lines of a file are never quoted.
 
 mod check;
 mod conflicts;

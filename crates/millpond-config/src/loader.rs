@@ -1,4 +1,4 @@
-//! Loading: gathers the layers, merges them lowest first, and hands the result to the check.
+//! Loads settings: reads the layers, merges them, and validates the result.
 
 use std::env;
 use std::ffi::OsString;
@@ -14,11 +14,11 @@ use crate::schema::{self, CONNECTION_STRING, SETTINGS};
 use crate::value::Value;
 use crate::{Settings, SettingsError, check, file, presets, suggest};
 
-/// The file that is read from the working directory when none is named and it is there.
+/// The file that is read from the working directory if no other is named and it exists.
 pub const DEFAULT_FILE: &str = "millpond.toml";
 
-/// Loads [`Settings`]: defaults, then a preset's values, then a file, then the environment, then
-/// code; each layer overrides the ones before, one setting at a time.
+/// Loads [`Settings`] from the defaults, a preset, a file, the environment and code; each layer
+/// overrides the ones before, one setting at a time.
 ///
 /// ```
 /// use millpond_config::Loader;
@@ -41,7 +41,7 @@ pub struct Loader {
     required: Vec<String>,
 }
 
-/// Where a layer is read from.
+/// The source of the file or environment layer.
 #[derive(Clone)]
 enum FileLayer<T> {
     Usual,
@@ -50,8 +50,8 @@ enum FileLayer<T> {
 }
 
 impl Loader {
-    /// The prefix `PSN_`, `./millpond.toml` if it is there, the process's environment, and nothing
-    /// from code.
+    /// Creates a loader with the prefix `PSN_` that reads `./millpond.toml` if it exists, and the
+    /// process's environment.
     pub fn new() -> Self {
         Self {
             names: Names { prefix: "PSN_".to_owned(), foreign: Vec::new() },
@@ -62,23 +62,23 @@ impl Loader {
         }
     }
 
-    /// What the names of variables begin with, underscore included. Default `PSN_`.
+    /// Sets the prefix of variables, including the underscore. Default `PSN_`.
     ///
     /// With an empty prefix, every variable that begins with `DB_`, `STORAGE_`, `REDIS_` or
-    /// `CACHE_` is taken for ours.
+    /// `CACHE_` counts as a setting.
     pub fn prefix(mut self, prefix: impl Into<String>) -> Self {
         self.names.prefix = prefix.into();
         self
     }
 
-    /// Leaves variables that begin with `prefix` (the whole name, such as `PSN_DB_BACKUP_`) to the
-    /// rest of the program.
+    /// Ignores unknown variables that begin with `prefix` (the whole name, such as
+    /// `PSN_DB_BACKUP_`), because they belong to the rest of the program.
     ///
-    /// Needed only for unknown variables that begin with a section of ours (`PSN_DB_`,
-    /// `PSN_STORAGE_`, `PSN_REDIS_`, `PSN_CACHE_`) or look like a slip in one of our names: those
-    /// are errors. Other variables with our prefix are ignored anyway, and so are those that
-    /// Kubernetes sets for a Service (`PSN_REDIS_SERVICE_HOST`, `PSN_REDIS_PORT=tcp://..`); a
-    /// variable that is a setting always counts. May be called more than once.
+    /// Only needed for unknown variables that begin with a section (`PSN_DB_`, `PSN_STORAGE_`,
+    /// `PSN_REDIS_`, `PSN_CACHE_`) or resemble a setting: those are errors. Other variables with
+    /// the prefix are ignored anyway, and so are those that Kubernetes sets for a Service
+    /// (`PSN_REDIS_SERVICE_HOST`, `PSN_REDIS_PORT=tcp://..`). A variable that is a setting always
+    /// counts. May be called more than once.
     pub fn foreign(mut self, prefix: impl Into<String>) -> Self {
         self.names.foreign.push(prefix.into());
         self
@@ -113,10 +113,10 @@ impl Loader {
         self
     }
 
-    /// Chooses a preset: `production`, `development`, `batch`, `small`, `medium` or `large`.
+    /// Sets the preset: `production`, `development`, `batch`, `small`, `medium` or `large`.
     ///
-    /// This overrides `PSN_PRESET`, which overrides `preset` in the file. The preset's values
-    /// override only defaults.
+    /// This overrides `PSN_PRESET`, which overrides `preset` in the file. The preset's values only
+    /// override defaults.
     pub fn preset(self, name: impl Into<String>) -> Self {
         self.set("preset", name.into())
     }
@@ -124,13 +124,13 @@ impl Loader {
     /// Sets one setting, by its section and name such as `db.pool_size`, above all other layers;
     /// the last call wins.
     ///
-    /// The value is checked in [`load`](Self::load), along with all others.
+    /// The value is validated in [`load`](Self::load), along with all others.
     pub fn set(mut self, setting: impl Into<String>, value: impl Into<Value>) -> Self {
         self.code.push((setting.into(), value.into()));
         self
     }
 
-    /// Makes it an error, in the same report as all others, if no layer sets this setting.
+    /// Makes [`load`](Self::load) report an error if no layer sets this setting.
     ///
     /// ```
     /// use millpond_config::Loader;
@@ -143,23 +143,21 @@ impl Loader {
         self
     }
 
-    /// Reads all layers and checks the result.
+    /// Reads all layers and validates the result.
     ///
-    /// Blocks while it reads the file and the files named by variables, none longer than 64 KiB.
+    /// Blocks while it reads the file and the files named by variables, each of at most 64 KiB.
     ///
     /// # Errors
     ///
-    /// A [`SettingsError`] with every problem at once: a file that cannot be read or is not TOML, a
-    /// key or variable that is no setting, a value that is not of its setting's form, an unknown
-    /// preset, a value out of its range.
+    /// A [`SettingsError`] with all problems: a file that cannot be read or is not TOML, an unknown
+    /// key or variable, a malformed value, an unknown preset, a value out of its range.
     pub fn load(self) -> Result<Settings, SettingsError> {
         self.load_with(|_| Ok(())).map(|(settings, ())| settings)
     }
 
-    /// As [`load`](Self::load), and makes something of the settings, of which it may refuse some:
-    /// the refusals are in the same report as all other problems, each with the source of its
-    /// setting. This crate takes any text for a connection string, since it does not know which
-    /// databases there are.
+    /// Like [`load`](Self::load), and passes the settings to `make`, which may refuse some. The
+    /// refusals are reported along with all other problems, each with the source of its setting.
+    /// This crate accepts any text as a connection string, since it does not know the databases.
     ///
     /// ```
     /// use millpond_config::{Loader, Refusal};
@@ -210,7 +208,7 @@ impl Loader {
         }
     }
 
-    /// The layers above the presets, lowest first.
+    /// Reads the layers above the presets, lowest first.
     fn gather(self) -> Gathered {
         let file = match &self.file {
             FileLayer::Usual => file::gather(Path::new(DEFAULT_FILE), false),
@@ -246,7 +244,7 @@ impl Default for Loader {
     }
 }
 
-/// Without variables, names and values, which may be secrets or hold one by mistake.
+/// Omits variables, names and values, which may be or contain secrets.
 impl fmt::Debug for Loader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Loader").field("prefix", &self.names.prefix).finish_non_exhaustive()
@@ -266,7 +264,7 @@ fn from_code(values: Vec<(String, Value)>) -> Gathered {
     gathered
 }
 
-/// The problem of a path in code that is no setting.
+/// Returns the problem of an unknown setting in code.
 fn unknown(path: &str) -> SettingProblem {
     let (section, name) = path.split_once('.').unwrap_or(("", path));
     let help = match suggest::nearest(path, SETTINGS.iter().map(|setting| setting.path.as_str())) {
@@ -279,7 +277,7 @@ fn unknown(path: &str) -> SettingProblem {
     SettingProblem::new(path, CODE, "is not a setting", help)
 }
 
-/// The problem of a value that somebody else cannot use.
+/// Returns the problem of a value that the code using it refuses.
 fn refused(refusal: &Refusal, settings: &Settings, layers: &Layers) -> SettingProblem {
     let Refusal { setting: path, message, help } = refusal;
     let shown = schema::find(path).filter(|setting| !setting.is_secret());
@@ -287,7 +285,7 @@ fn refused(refusal: &Refusal, settings: &Settings, layers: &Layers) -> SettingPr
     SettingProblem::new(path, &layers.source(path), message.as_str(), help.as_str()).of_value(value)
 }
 
-/// The problem of a required setting that no layer sets.
+/// Returns the problem of a required setting that no layer sets.
 fn missing(path: &str, prefix: &str, layers: &Layers) -> Option<SettingProblem> {
     let Some(setting) = schema::find(path) else { return Some(unknown(path)) };
     if layers.value(path).is_some_and(|raw| raw != Raw::Unset) {
@@ -301,8 +299,8 @@ fn missing(path: &str, prefix: &str, layers: &Layers) -> Option<SettingProblem> 
     Some(SettingProblem::new(path, &layers.source(path), "is not set, and is required", help))
 }
 
-/// The layer below `leaves`: the values of the preset that they name. An unknown name is left to
-/// the check.
+/// Returns the values of the preset that `leaves` select, as the layer below them. An unknown
+/// preset is reported later.
 fn preset_leaves(leaves: &[Leaf]) -> Vec<Leaf> {
     let Some(Raw::Text(name)) = Layers::new().merge(leaves).value("preset") else {
         return Vec::new();

@@ -1,4 +1,4 @@
-//! For tests alone: holds the tables of docs/settings.md to the settings that there are.
+//! Tests that the tables of docs/settings.md match the settings.
 
 use std::env;
 use std::fs;
@@ -8,7 +8,7 @@ use crate::schema::{Form, SETTINGS, Setting};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/settings.md");
 
-/// Where a table begins on the page, behind the name of its section, and where it ends.
+/// The beginning of a table on the page, after the name of its section, and its end.
 const BEGIN: &str = "| setting | default | range | what it does |\n|---|---|---|---|\n";
 const END: &str = "\n\n";
 

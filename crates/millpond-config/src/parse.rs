@@ -1,8 +1,8 @@
-//! How values are written: the one grammar of numbers, times, flags and words for files, variables
-//! and code.
+//! Parses and prints values: the same syntax of numbers, durations, flags and words in files,
+//! variables and code.
 //!
-//! Every reader returns `None` for what does not fit: nothing is rounded, cut or guessed. What a
-//! speller writes, its reader reads back unchanged.
+//! Every parser returns `None` for a malformed value: nothing is rounded, cut or guessed. A printed
+//! value parses back unchanged.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use millpond_settings::{Limits, PoolKind, Pooler, ResetLevel};
 
 use crate::raw::Raw;
 
-/// The words of `db.reset`.
+/// The values of `db.reset`.
 pub(crate) const RESETS: [(&str, ResetLevel); 4] = [
     ("none", ResetLevel::None),
     ("transaction", ResetLevel::Transaction),
@@ -18,18 +18,18 @@ pub(crate) const RESETS: [(&str, ResetLevel); 4] = [
     ("replace", ResetLevel::Replace),
 ];
 
-/// The words of `db.pool`.
+/// The values of `db.pool`.
 pub(crate) const KINDS: [(&str, PoolKind); 3] =
     [("null", PoolKind::Null), ("queue", PoolKind::Queue), ("read-write", PoolKind::ReadWrite)];
 
-/// The words of `db.behind`.
+/// The values of `db.behind`.
 pub(crate) const POOLERS: [(&str, Pooler); 3] = [
     ("server", Pooler::Direct),
     ("unchecked", Pooler::Unchecked),
     ("pgbouncer", Pooler::PgBouncer),
 ];
 
-/// A whole number from 0, in digits.
+/// Parses a non-negative integer in digits.
 pub(crate) fn read_count(raw: &Raw) -> Option<u32> {
     match raw {
         Raw::Whole(number) => u32::try_from(*number).ok(),
@@ -38,7 +38,7 @@ pub(crate) fn read_count(raw: &Raw) -> Option<u32> {
     }
 }
 
-/// A time: seconds as a number, or a text with a unit (`ms`, `s`, `m`, `h`).
+/// Parses a duration: seconds as a number, or a text with a unit (`ms`, `s`, `m`, `h`).
 pub(crate) fn read_time(raw: &Raw) -> Option<Duration> {
     match raw {
         Raw::Whole(seconds) => Some(Duration::from_secs(u64::try_from(*seconds).ok()?)),
@@ -48,7 +48,7 @@ pub(crate) fn read_time(raw: &Raw) -> Option<Duration> {
     }
 }
 
-/// `true`, `yes`, `on`, `1` and their opposites, in any case.
+/// Parses `true`, `yes`, `on`, `1` or one of their opposites, in any case.
 pub(crate) fn read_flag(raw: &Raw) -> Option<bool> {
     match raw {
         Raw::Flag(flag) => Some(*flag),
@@ -63,12 +63,12 @@ pub(crate) fn read_flag(raw: &Raw) -> Option<bool> {
     }
 }
 
-/// One of `words`, in any case.
+/// Parses one of `words`, in any case.
 pub(crate) fn read_word<T: Copy>(raw: &Raw, words: &[(&str, T)]) -> Option<T> {
     words.iter().find(|(word, _)| is_word(raw, word)).map(|(_, meaning)| *meaning)
 }
 
-/// Whether `raw` is this very word, in any case.
+/// Returns true if `raw` is this word, in any case.
 pub(crate) fn is_word(raw: &Raw, word: &str) -> bool {
     matches!(raw, Raw::Text(text) if text.trim().eq_ignore_ascii_case(word))
 }
@@ -105,7 +105,7 @@ fn word_of<T: PartialEq + Copy>(words: &[(&'static str, T)], meaning: T) -> &'st
     words.iter().find(|(_, it)| *it == meaning).map_or("", |(word, _)| word)
 }
 
-/// Exact, unlike a detour over floating point: `0.1s` is 100 ms and nothing else.
+/// Parses a duration exactly, without floating point: `0.1s` is exactly 100 ms.
 fn read_time_text(text: &str) -> Option<Duration> {
     const NANOS: [(&str, u128); 4] =
         [("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000), ("h", 3_600_000_000_000)];
@@ -125,7 +125,7 @@ fn read_time_text(text: &str) -> Option<Duration> {
     Some(Duration::new(seconds, u32::try_from(nanos % 1_000_000_000).ok()?))
 }
 
-/// `text` if it is nothing but digits: `parse` alone would also take a sign.
+/// Returns `text` if it consists of digits: `parse` alone would also accept a sign.
 fn digits(text: &str) -> Option<&str> {
     (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
 }
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn a_malformed_duration_is_refused() {
         for written in [
             "",
             "ten",

@@ -1,22 +1,22 @@
-//! The presets: named sets of values that sit just above the defaults.
+//! The presets: named sets of values just above the defaults.
 
-/// A preset: its name, and the values it gives to settings, as they would be written in a file.
+/// A preset: its name, and its values as they would be written in a file.
 pub(crate) struct Preset {
     pub(crate) name: &'static str,
     pub(crate) values: &'static [(&'static str, &'static str)],
 }
 
-/// The names, in the order of messages.
+/// Returns the names, in the order of messages.
 pub(crate) fn names() -> impl Iterator<Item = &'static str> {
     PRESETS.iter().map(|preset| preset.name)
 }
 
-/// What values of the preset `name` have for a source.
+/// Returns the source of values that come from the preset `name`.
 pub(crate) fn source(name: &str) -> String {
     format!("preset `{name}`")
 }
 
-/// Whether a value with this source comes from a preset.
+/// Returns true if a value with this source comes from a preset.
 pub(crate) fn is_source(source: &str) -> bool {
     source.starts_with("preset `")
 }

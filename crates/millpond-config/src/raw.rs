@@ -1,10 +1,10 @@
-//! A value as a layer holds it, before it is known whether it fits its setting.
+//! A value of a layer, before it is checked against its setting.
 
 use std::fmt;
 
 use crate::secret::{REDACTED, shown};
 
-/// The forms that a value may have in a file, a variable or code.
+/// The forms of a value in a file, a variable or code.
 #[derive(Clone, PartialEq)]
 pub(crate) enum Raw {
     Unset,
@@ -15,7 +15,7 @@ pub(crate) enum Raw {
 }
 
 impl Raw {
-    /// The value as it was written, for a message about a setting that is no secret.
+    /// Returns the value as it was written, for a message about a setting that is not secret.
     pub(crate) fn shown(&self) -> String {
         match self {
             Raw::Unset => "unset".to_owned(),

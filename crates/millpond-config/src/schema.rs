@@ -15,11 +15,11 @@ use crate::raw::Raw;
 use crate::secret::shown_secret;
 use crate::{Secret, Settings};
 
-/// One setting.
+/// A setting.
 pub(crate) struct Setting {
-    /// Section and name, as in a file: `db.pool_size`.
+    /// The section and name, as in a file: `db.pool_size`.
     pub(crate) path: String,
-    /// What it does, in Markdown.
+    /// What the setting does, in Markdown.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "the tables of docs/settings.md are made from it")
@@ -28,7 +28,7 @@ pub(crate) struct Setting {
     pub(crate) form: Form,
 }
 
-/// The form of a value, and where it goes.
+/// The form of a setting's value, and its field.
 pub(crate) enum Form {
     Preset,
     Secret(fn(&mut Settings) -> &mut Option<Secret>),
@@ -39,7 +39,7 @@ pub(crate) enum Form {
     Kind,
     Pooler,
     CancelAbandoned,
-    /// A time of the kernel's, or none.
+    /// A timeout of the kernel, or none.
     Tcp(fn(&mut Settings) -> &mut Option<Duration>),
     /// The size of a Redis pool.
     Redis(fn(&mut Settings) -> &mut u32),
@@ -55,7 +55,7 @@ const REDIS_USER_TIMEOUT: &str = "How long the server may leave unacknowledged w
 /// The sections of a file.
 pub(crate) const SECTIONS: [&str; 4] = ["storage", "db", "redis", "cache"];
 
-/// Every setting, in the order of the explanation.
+/// All settings, in the order of the explanation.
 pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     let setting = |path: &str, form, docs| Setting { path: path.to_owned(), docs, form };
     let first = [
@@ -140,43 +140,42 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
     first.into_iter().chain(of_pool).chain(last).collect()
 });
 
-/// Where the database's URL belongs.
+/// The setting for the database's URL.
 pub(crate) const CONNECTION_STRING: &str = "storage.connection_string";
 
-/// What people call a database's URL elsewhere.
+/// Other names that people use for a database's URL.
 const URL_NAMES: [&str; 8] =
     ["url", "uri", "dsn", "database", "database_url", "db_url", "connection_url", "connection_uri"];
 
-/// Whether an unknown `name` in this section is the slip of somebody who looks for
-/// [`CONNECTION_STRING`]. The names of the settings are of no help there: the `url` that they hold
-/// is Redis's.
+/// Returns true if an unknown `name` in this section was probably meant as [`CONNECTION_STRING`].
+/// Suggestions by spelling would not find it: the setting named `url` is that of Redis.
 pub(crate) fn is_database_url(section: &str, name: &str) -> bool {
     ["storage", "db", ""].contains(&section)
         && URL_NAMES.iter().any(|it| it.eq_ignore_ascii_case(name))
 }
 
-/// The word that leaves `db.pool` to the backend.
+/// The value of `db.pool` that leaves the choice to the backend.
 const AUTO: &str = "auto";
 
 const OFF: &str = "off";
 
-/// The setting at `path`.
+/// Returns the setting at `path`.
 pub(crate) fn find(path: &str) -> Option<&'static Setting> {
     SETTINGS.iter().find(|setting| setting.path == path)
 }
 
 impl Setting {
-    /// The name without its section.
+    /// Returns the name without its section.
     pub(crate) fn name(&self) -> &str {
         self.path.rsplit_once('.').map_or(&self.path, |(_, name)| name)
     }
 
-    /// The section, "" for what stands at the top of a file.
+    /// Returns the section, or "" for a setting at the top of a file.
     pub(crate) fn section(&self) -> &str {
         self.path.rsplit_once('.').map_or("", |(section, _)| section)
     }
 
-    /// The variable without its prefix: `DB_POOL_SIZE`.
+    /// Returns the variable without its prefix: `DB_POOL_SIZE`.
     pub(crate) fn variable(&self) -> String {
         self.path.replace('.', "_").to_ascii_uppercase()
     }
@@ -185,7 +184,7 @@ impl Setting {
         matches!(self.form, Form::Secret(_))
     }
 
-    /// Puts `raw` where it belongs; `None` if it is not of the setting's form.
+    /// Stores `raw` in the setting's field; returns `None` if it is malformed.
     pub(crate) fn assign(&self, raw: &Raw, settings: &mut Settings) -> Option<()> {
         let config = &mut settings.db.pool;
         match self.form {
@@ -234,7 +233,7 @@ impl Setting {
         }
     }
 
-    /// What a value has to be.
+    /// Returns a description of valid values.
     pub(crate) fn expected(&self) -> String {
         match self.form {
             Form::Preset => format!("one of {}", list(presets::names())),
@@ -256,7 +255,7 @@ impl Setting {
         }
     }
 
-    /// The words that the value may be, for "did you mean".
+    /// Returns the words that the value may be, for suggestions.
     pub(crate) fn words(&self) -> Vec<&'static str> {
         const FLAGS: [&str; 6] = ["true", "false", "yes", "no", "off", "on"];
         match self.form {
@@ -274,7 +273,7 @@ impl Setting {
         }
     }
 
-    /// The range of its numbers beside the other settings, in words.
+    /// Returns the range of the setting's numbers, given the other settings, as text.
     pub(crate) fn range(&self, settings: &Settings) -> Option<String> {
         let config = &settings.db.pool;
         match self.form {
@@ -295,12 +294,12 @@ const COUNT: &str = "a whole number";
 const FLAG: &str = "true or false";
 const TIME: &str = "a time such as 60, 0.5, \"500ms\", \"60s\", \"2m\" or \"1h\"";
 
-/// Names in backticks, with commas between them.
+/// Returns the names in backticks, separated by commas.
 pub(crate) fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
     names.into_iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
 }
 
-/// The outer `None` is a refusal, the inner one a setting that is unset.
+/// Parses a preset. The outer `None` is a malformed value, the inner one an unset setting.
 fn read_preset(raw: &Raw) -> Option<Option<String>> {
     match raw {
         Raw::Unset => Some(None),
@@ -364,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_sits_in_its_own_field() {
+    fn every_setting_has_its_own_field() {
         let defaults = Settings::default();
         for setting in SETTINGS.iter() {
             let raw = match setting.form {

@@ -1,10 +1,10 @@
-//! Secrets: a string that does not print itself, and the readable remains of a connection string.
+//! Secrets: a string that does not print its content, and connection strings without their secrets.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// What stands where a secret would be.
+/// The text printed in place of a secret.
 pub(crate) const REDACTED: &str = "***";
 
 /// A connection string, password or token: `Debug`, `Display` and `Serialize` show `***`, never the
@@ -21,12 +21,12 @@ pub(crate) const REDACTED: &str = "***";
 pub struct Secret(String);
 
 impl Secret {
-    /// Hides `content`.
+    /// Wraps a secret text.
     pub fn new(content: impl Into<String>) -> Self {
         Self(content.into())
     }
 
-    /// The content, unchanged. Hand it to the driver; do not print it.
+    /// Returns the content, unchanged. Pass it to the driver; do not print it.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -62,28 +62,27 @@ impl Serialize for Secret {
     }
 }
 
-/// What may be shown of a connection string: scheme, user, host and path of the URLs we know, `***`
-/// for the rest.
+/// Returns the printable parts of a connection string: scheme, user, host and path of known URLs,
+/// and `***` for the rest.
 ///
-/// Whatever is in doubt is hidden: a text without a known scheme, all of a query, and an authority
-/// that does not look like hosts with ports (it may be a user and a password whose `@host` is
-/// missing).
+/// Hides everything in doubt: a text without a known scheme, all of a query, and an authority that
+/// does not look like hosts with ports (it may be a user and a password whose `@host` is missing).
 fn redacted(text: &str) -> String {
     readable_url(text).unwrap_or_else(|| REDACTED.to_owned())
 }
 
-/// What may be shown of a secret: see [`redacted`].
+/// Returns the printable parts of a secret, shortened: see [`redacted`].
 pub(crate) fn shown_secret(text: &str) -> String {
     short(&redacted(text))
 }
 
-/// A value or a name for a message, hidden if it looks like a secret that was put in the wrong
-/// place.
+/// Returns a value or a name for a message; hides it if it looks like a misplaced secret.
 pub(crate) fn shown(text: &str) -> String {
     if text.contains('@') { shown_secret(text) } else { shown_path(text) }
 }
 
-/// A path for a message. Unlike other texts it may well hold an `@`: systemd's credentials do.
+/// Returns a path for a message. Unlike other texts a path may contain an `@`: systemd's
+/// credentials do.
 pub(crate) fn shown_path(text: &str) -> String {
     let lower = text.to_ascii_lowercase();
     let suspicious =
@@ -99,7 +98,7 @@ fn short(text: &str) -> String {
     short
 }
 
-/// How many characters of a value or a name a message repeats.
+/// The most characters of a value or a name that a message repeats.
 const SHOWN_MAX: usize = 120;
 
 const SCHEMES: [&str; 8] =
@@ -107,7 +106,7 @@ const SCHEMES: [&str; 8] =
 
 fn readable_url(text: &str) -> Option<String> {
     let (scheme, rest) = text.split_once(':')?;
-    // `postgresql+asyncpg`, `redis-cluster`: the family decides.
+    // In `postgresql+asyncpg` and `redis-cluster`, the first part decides.
     let family = scheme.split(['+', '-']).next()?;
     if !SCHEMES.contains(&family) {
         return None;
@@ -117,12 +116,12 @@ fn readable_url(text: &str) -> Option<String> {
         return names_a_file(rest, path).then(|| format!("{scheme}:{path}{query}"));
     }
     let rest = rest.strip_prefix("//")?;
-    // The last `@`, since a password may hold one that nobody escaped.
+    // The last `@`, since a password may contain an unescaped one.
     let Some((login, server)) = rest.rsplit_once('@') else {
         let (server, query) = without_query(rest);
         return names_only_hosts(server).then(|| format!("{scheme}://{server}{query}"));
     };
-    // The `@` may belong to a path or a query, or all of this to a password.
+    // The `@` may belong to a path or a query, or all of this may be a password.
     if login.contains(['/', '?', '#']) {
         return None;
     }
@@ -137,7 +136,7 @@ fn readable_url(text: &str) -> Option<String> {
     Some(format!("{scheme}://{login}@{server}{query}"))
 }
 
-/// The text up to its query or fragment, and stars for those if there are any.
+/// Splits off the query or fragment, and returns stars in its place.
 fn without_query(text: &str) -> (&str, &str) {
     match text.find(['?', '#']) {
         Some(at) => (text.get(..at).unwrap_or_default(), "?***"),
@@ -145,7 +144,7 @@ fn without_query(text: &str) -> (&str, &str) {
     }
 }
 
-/// Whether this is a file and no more: neither a user and a password nor what is left of them.
+/// Returns true if this is only a file, without a user, a password or remains of them.
 fn names_a_file(rest: &str, path: &str) -> bool {
     let path = path.trim_start_matches('/');
     let is_drive = |at: usize| at == 1 && path.starts_with(|c: char| c.is_ascii_alphabetic());
@@ -198,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_is_in_doubt_is_hidden() {
+    fn everything_in_doubt_is_hidden() {
         for text in [
             "mysql://u:p@ss/w?x#y@host/db",
             "redis://localhost:6379/1?password=pa@ss",
@@ -219,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_repeats_neither_a_misplaced_secret_nor_a_novel() {
+    fn a_message_repeats_no_misplaced_secret_and_no_long_text() {
         assert_eq!(shown("ten"), "ten");
         assert_eq!(shown("a\nb"), "a\\nb");
         assert_eq!(shown("host=h password=pass"), REDACTED);

@@ -1,4 +1,4 @@
-//! The settings after loading: plain values, one struct a section of the file.
+//! The loaded settings: plain values, one struct per section of the file.
 
 use std::time::Duration;
 
@@ -9,14 +9,14 @@ use millpond_settings::{
 use crate::explain::Explanation;
 use crate::secret::Secret;
 
-/// All settings of a service, checked, each from the highest layer that names it.
+/// All settings of a service, validated, each from the highest layer that sets it.
 ///
-/// Made by [`Settings::loader`]. The fields are plain: change what you like, and
-/// [`PoolConfig::check`] is asked again when the pool is built.
+/// Returned by [`Settings::loader`]. The fields are plain and may be changed; [`PoolConfig::check`]
+/// runs again when the pool is built.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]
 pub struct Settings {
-    /// The preset in force: `preset` in a file, `PSN_PRESET`, or
+    /// The selected preset: `preset` in a file, `PSN_PRESET`, or
     /// [`Loader::preset`](crate::Loader::preset). Default none.
     pub preset: Option<String>,
     /// `[storage]`: the database.
@@ -30,7 +30,7 @@ pub struct Settings {
     pub(crate) explanation: Explanation,
 }
 
-/// `[storage]`: where the database is.
+/// `[storage]`: the location of the database.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct StorageSettings {
@@ -38,32 +38,31 @@ pub struct StorageSettings {
     pub connection_string: Option<Secret>,
 }
 
-/// `[db]`: how the database's pool behaves.
+/// `[db]`: the behaviour of the database's pool.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DbSettings {
     /// Sizes and times. Every field is a setting of the same name, such as `db.pool_size` or
-    /// `PSN_DB_POOL_SIZE`; units, defaults and ranges stand at the fields of [`PoolConfig`].
+    /// `PSN_DB_POOL_SIZE`; the fields of [`PoolConfig`] document units, defaults and ranges.
     pub pool: PoolConfig,
-    /// `reset`: what happens to a connection between two borrowers. Default
-    /// [`ResetLevel::Transaction`].
+    /// `reset`: what is reset between two borrowers. Default [`ResetLevel::Transaction`].
     pub reset: ResetLevel,
-    /// `pool`: which pool lends the connections. Default `None` ("auto"): what suits the database.
+    /// `pool`: which pool lends the connections. Default `None` ("auto"): the one that suits the
+    /// database.
     pub kind: Option<PoolKind>,
-    /// `behind`: what stands between the pool and its server; PostgreSQL only. Default
+    /// `behind`: what is between the pool and its server; PostgreSQL only. Default
     /// [`Pooler::Direct`] ("server").
     pub behind: Pooler,
-    /// `cancel_abandoned`: whether what was abandoned and goes on at the server is cancelled there.
+    /// `cancel_abandoned`: whether abandoned statements that still run are cancelled at the server.
     /// Default `true`; PostgreSQL and MySQL, and not behind a pooler.
     pub cancel_abandoned: bool,
-    /// `tcp_keepalive`: how long a TCP connection is idle before the kernel asks whether its peer
-    /// is still there, `None` for never ("off"). Default 60 s, range 1-3600 s; PostgreSQL and
-    /// MySQL, on Linux.
+    /// `tcp_keepalive`: how long a TCP connection is idle before the kernel checks whether the
+    /// server is still there, `None` for never ("off"). Default 60 s, range 1-3600 s; PostgreSQL
+    /// and MySQL, on Linux.
     pub tcp_keepalive: Option<Duration>,
-    /// `tcp_user_timeout`: how long what was sent over a TCP connection may stay unacknowledged, or
-    /// unread by a peer that is alive, `None` for as long as the kernel allows ("off"). Default
-    /// 300 s, or five times `tcp_keepalive` if that is less; range 1-3600 s; PostgreSQL and MySQL,
-    /// on Linux.
+    /// `tcp_user_timeout`: how long data sent over a TCP connection may stay unacknowledged, or
+    /// unread by a live server, `None` for as long as the kernel allows ("off"). Default 300 s, or
+    /// five times `tcp_keepalive` if that is less; range 1-3600 s; PostgreSQL and MySQL, on Linux.
     pub tcp_user_timeout: Option<Duration>,
 }
 
@@ -85,19 +84,19 @@ impl Default for DbSettings {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RedisSettings {
-    /// The URL of the server, which may hold a password: `PSN_REDIS_URL`, `PSN_CACHE_URL`. Default
-    /// unset.
+    /// The URL of the server, which may contain a password: `PSN_REDIS_URL`, `PSN_CACHE_URL`.
+    /// Default unset.
     pub url: Option<Secret>,
-    /// Connections in the pool at most. Default 20 for `[redis]`, 50 for `[cache]`, range 10-200.
+    /// The most connections in the pool. Default 20 for `[redis]`, 50 for `[cache]`, range 10-200.
     pub max_connections: u32,
-    /// `tcp_keepalive`: how long a TCP connection is idle before the kernel asks whether the server
-    /// is still there, `None` for never ("off"). Default 60 s, range 1-3600 s. A URL that says
-    /// otherwise overrules it.
+    /// `tcp_keepalive`: how long a TCP connection is idle before the kernel checks whether the
+    /// server is still there, `None` for never ("off"). Default 60 s, range 1-3600 s. Parameters of
+    /// the URL override this setting.
     pub tcp_keepalive: Option<Duration>,
-    /// `tcp_user_timeout`: how long what was sent over a TCP connection may stay unacknowledged,
-    /// `None` for as long as the kernel allows ("off"). Default 300 s, or one and a half times
-    /// `tcp_keepalive` (at least 3 s more) if that is less; range 1-3600 s; on Linux. A URL that
-    /// says otherwise overrules it.
+    /// `tcp_user_timeout`: how long data sent over a TCP connection may stay unacknowledged, `None`
+    /// for as long as the kernel allows ("off"). Default 300 s, or one and a half times
+    /// `tcp_keepalive` (at least 3 s more) if that is less; range 1-3600 s; on Linux. Parameters of
+    /// the URL override this setting.
     pub tcp_user_timeout: Option<Duration>,
 }
 
@@ -113,14 +112,14 @@ impl RedisSettings {
 }
 
 impl Settings {
-    /// Each effective value and where it came from, as they were loaded; changes made to the fields
-    /// since do not show.
+    /// Returns each effective value and its source, as they were loaded; later changes to the
+    /// fields are not shown.
     pub fn explain(&self) -> &Explanation {
         &self.explanation
     }
 }
 
-/// The defaults, as if nothing had been loaded: there is nothing to explain.
+/// The defaults, without loading anything; the explanation is empty.
 impl Default for Settings {
     fn default() -> Self {
         Self {

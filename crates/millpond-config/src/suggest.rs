@@ -1,13 +1,13 @@
 //! "Did you mean": the known name nearest to a misspelt one.
 
-/// A longer word is not a slip of the pen, and comparing it would take long.
+/// Longer words are not compared, because they are no typing errors and comparing takes long.
 const WORD_MAX: usize = 64;
 
-/// A shorter word is part of too many names.
+/// Shorter words are part of too many names.
 const PART_MIN: usize = 4;
 
-/// The candidate that is meant by `word`, if there is one: the nearest that is not further than a
-/// third of its letters (two at least), or else the first that `word` is a part of.
+/// Returns the candidate that was probably meant by `word`: the nearest one, at most a third of its
+/// letters (but at least two) away, or else the first candidate that contains `word`.
 ///
 /// ```
 /// assert_eq!(millpond_config::nearest("sqllite", ["postgresql", "sqlite"]), Some("sqlite"));
@@ -23,8 +23,8 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     nearest.map(|(_, name)| name).or_else(whole)
 }
 
-/// How many letters must be added, dropped, replaced or swapped with their neighbour, in any case;
-/// `None` for what is too long to be compared.
+/// Returns how many letters must be added, dropped, replaced or swapped with a neighbour, ignoring
+/// case; `None` if a word is too long.
 pub(crate) fn distance(a: &str, b: &str) -> Option<usize> {
     let is_short = a.len() <= WORD_MAX && b.len() <= WORD_MAX;
     is_short.then(|| strsim::osa_distance(&a.to_ascii_lowercase(), &b.to_ascii_lowercase()))

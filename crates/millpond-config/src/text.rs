@@ -1,14 +1,13 @@
-//! Reading a small text file, and saying why it could not be read.
+//! Reads a small text file, or reports why it cannot be read.
 
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::path::Path;
 
-/// The longest file that is read, in bytes: far more than settings need, and little enough to be
-/// read twice.
+/// The longest file that is read, in bytes: far more than settings need, and quick to read.
 const FILE_MAX: u64 = 1 << 16;
 
-/// Why a file could not be read. Holds nothing of its content.
+/// Why a file could not be read. Contains nothing of the file's content.
 #[derive(Debug)]
 pub(crate) enum Unreadable {
     Io(io::Error),
@@ -32,7 +31,7 @@ impl Unreadable {
     }
 }
 
-/// The content of a file; of one that is too long, and may be endless, no more than the limit is
+/// Returns the content of a file. Of a file that is too long, perhaps endless, at most the limit is
 /// read.
 pub(crate) fn read(path: &Path) -> Result<String, Unreadable> {
     if is_pipe(path) {
@@ -46,12 +45,12 @@ pub(crate) fn read(path: &Path) -> Result<String, Unreadable> {
         return Err(Unreadable::TooLong);
     }
     let text = String::from_utf8(bytes).map_err(|_| Unreadable::NotUtf8)?;
-    // What some editors begin a file with.
+    // Some editors begin a file with a byte order mark.
     Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
-/// Whether reading would wait for somebody to write, and what was read once is gone. Not an
-/// anonymous pipe, such as `<(..)` of a shell: it has a writer, and no path of its own.
+/// Returns true if reading would wait for a writer, and consume the content. An anonymous pipe,
+/// such as `<(..)` of a shell, is accepted: it has a writer, and no path of its own.
 #[cfg(unix)]
 fn is_pipe(path: &Path) -> bool {
     use std::os::unix::fs::FileTypeExt;

@@ -1,4 +1,4 @@
-//! The values that code may set: whatever a setting is in Rust.
+//! The values that code may set.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,11 +10,11 @@ use crate::parse;
 use crate::raw::Raw;
 use crate::secret::REDACTED;
 
-/// What [`Loader::set`](crate::Loader::set) takes: numbers, flags, texts, [`Duration`]s,
-/// [`Secret`]s, the enums of the settings, and `Option`s of these (`None` is "off", "auto" or
-/// unset, whichever the setting has).
+/// A value for [`Loader::set`](crate::Loader::set): a number, flag, text, [`Duration`], [`Secret`],
+/// one of the enums of the settings, or an `Option` of these (`None` means "off", "auto" or unset,
+/// depending on the setting).
 ///
-/// `Debug` does not show the content, which may be a secret.
+/// `Debug` omits the content, which may be a secret.
 #[derive(Clone, PartialEq)]
 pub struct Value(pub(crate) Raw);
 
@@ -56,12 +56,12 @@ impl From<u64> for Value {
 
 impl From<usize> for Value {
     fn from(number: usize) -> Self {
-        // A count that does not fit is far out of every range, and so is the largest one.
+        // A number that does not fit is out of every range, and so is the largest one.
         Self(Raw::Whole(i128::try_from(number).unwrap_or(i128::MAX)))
     }
 }
 
-/// Seconds, where a time is expected.
+/// In seconds, where a duration is expected.
 impl From<f64> for Value {
     fn from(number: f64) -> Self {
         Self(Raw::Decimal(number))

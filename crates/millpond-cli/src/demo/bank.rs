@@ -1,17 +1,17 @@
-//! What the demo keeps in its database: accounts with money in them, of which none may get lost.
+//! The demo's database: accounts whose total must never change.
 
 use millpond::DatabaseConnection;
 
-/// Accounts in the bank.
+/// The number of accounts.
 pub const ACCOUNTS: i64 = 100;
-/// What each has at first.
+/// The initial money of each account.
 const MONEY: i64 = 1_000;
-/// What all have together, at every moment that anybody can see.
+/// The money of all accounts together, in every committed state.
 pub const ALL_MONEY: i64 = ACCOUNTS * MONEY;
-/// Lines in the journal: it is written round and round, so that a long demo does not fill the disk.
+/// Lines in the journal. They are overwritten in turn, so that a long demo does not fill the disk.
 const LINES: i64 = 10_000;
 
-/// Makes the tables.
+/// Creates the tables.
 pub async fn create_tables(db: &DatabaseConnection) -> sqlx::Result<()> {
     let mut tx = db.begin().await?;
     sqlx::query(
@@ -35,7 +35,7 @@ pub async fn create_tables(db: &DatabaseConnection) -> sqlx::Result<()> {
     tx.commit().await
 }
 
-/// Moves money from one account to another, as far as there is any, and writes it down.
+/// Moves up to 7 units of money from one account to another, and records the transfer.
 pub async fn transfer(db: &DatabaseConnection, from: i64, to: i64, line: i64) -> sqlx::Result<()> {
     let mut tx = db.begin().await?;
     let (money,): (i64,) = sqlx::query_as("SELECT min(money, 7) FROM accounts WHERE id = $1")
@@ -61,7 +61,7 @@ pub async fn transfer(db: &DatabaseConnection, from: i64, to: i64, line: i64) ->
     tx.commit().await
 }
 
-/// All the money in the bank.
+/// Returns the money of all accounts together.
 pub async fn count(db: &DatabaseConnection) -> sqlx::Result<i64> {
     let (money,): (i64,) = sqlx::query_as("SELECT sum(money) FROM accounts").fetch_one(db).await?;
     Ok(money)

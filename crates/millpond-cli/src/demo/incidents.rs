@@ -1,4 +1,4 @@
-//! Deliberate incidents, to show what the pool reports: a burst, a timeout, a cancelled caller, a
+//! Deliberate incidents that show what the pool reports: a burst, a timeout, a cancelled caller, a
 //! leaked lease.
 
 use super::{LEAK_AFTER, OVERFLOW, READERS, READERS_NAME};
@@ -12,19 +12,19 @@ use std::time::{Duration, Instant};
 
 /// How long the caller that times out waits.
 const PATIENCE: Duration = Duration::from_millis(300);
-/// After how long the caller who gives up does so.
+/// When the caller that is cancelled gives up.
 const CHANGE_OF_MIND: Duration = Duration::from_millis(50);
-/// How long the report of a leak may take beyond `leak_after`.
+/// How long the report of a leak may take after `leak_after`.
 const LEAK_REPORT: Duration = Duration::from_secs(5);
 
-/// What came of it; nothing where the user wanted an end before.
+/// The results of the incidents; empty where the user interrupted the demo first.
 #[derive(Debug, Clone, Default)]
 pub struct Incidents {
-    /// Connections open beyond `pool_size` in the burst.
+    /// The most connections beyond `pool_size` that were open in the burst.
     pub overflow: Option<u32>,
     /// The error of the caller that timed out.
     pub timeout: Option<String>,
-    /// Who was reported to have kept a connection for too long.
+    /// The holder that was reported for keeping a connection too long.
     pub leak: Option<String>,
 }
 
@@ -37,7 +37,8 @@ pub async fn run_incidents(
 ) -> Result<Incidents, Box<dyn std::error::Error>> {
     let mut incidents = Incidents::default();
     let readers = db.reader();
-    // At run time, as one would do it before a busy hour: the settings give readers no overflow.
+    // At run time, as one would do before a busy hour: by the settings the readers have no
+    // overflow.
     db.resize(READERS, OVERFLOW)?;
     let mut held = burst(&readers).await?;
     incidents.overflow = Some(readers.status().overflow());
@@ -59,8 +60,8 @@ pub async fn run_incidents(
     Ok(incidents)
 }
 
-/// Borrows all connections. From tasks of their own, as in a server: the pool notices when a task
-/// waits for itself.
+/// Borrows all connections. Each from a new task, as in a server: the pool detects a task that
+/// waits for its own lease.
 async fn burst(readers: &DatabaseConnection) -> sqlx::Result<Vec<DatabaseLease>> {
     let mut held = Vec::new();
     for _ in 0..READERS + OVERFLOW {
@@ -70,7 +71,7 @@ async fn burst(readers: &DatabaseConnection) -> sqlx::Result<Vec<DatabaseLease>>
     Ok(held)
 }
 
-/// One caller gives up early, another times out and gets the reason.
+/// Cancels one caller early, and lets another time out. Returns the error of the latter.
 async fn time_out(readers: &DatabaseConnection) -> sqlx::Result<Option<String>> {
     if tokio::time::timeout(CHANGE_OF_MIND, readers.acquire()).await.is_ok() {
         return Ok(None);
@@ -96,7 +97,7 @@ async fn leak(tally: &Tally, id: ConnectionId) -> Option<String> {
     None
 }
 
-/// Runs `work` unless the user wants an end first.
+/// Runs `work` unless the user interrupts the demo first.
 async fn until<T>(interrupt: &mut Interrupt, work: impl Future<Output = T>) -> Option<T> {
     tokio::select! {
         outcome = work => Some(outcome),

@@ -1,5 +1,4 @@
-//! The end of the demo: the table, the settings, and whether the books balance; for people and for
-//! machines.
+//! The final report: the table, the settings, and the check of the counts, as text or as JSON.
 
 use super::incidents::Incidents;
 use super::workload::Work;
@@ -14,23 +13,23 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// Everything that the demo found out.
+/// Everything that the demo measured.
 #[derive(Debug)]
 pub struct Report {
     pub work: Work,
     pub incidents: Incidents,
     pub closing: CloseReport,
-    /// The pools, in the order of the table.
+    /// The counts of the pools, in the order of the table.
     pub accounts: Vec<Account>,
     pub took: Duration,
     pub interrupted: bool,
-    /// The database, if it stays.
+    /// The path of the database, if it is kept.
     pub kept: Option<PathBuf>,
     pub settings: Explanation,
 }
 
 impl Report {
-    /// Whether all that must hold does.
+    /// Returns true if all checks hold.
     pub fn is_balanced(&self) -> bool {
         self.checks().iter().all(|check| check.holds)
     }
@@ -48,11 +47,11 @@ impl Report {
         checks
     }
 
-    /// For people.
+    /// Prints the report as text.
     ///
     /// # Errors
     ///
-    /// Those of standard output.
+    /// Returns an error if standard output cannot be written.
     pub fn print(&self, screen: &mut Screen) -> io::Result<()> {
         if self.interrupted {
             screen.line(Tone::Plain, "\nCtrl-C: ended early.")?;
@@ -94,11 +93,11 @@ impl Report {
         }
     }
 
-    /// For machines: one object, on one line.
+    /// Prints the report as a JSON object on one line.
     ///
     /// # Errors
     ///
-    /// Those of standard output.
+    /// Returns an error if standard output cannot be written.
     pub fn print_json(&self) -> io::Result<()> {
         let pools: serde_json::Map<_, _> = self
             .accounts
@@ -133,7 +132,7 @@ impl Report {
         writeln!(io::stdout(), "{report}")
     }
 
-    /// The settings that are set most, and whatever somebody has set.
+    /// Returns a table of the most common settings, and of all that were set.
     fn settings_table(&self) -> Table {
         const ALWAYS: [&str; 5] = [
             "db.pool_size",
@@ -214,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn one_wrong_sum_or_one_connection_left_open_is_enough() {
+    fn one_wrong_sum_or_one_open_connection_fails_the_demo() {
         assert!(report().is_balanced());
         let mut wrong = report();
         wrong.work.wrong = 1;

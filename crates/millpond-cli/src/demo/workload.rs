@@ -1,4 +1,4 @@
-//! The load: tasks that write and tasks that read, until the time is over or the user wants an end.
+//! The load: tasks that write and tasks that read, until the time is over or the user interrupts.
 
 use super::bank::{self, ACCOUNTS, ALL_MONEY};
 use crate::interrupt::Interrupt;
@@ -12,19 +12,19 @@ use tokio::task::JoinSet;
 
 const WRITERS: i64 = 4;
 const READERS: i64 = 8;
-/// How often the line that changes does so.
+/// How often the progress line is updated.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What was done.
+/// What the tasks did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Work {
-    /// Transfers committed.
+    /// Committed transfers.
     pub writes: u64,
-    /// Sums read.
+    /// Sums that were read.
     pub reads: u64,
-    /// Sums that were not all the money: never more than 0.
+    /// Sums that differed from the total; more than 0 is an error.
     pub wrong: u64,
-    /// How long it took.
+    /// How long the load ran.
     pub took: Duration,
 }
 
@@ -52,7 +52,7 @@ struct Counters {
     wrong: AtomicU64,
 }
 
-/// Works for `span`, or until the user wants an end.
+/// Runs the load for `span`, or until the user interrupts it.
 pub async fn run(
     db: &DatabaseConnection,
     span: Duration,
@@ -98,8 +98,8 @@ fn outcome(ended: Result<sqlx::Result<()>, tokio::task::JoinError>) -> sqlx::Res
 }
 
 async fn write(db: DatabaseConnection, counters: Arc<Counters>, number: i64) -> sqlx::Result<()> {
-    // Every task goes its own round through the accounts; the strides have no factor in common with
-    // their number.
+    // Every task goes through the accounts in its own order; each stride has no factor in common
+    // with the number of accounts.
     let mut at = number;
     for line in 0.. {
         if counters.stop.load(Ordering::Relaxed) {

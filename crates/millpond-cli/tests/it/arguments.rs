@@ -1,9 +1,9 @@
-//! Arguments that make no sense end with 2 and a hint; help and version are there.
+//! Invalid arguments exit with 2 and a hint; help and version work.
 
 use crate::run::Sandbox;
 
 #[test]
-fn arguments_that_make_no_sense_end_with_2() {
+fn invalid_arguments_exit_with_2() {
     let sandbox = Sandbox::new();
     for arguments in [
         &["dmeo"][..],

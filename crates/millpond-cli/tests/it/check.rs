@@ -1,4 +1,4 @@
-//! `millpond check`: explains good settings, and tells all that is wrong with bad ones.
+//! `millpond check` explains valid settings and reports all problems of invalid ones.
 
 use crate::run::{Ended, Sandbox};
 use std::io::Read;
@@ -10,9 +10,9 @@ fn without_a_file_the_defaults_are_good() {
     ended.assert_code(0);
     assert!(ended.stdout.contains("db.pool_size") && ended.stdout.contains("default"), "{ended:?}");
     assert!(
-        ended
-            .stdout
-            .contains("The settings are good. Nothing was connected to; with --connect it is."),
+        ended.stdout.contains(
+            "The settings are valid. No server was connected to; use --connect for that."
+        ),
         "{ended:?}"
     );
     assert_eq!(ended.stderr, "");
@@ -113,7 +113,7 @@ fn a_file_that_was_named_must_be_there() {
 }
 
 #[test]
-fn a_url_that_leads_somewhere_else_than_it_looks_is_no_good_setting() {
+fn a_url_that_leads_somewhere_else_than_it_looks_is_invalid() {
     for (variable, url) in [
         ("PSN_STORAGE_CONNECTION_STRING", "sqlite:////x/app.db "),
         ("PSN_STORAGE_CONNECTION_STRING", "sqlite:////x/app\n.db"),
@@ -179,7 +179,7 @@ fn no_secret_is_printed_whatever_is_wrong() {
 }
 
 #[test]
-fn a_url_of_every_backend_passes_and_what_its_backend_refuses_does_not() {
+fn a_url_of_every_backend_passes_unless_its_backend_refuses_it() {
     for (url, refused) in [
         ("postgresql+asyncpg://u:hunter2@localhost/d?sslmode=require", None),
         ("mysql+pymysql://u:hunter2@localhost/d?ssl_ca=/ca.pem", None),
@@ -210,7 +210,7 @@ fn a_url_of_every_backend_passes_and_what_its_backend_refuses_does_not() {
 fn a_url_is_shown_without_its_query_and_a_bad_one_with_all_other_problems() {
     let sandbox = Sandbox::new();
     sandbox.write("a.toml", "[storage]\nconnection_string = \"sqlite:///./a.db?timeout=77\"\n");
-    // `--file` is what people try first.
+    // `--file` is the name that users try first.
     let ended = sandbox.run(&["check", "--file", "a.toml"]);
     ended.assert_code(0);
     assert!(
@@ -231,7 +231,7 @@ fn a_url_is_shown_without_its_query_and_a_bad_one_with_all_other_problems() {
 }
 
 #[test]
-fn a_url_that_nobody_can_use_is_an_error() {
+fn a_url_without_a_backend_is_an_error() {
     for url in
         ["hunter2", "oracle://h/d", "sqlite:///x.db?no_such_parameter=1", "redis://localhost/1"]
     {
@@ -271,7 +271,7 @@ fn an_environment_that_is_not_utf_8_is_a_problem_and_not_a_panic() {
 }
 
 #[test]
-fn a_reader_who_leaves_early_is_no_error() {
+fn a_reader_that_closes_the_pipe_early_is_no_error() {
     let mut child = Sandbox::new()
         .millpond(&["check"])
         .stdout(Stdio::piped())
@@ -307,7 +307,7 @@ fn the_urls_of_redis_are_checked_and_no_password_is_shown() {
 }
 
 #[test]
-fn settings_that_do_not_go_together_are_warned_of_and_are_no_error() {
+fn conflicting_settings_are_warnings_and_no_error() {
     let sandbox = Sandbox::new();
     sandbox.write("millpond.toml", "[db]\nmax_overflow = 0\noverflow_linger = 5\n");
     let ended = sandbox.run(&["check"]);
@@ -335,7 +335,7 @@ fn with_connect_every_server_is_connected_to() {
     assert!(ended.stdout.contains("every server that they name can be reached"), "{ended:?}");
     let json = checked("sqlite:///./here.db", &["--json"]).json();
     assert_eq!(json["connected"][0]["server"], "SQLite");
-    // A directory is no database.
+    // A directory is not a database.
     let ended = checked("sqlite:///.", &[]);
     ended.assert_code(1);
     assert!(ended.stderr.contains("storage.connection_string: "), "{ended:?}");

@@ -1,8 +1,8 @@
-//! `millpond demo`: ends well, adds up, and leaves nothing behind but what was asked for.
+//! `millpond demo` succeeds, its counts add up, and it leaves only the files that were asked for.
 
 use crate::run::{Ended, Sandbox};
 
-/// The numbers of one column in the table that the demo prints.
+/// Returns the numbers of one column in the table that the demo prints.
 #[track_caller]
 fn column(ended: &Ended, at: usize) -> impl Fn(&str) -> u64 {
     let table: Vec<_> =
@@ -27,9 +27,9 @@ fn column(ended: &Ended, at: usize) -> impl Fn(&str) -> u64 {
 }
 
 #[test]
-fn it_ends_well_and_its_table_adds_up() {
+fn the_demo_succeeds_and_its_table_adds_up() {
     let sandbox = Sandbox::new();
-    // So many that a busy machine borrows often enough as well.
+    // Long enough for plenty of acquires on a busy machine.
     let ended = sandbox.run(&["demo", "--seconds", "5"]);
     ended.assert_code(0);
     for at in [1, 2] {
@@ -54,7 +54,7 @@ fn it_ends_well_and_its_table_adds_up() {
 }
 
 #[test]
-fn it_shows_the_timeout_the_holder_and_the_sources() {
+fn the_demo_shows_the_timeout_the_holder_and_the_sources() {
     let ended = Sandbox::new().run(&["demo", "--seconds", "1"]);
     let out = &ended.stdout;
     assert!(
@@ -70,7 +70,7 @@ fn it_shows_the_timeout_the_holder_and_the_sources() {
 }
 
 #[test]
-fn what_is_piped_has_no_escape_codes_and_no_line_that_changes() {
+fn piped_output_has_no_escape_codes_and_no_progress_line() {
     let ended = Ended::from(
         Sandbox::new().millpond(&["demo", "--seconds", "1"]).env("TERM", "xterm").output().unwrap(),
     );
@@ -80,7 +80,7 @@ fn what_is_piped_has_no_escape_codes_and_no_line_that_changes() {
 }
 
 #[test]
-fn for_machines_it_prints_one_object_that_adds_up() {
+fn with_json_the_demo_prints_one_object_that_adds_up() {
     let sandbox = Sandbox::new();
     let ended = sandbox.run(&["demo", "--seconds", "1", "--json"]);
     ended.assert_code(0);
@@ -129,7 +129,7 @@ fn for_machines_it_prints_one_object_that_adds_up() {
 }
 
 #[test]
-fn a_database_that_is_to_be_kept_is_kept_and_holds_all_the_money() {
+fn a_kept_database_contains_all_the_money() {
     let sandbox = Sandbox::new();
     let ended = sandbox.run(&["demo", "--seconds", "1", "--file", "100% mine?.db"]);
     ended.assert_code(0);
@@ -157,7 +157,7 @@ fn a_file_that_exists_is_not_touched() {
 }
 
 #[test]
-fn the_settings_of_the_users_own_service_do_not_reach_it() {
+fn the_demo_ignores_the_settings_of_the_users_service() {
     let sandbox = Sandbox::new();
     sandbox.write("millpond.toml", "[redis]\nurl = \"no url\"\n[db]\npool_size = 0\n");
     let mut command = sandbox.millpond(&["demo", "--seconds", "1", "--json"]);

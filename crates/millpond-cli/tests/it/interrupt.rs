@@ -1,16 +1,15 @@
-//! Ctrl-C and a polite kill: the demo ends early, adds up and removes its database.
+//! After Ctrl-C or `TERM` the demo ends early, its counts add up, and its database is removed.
 #![cfg(unix)]
 
 use crate::run::{Ended, Sandbox};
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 
-/// Seconds that no test waits for, unless the demo does not hear the signal: then it ends by
-/// itself, and the test fails.
+/// A duration in seconds that the tests never wait for. If the demo misses the signal, it runs this
+/// long, and the test fails.
 const LONG: &str = "30";
 
-/// A demo of so many seconds, and with whatever other arguments, once it has printed what is waited
-/// for.
+/// Starts a demo, and waits until it has printed `until`.
 fn running(
     sandbox: &Sandbox,
     arguments: &[&str],
@@ -42,7 +41,7 @@ fn ended(mut child: Child, mut out: impl Read) -> Ended {
 }
 
 #[test]
-fn ctrl_c_ends_it_early_with_its_books_in_order() {
+fn after_ctrl_c_the_demo_ends_early_and_its_counts_add_up() {
     for name in ["-INT", "-TERM"] {
         let sandbox = Sandbox::new();
         let (child, out) = running(&sandbox, &[LONG], "Ctrl-C ends it early");
@@ -56,7 +55,7 @@ fn ctrl_c_ends_it_early_with_its_books_in_order() {
 }
 
 #[test]
-fn ctrl_c_during_the_incidents_leaves_nothing_behind_either() {
+fn ctrl_c_during_the_incidents_leaves_no_files_behind() {
     let sandbox = Sandbox::new();
     let (child, out) = running(&sandbox, &["1"], "burst:");
     signal(&child, "-INT");
@@ -67,27 +66,27 @@ fn ctrl_c_during_the_incidents_leaves_nothing_behind_either() {
 }
 
 #[test]
-fn a_second_signal_ends_it_at_once_and_its_database_goes_too() {
+fn a_second_signal_ends_the_demo_at_once_and_removes_its_database() {
     let sandbox = Sandbox::new();
     let (child, out) = running(&sandbox, &[LONG], "Ctrl-C ends it early");
-    // While it is stopped both can be sent; two of the same kind would become one.
+    // While the process is stopped both signals can be sent; two of the same kind would be merged.
     for name in ["-STOP", "-INT", "-TERM", "-CONT"] {
         signal(&child, name);
     }
     let ended = ended(child, out);
-    // If it was through before the second one arrived, so much the better.
+    // The demo may have ended before the second signal arrived.
     assert!(matches!(ended.code, Some(130 | 0)), "{ended:?}");
     assert_eq!(sandbox.leftovers().len(), 0);
 }
 
 #[tokio::test]
-async fn books_that_do_not_balance_end_with_1() {
+async fn counts_that_do_not_add_up_exit_with_1() {
     let sandbox = Sandbox::new();
     let (child, out) = running(&sandbox, &[LONG, "--file", "bank.db"], "Ctrl-C ends it early");
     let options =
         sqlx::sqlite::SqliteConnectOptions::new().filename(sandbox.path().join("bank.db"));
     let mut conn = sqlx::ConnectOptions::connect(&options).await.unwrap();
-    // Somebody else puts money into the bank, as soon as there is one.
+    // Another process adds money to an account as soon as the accounts exist.
     let started = std::time::Instant::now();
     while sqlx::query("UPDATE accounts SET money = money + 1 WHERE id = 7")
         .execute(&mut conn)
@@ -96,7 +95,7 @@ async fn books_that_do_not_balance_end_with_1() {
     {
         assert!(started.elapsed().as_secs() < 20, "there is no bank");
     }
-    // What is read from now on is too much, and while so many transfers are made a lot is read.
+    // From now on every sum is too high, and while so many transfers are made many sums are read.
     let (mut first, mut last) = (None, 0);
     while last < first.unwrap_or(last) + 100 {
         assert!(started.elapsed().as_secs() < 20, "nothing is transferred");

@@ -1,4 +1,4 @@
-//! The `millpond` binary, run for real. One module a behaviour.
+//! Runs the real `millpond` binary. One module per behaviour.
 
 mod arguments;
 mod check;

@@ -1,13 +1,11 @@
-//! Runs the binary in a directory of its own, with nothing of ours in its environment but what a
-//! test sets.
+//! Runs the binary in a temporary directory, without the settings variables of the environment.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
-/// A directory that serves as working directory and holds the temporary files; removed when
-/// dropped.
+/// A temporary directory that is the working directory and holds temporary files; removed on drop.
 pub struct Sandbox {
     path: PathBuf,
 }
@@ -27,12 +25,12 @@ impl Sandbox {
         fs::write(self.path.join(name), content).unwrap();
     }
 
-    /// What the program has left among its temporary files.
+    /// Returns the temporary files that the program has left behind.
     pub fn leftovers(&self) -> Vec<PathBuf> {
         fs::read_dir(self.path.join("tmp")).unwrap().map(|entry| entry.unwrap().path()).collect()
     }
 
-    /// The program with these arguments, ready to run.
+    /// Returns the program with these arguments, ready to run.
     pub fn millpond(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
         command
@@ -59,7 +57,7 @@ impl Drop for Sandbox {
     }
 }
 
-/// A run that is over.
+/// The result of a finished run.
 #[derive(Debug)]
 pub struct Ended {
     pub code: Option<i32>,
@@ -78,7 +76,7 @@ impl From<Output> for Ended {
 }
 
 impl Ended {
-    /// Everything that was printed.
+    /// Returns everything that was printed.
     pub fn all(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
     }
@@ -88,7 +86,7 @@ impl Ended {
         assert_eq!(self.code, Some(code), "{self:?}");
     }
 
-    /// Standard output as the one JSON object that it is.
+    /// Parses standard output as the single JSON object that it must be.
     #[track_caller]
     pub fn json(&self) -> serde_json::Value {
         assert_eq!(self.stdout.lines().count(), 1, "{self:?}");

@@ -1,4 +1,4 @@
-//! Variables: the usual names, every other setting, prefixes, files, and what is nobody's business.
+//! Variables: the common settings, all others, prefixes, files, and variables of other programs.
 
 use std::ffi::OsString;
 use std::time::Duration;
@@ -76,7 +76,7 @@ fn another_prefix_replaces_the_usual_one() {
 }
 
 #[test]
-fn what_kubernetes_sets_for_a_service_with_our_prefix_is_passed_over() {
+fn variables_that_kubernetes_sets_with_the_prefix_are_ignored() {
     let settings = env([
         ("PSN_REDIS_SERVICE_HOST", "10.0.0.11"),
         ("PSN_REDIS_SERVICE_PORT", "6379"),
@@ -115,7 +115,7 @@ fn a_misspelt_variable_is_an_error_with_a_suggestion() {
 }
 
 #[test]
-fn variables_of_the_program_itself_are_left_alone() {
+fn variables_of_the_program_itself_are_ignored() {
     let variables = [
         ("PSN_LOG_LEVEL", "debug"),
         ("PSN_URL", "x"),
@@ -136,7 +136,7 @@ fn a_foreign_prefix_does_not_hide_a_setting() {
 }
 
 #[test]
-fn a_value_may_stand_in_a_file() {
+fn a_variable_can_name_a_file_with_the_value() {
     let (url, size) = (file("redis://:p@h\n"), file("12\n"));
     let variables = [
         ("PSN_REDIS_URL_FILE", url.to_str().unwrap()),
@@ -183,7 +183,7 @@ fn a_pipe_is_not_waited_for() {
     assert!(error.to_string().contains("it is a pipe, not a file"), "{error}");
 }
 
-// What `<(..)` of a shell names.
+// The path of `<(..)` in a shell.
 #[cfg(unix)]
 #[test]
 fn an_anonymous_pipe_is_read_like_a_file() {

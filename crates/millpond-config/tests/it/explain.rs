@@ -1,4 +1,4 @@
-//! What `explain()` shows: each effective value and where it came from.
+//! The output of `explain()`: each effective value and its source.
 
 use crate::{bare, env, file};
 
@@ -64,7 +64,7 @@ fn the_table_is_aligned() {
 }
 
 #[test]
-fn settings_that_do_not_go_together_are_warnings_with_both_sources() {
+fn conflicting_settings_are_warnings_with_both_sources() {
     let path = file("[db]\noverflow_linger = 5\nleak_after = '2m'\nmax_lease = '1m'\n");
     let settings = bare().file(&path).environment([("PSN_DB_MAX_OVERFLOW", "0")]).load().unwrap();
     let name = path.display();
@@ -87,7 +87,7 @@ fn settings_that_do_not_go_together_are_warnings_with_both_sources() {
 }
 
 #[test]
-fn what_makes_no_sense_at_all_is_refused_with_the_source_of_both() {
+fn contradictory_settings_are_refused_with_both_sources() {
     let error = bare().environment([("PSN_DB_OVERFLOW_AFTER", "30")]).load().unwrap_err();
     let expected = "db.overflow_after = 30 (environment variable `PSN_DB_OVERFLOW_AFTER`) is out \
         of range: expected 0s to 30s (below pool_timeout), and db.pool_timeout = 30s (default); \
@@ -97,7 +97,7 @@ fn what_makes_no_sense_at_all_is_refused_with_the_source_of_both() {
 }
 
 #[test]
-fn a_pool_a_reset_and_a_pooler_that_make_a_setting_useless_are_warned_of() {
+fn a_pool_a_reset_and_a_pooler_that_make_a_setting_useless_are_warnings() {
     let warned = |settings: &[(&str, &str)]| {
         let loader =
             settings.iter().fold(bare(), |loader, (setting, value)| loader.set(*setting, *value));

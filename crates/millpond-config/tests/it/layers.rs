@@ -8,7 +8,7 @@ use millpond_settings::{Limits, PoolConfig, PoolKind, Pooler, ResetLevel};
 use crate::{bare, env, file, toml};
 
 #[test]
-fn without_any_layer_the_defaults_hold() {
+fn without_any_layer_the_defaults_apply() {
     let settings = bare().load().unwrap();
     assert_eq!(settings.db.pool, PoolConfig::default());
     assert_eq!((settings.db.reset, settings.db.kind), (ResetLevel::Transaction, None));
@@ -141,7 +141,7 @@ fn a_higher_layer_can_take_a_value_back() {
 }
 
 #[test]
-fn a_value_that_a_higher_layer_overrides_is_not_looked_at() {
+fn a_value_that_a_higher_layer_overrides_is_not_checked() {
     let path = file("[db]\npool_size = 'ten'\n");
     let settings = bare().file(path).environment([("PSN_DB_POOL_SIZE", "20")]).load().unwrap();
     assert_eq!(settings.db.pool.pool_size, 20);
@@ -149,7 +149,7 @@ fn a_value_that_a_higher_layer_overrides_is_not_looked_at() {
 
 #[test]
 fn the_usual_file_may_be_absent_and_a_named_one_may_not() {
-    // Tests run in the folder of their crate, which holds no millpond.toml.
+    // Tests run in the directory of their crate, which has no millpond.toml.
     assert!(Settings::loader().no_environment().load().is_ok());
     let error =
         Settings::loader().no_environment().file("no/such/millpond.toml").load().unwrap_err();

@@ -1,4 +1,4 @@
-//! What a user sees of the settings: one module a behaviour.
+//! Settings as users see them: one module per behaviour.
 
 mod env;
 mod explain;
@@ -13,22 +13,22 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use millpond_config::{Loader, SettingProblem, SettingsError};
 
-/// A loader that reads nothing from the machine that it runs on.
+/// Returns a loader that reads no file and no environment.
 fn bare() -> Loader {
     Loader::new().no_file().no_environment()
 }
 
-/// A loader that reads only this text, as a file.
+/// Returns a loader that reads only a file with this text.
 fn toml(text: &str) -> Loader {
     bare().file(file(text))
 }
 
-/// A loader that reads only these variables.
+/// Returns a loader that reads only these variables.
 fn env<const N: usize>(variables: [(&str, &str); N]) -> Loader {
     bare().environment(variables)
 }
 
-/// A file of this content and a name of its own.
+/// Creates a file with this content and a new name.
 fn file(content: impl AsRef<[u8]>) -> PathBuf {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let name = format!("{}-{}.toml", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -37,7 +37,7 @@ fn file(content: impl AsRef<[u8]>) -> PathBuf {
     path
 }
 
-/// The one problem of `setting`.
+/// Returns the only problem of `setting`.
 #[track_caller]
 fn problem(error: &SettingsError, setting: &str) -> SettingProblem {
     let mut found = error.problems.iter().filter(|problem| problem.setting == setting);

@@ -1,9 +1,10 @@
-//! Nonsense in every layer is an error with a name and a source: no panic, no guess, no silence.
+//! Malformed values in every layer are an error with a name and a source; nothing panics, and no
+//! value is guessed or ignored.
 
 use crate::{bare, env, file, problem, toml};
 use millpond_testkit::Garbler;
 
-/// Settings, and values that each refuses.
+/// Settings, and values that each of them refuses.
 const NONSENSE: &[(&str, &[&str])] = &[
     (
         "db.pool_size",
@@ -72,7 +73,7 @@ const NONSENSE: &[(&str, &[&str])] = &[
     ("redis.url", &[""]),
 ];
 
-/// Pieces of files that the parser takes some of.
+/// Parts of files, of which the parser accepts some.
 const PIECES: &[&str] = &[
     "[db]",
     "[storage]",
@@ -302,7 +303,7 @@ fn a_broken_file_is_refused_without_its_secrets() {
                 refused += 1;
                 format!("{error} {error:?}")
             }
-            // A secret may have become the name of a setting, and an unknown setting is named.
+            // A secret may have become the name of a setting, and unknown settings are named.
             Err(_) => continue,
         };
         assert!(!shown.contains("hunter2"), "{text}\n{shown}");
@@ -311,7 +312,7 @@ fn a_broken_file_is_refused_without_its_secrets() {
 }
 
 #[test]
-fn what_a_variable_says_is_what_code_can_say() {
+fn a_variable_and_code_accept_the_same_values() {
     let mut taken = 0;
     for seed in 0..1_000 {
         let value = Garbler::new(seed).line(include_str!("../corpus/values.txt"));
@@ -337,7 +338,7 @@ fn what_a_variable_says_is_what_code_can_say() {
     assert!(taken > 100, "only {taken} were taken");
 }
 
-/// The multiplier of Knuth's MMIX: enough to be different each time and the same each run.
+/// Knuth's MMIX generator: different numbers each time, and the same in each run.
 struct Random(u64);
 
 impl Random {

@@ -1,4 +1,4 @@
-//! The presets, value by value, and how one is chosen.
+//! The presets, value by value, and how a preset is selected.
 
 use std::time::Duration;
 
@@ -6,8 +6,8 @@ use crate::{bare, env, file, problem, toml};
 
 #[test]
 fn every_preset_holds_its_values() {
-    // Size, overflow, timeout, recycling, cache: the last two are defaults where the preset is
-    // silent.
+    // Size, overflow, timeout, recycling, cache; the last two are defaults where the preset does
+    // not set them.
     for (preset, size, overflow, timeout, recycle, cache) in [
         ("production", 25, 50, 30, 1800, 50),
         ("development", 5, 10, 10, 3600, 50),
@@ -43,7 +43,7 @@ fn code_chooses_the_preset_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
-fn a_presets_values_stay_below_the_file_even_if_code_chose_it() {
+fn the_file_overrides_a_preset_even_if_code_selects_it() {
     let settings = toml("[db]\npool_size = 7\n").preset("production").load().unwrap();
     assert_eq!((settings.db.pool.pool_size, settings.db.pool.max_overflow), (7, 50));
 }

@@ -1,4 +1,4 @@
-//! Where a value or a mistake came from.
+//! The source of every value and every problem.
 
 use millpond_config::{Refusal, Settings};
 
@@ -135,7 +135,7 @@ fn a_misspelt_setting_in_code_gets_a_suggestion() {
 }
 
 #[test]
-fn a_connection_string_that_its_user_refuses_is_in_the_same_report_with_its_source() {
+fn a_refused_connection_string_is_in_the_same_report_with_its_source() {
     let refuse = |loader: millpond_config::Loader| {
         let refusal = |settings: &Settings| {
             let setting = "storage.connection_string";
@@ -157,7 +157,7 @@ fn a_connection_string_that_its_user_refuses_is_in_the_same_report_with_its_sour
     assert_eq!((found.message.as_str(), found.help.as_str()), ("is refused", "change it"));
     assert_eq!(error.problems.len(), 2, "{error}");
     assert!(refuse(bare()).is_ok(), "there is nothing to refuse");
-    // What is no connection string at all is one problem and not two.
+    // A text that is no connection string is one problem, not two.
     let error = refuse(env([("PSN_STORAGE_CONNECTION_STRING", "")])).unwrap_err();
     assert_eq!(error.problems.len(), 1, "{error}");
 }
@@ -215,7 +215,7 @@ fn a_refused_size_is_not_blamed_again_for_an_impossible_sum() {
 }
 
 #[test]
-fn a_required_setting_that_nobody_sets_is_in_the_report_with_its_names() {
+fn a_required_setting_that_no_layer_sets_is_reported_with_its_names() {
     let loader =
         toml("[db]\npool_size = 0\n").require("storage.connection_string").require("db.pool_sise");
     let error = loader.load().unwrap_err();
@@ -227,7 +227,7 @@ fn a_required_setting_that_nobody_sets_is_in_the_report_with_its_names() {
     assert_eq!(problem(&error, "db.pool_sise").help, "did you mean `db.pool_size`?");
     assert_eq!(error.problems.len(), 3, "{error}");
     assert!(env([("PSN_REDIS_URL", "redis://h")]).require("redis.url").load().is_ok());
-    // What is set, but wrongly, is one problem and not two.
+    // A setting that is set to an invalid value is one problem, not two.
     let error = env([("PSN_REDIS_URL_FILE", "/no/such")]).require("redis.url").load().unwrap_err();
     assert_eq!(error.problems.len(), 1, "{error}");
 }

@@ -1,4 +1,4 @@
-//! Secrets arrive unchanged and are shown to nobody.
+//! Secrets are loaded unchanged and never shown.
 
 use millpond_config::{Loader, Secret, Settings};
 
@@ -6,7 +6,7 @@ use crate::{bare, env, file, problem, toml};
 
 const CANARY: &str = "c4n4ry-h00t";
 
-/// Contents that a parser would like to make something of.
+/// Contents that a parser might try to interpret.
 const AWKWARD: [&str; 14] = [
     "12345", "007", "true", "\"q\"", "x y", "off", "nan", "[1]", "{a=1}", "'", "a\\nb", "$HOME",
     "é✓", "#x",
@@ -34,7 +34,7 @@ fn a_secret_arrives_unchanged_from_every_layer() {
     }
 }
 
-/// A loader with this text for a URL, from each layer.
+/// Returns a loader for each layer with this text as a URL.
 fn of_every_layer(content: &str) -> [Loader; 4] {
     let path = file(content);
     let quoted = content
@@ -51,7 +51,7 @@ fn of_every_layer(content: &str) -> [Loader; 4] {
 }
 
 #[test]
-fn of_a_url_one_line_end_of_any_kind_is_left_out_wherever_it_stands() {
+fn one_line_break_at_the_end_of_a_url_is_removed_in_every_layer() {
     for end in ["", "\n", "\r\n", "\r"] {
         for loader in of_every_layer(&format!("redis://:p@h/0{end}")) {
             assert_eq!(
@@ -73,7 +73,7 @@ fn of_a_url_one_line_end_of_any_kind_is_left_out_wherever_it_stands() {
 }
 
 #[test]
-fn a_url_with_blanks_around_it_or_unseen_characters_in_it_is_refused_with_help() {
+fn a_url_with_blanks_or_invisible_characters_is_refused_with_help() {
     for content in [
         " x",
         "x ",
@@ -108,7 +108,7 @@ fn a_url_with_blanks_around_it_or_unseen_characters_in_it_is_refused_with_help()
 }
 
 #[test]
-fn a_line_end_behind_any_other_value_is_left_out() {
+fn a_line_break_after_any_other_value_is_removed() {
     for end in ["\n", "\r\n", "\r"] {
         let (preset, reset) = (format!("production{end}"), format!("session{end}"));
         let settings = env([("PSN_PRESET", &preset), ("PSN_DB_RESET", &reset)]).load().unwrap();
@@ -220,7 +220,7 @@ fn a_secret_in_the_wrong_place_is_not_shown() {
 }
 
 #[test]
-fn an_error_elsewhere_does_not_show_secrets_that_are_fine() {
+fn an_error_elsewhere_shows_no_valid_secret() {
     let error = Loader::new()
         .file(file(format!("[db]\npool_size = 0\n[redis]\nurl = 'redis://:{CANARY}@h'\n")))
         .environment([("PSN_STORAGE_CONNECTION_STRING", CANARY)])
