@@ -243,13 +243,18 @@ impl Manager for SqliteManager {
         }
         // The connection counts as open until it is closed.
         let _identity_check = conn.take_identity_check();
+        let flag = conn.interrupt_flag();
         let mut conn = conn.into_driver();
         match sync_state {
             SyncState::Clean => {}
             // The driver's thread may have ended; a command sent to it would never be answered.
             SyncState::Broken => return Ok(()),
             // Waits for a running statement; this blocks no other connection.
-            _ => conn.ping().await?,
+            _ => {
+                conn.ping().await?;
+                // What the driver executes when it closes is not interrupted.
+                flag.store(false, Ordering::Release);
+            }
         }
         let _guard = self.closing.lock().await;
         conn.close().await

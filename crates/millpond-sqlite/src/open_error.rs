@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::env;
 use std::error::Error as StdError;
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{self, Component, Path, PathBuf};
 
@@ -74,15 +74,9 @@ fn reason(file: &Path, asked: &Path, mode: &str) -> Option<String> {
     let directory = file.parent().unwrap_or(file);
     match fs::metadata(file) {
         Ok(found) if found.is_dir() => Some("it is a directory".to_owned()),
-        // Opened only if that may fail: when a process closes a file, it loses the locks that
-        // SQLite holds on it.
-        Ok(found) if found.is_file() && !is_for_all(&found) => match File::open(file) {
-            Err(error) if denied(&error) => {
-                Some("this process has no permission to read it".to_owned())
-            }
-            _ => None,
-        },
-        Ok(found) if found.is_file() => None,
+        Ok(found) if found.is_file() => {
+            (!may_read(file)).then(|| "this process has no permission to read it".to_owned())
+        }
         Ok(_) => Some("it is not a regular file".to_owned()),
         Err(error) if denied(&error) => Some(format!(
             "this process has no permission to read the directory {}",
@@ -104,17 +98,18 @@ fn reason(file: &Path, asked: &Path, mode: &str) -> Option<String> {
     }
 }
 
-/// Returns true if all users may read the file.
+/// Returns true if this process may read a file. The file is not opened: when a process closes a
+/// file, it loses the locks that SQLite holds on it.
 #[cfg(unix)]
-fn is_for_all(found: &fs::Metadata) -> bool {
-    use std::os::unix::fs::PermissionsExt;
-    found.permissions().mode() & 0o004 != 0
+fn may_read(file: &Path) -> bool {
+    use rustix::fs::{Access, access};
+    access(file, Access::READ_OK) != Err(rustix::io::Errno::ACCESS)
 }
 
-/// Returns false: on other systems closing a file loses no locks.
+/// On other systems closing a file loses no locks.
 #[cfg(not(unix))]
-fn is_for_all(_found: &fs::Metadata) -> bool {
-    false
+fn may_read(file: &Path) -> bool {
+    !fs::File::open(file).is_err_and(|error| denied(&error))
 }
 
 fn denied(error: &io::Error) -> bool {
@@ -211,5 +206,29 @@ impl DatabaseError for OpenError {
 
     fn kind(&self) -> ErrorKind {
         self.database_error.kind()
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+    use sqlx::{ConnectOptions, raw_sql};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+
+    #[tokio::test]
+    async fn to_explain_an_error_takes_no_lock_from_the_connections_of_the_process() {
+        let path = env::temp_dir().join(format!("millpond-sqlite-locks-{}.db", std::process::id()));
+        let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
+        let mut conn = options.connect().await.unwrap();
+        raw_sql("CREATE TABLE t (i); BEGIN IMMEDIATE").execute(&mut conn).await.unwrap();
+        // Not everybody may read it.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        let inode = format!(":{} ", fs::metadata(&path).unwrap().ino());
+        let is_locked = || fs::read_to_string("/proc/locks").unwrap().contains(&inode);
+        assert!(is_locked(), "the transaction has a lock");
+        assert_eq!(reason(&path, &path, "rwc"), None, "there is nothing wrong with it");
+        assert!(is_locked(), "another process could write now");
+        drop(conn);
+        fs::remove_file(path).unwrap();
     }
 }

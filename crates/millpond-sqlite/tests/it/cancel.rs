@@ -1,8 +1,9 @@
 //! Drops futures at every poll: no slot is lost and no transaction stays open.
 
 use crate::support::{Dir, ENDLESS, abandon_endless, one};
+use millpond_sqlite::ResetLevel;
 use millpond_testkit::{Trace, poll_n};
-use sqlx::Connection;
+use sqlx::{Connection, raw_sql};
 
 // B01
 #[tokio::test]
@@ -174,4 +175,31 @@ async fn a_dropped_query_is_interrupted_although_a_hook_set_a_progress_handler()
         let n: i64 = sqlx::query_scalar("SELECT 1").fetch_one(&pool).await.unwrap();
         assert_eq!((n, pool.status().totals.created), (1, 1));
     }
+}
+
+#[tokio::test]
+async fn what_the_driver_does_when_it_closes_is_not_interrupted() {
+    let dir = Dir::new();
+    let pool = one()
+        .reset(ResetLevel::Replace)
+        .connect_with(dir.options("x.db").optimize_on_close(true, None))
+        .await
+        .unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    raw_sql(
+        "CREATE TABLE t (i INTEGER, v TEXT); CREATE INDEX by_i ON t (i); \
+         WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n LIMIT 20000) \
+         INSERT INTO t SELECT x % 100, x FROM n",
+    )
+    .execute(&mut *lease)
+    .await
+    .unwrap();
+    sqlx::query("SELECT v FROM t WHERE i = 7").fetch_all(&mut *lease).await.unwrap();
+    abandon_endless(&mut *lease).await;
+    drop(lease);
+    pool.close().await;
+    let pool = one().connect(&dir.url("x.db")).await.unwrap();
+    let statistics: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM sqlite_stat1").fetch_one(&pool).await.unwrap();
+    assert_eq!(statistics, 1);
 }
