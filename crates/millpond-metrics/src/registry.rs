@@ -5,7 +5,7 @@ use crate::tally::Tally;
 use metrics::gauge;
 use millpond_core::Status;
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 /// The state that all clones of a [`PoolMetrics`](crate::PoolMetrics) share.
 #[derive(Default)]
@@ -14,6 +14,9 @@ pub(crate) struct Registry {
     /// write lock, so that no event is counted in a tally that was removed.
     tallies: RwLock<HashMap<String, Arc<Tally>>>,
     followed: Mutex<Vec<Followed>>,
+    /// Held by a report: a second one could report the gauges of a pool that is gone for the last
+    /// time before the first one reports what it has read of it.
+    reporting: Mutex<()>,
 }
 
 /// A pool whose gauges are reported.
@@ -34,6 +37,7 @@ impl Registry {
     }
 
     pub(crate) fn report(&self) {
+        let _guard = self.begin_report();
         describe();
         let tallies: Vec<_> = self.read().values().cloned().collect();
         tallies.iter().for_each(|tally| tally.report());
@@ -47,6 +51,7 @@ impl Registry {
     }
 
     pub(crate) fn forget(&self, pool: &str) {
+        let _guard = self.begin_report();
         let tally = self.write().remove(pool);
         if let Some(tally) = tally {
             tally.report();
@@ -69,6 +74,10 @@ impl Registry {
         }
         drop(tallies);
         count(self.write().entry(pool.to_owned()).or_insert_with(|| Arc::new(Tally::new(pool))));
+    }
+
+    fn begin_report(&self) -> MutexGuard<'_, ()> {
+        self.reporting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, HashMap<String, Arc<Tally>>> {

@@ -46,7 +46,7 @@ use std::time::Duration;
 /// - **SQLite**: a value has the type in which it is stored, whatever its column was declared as; 0
 ///   and 1 from a BOOLEAN column are `bool`, and dates are the stored text.
 ///   [`last_insert_id`](sqlx::any::AnyQueryResult::last_insert_id) of the result is the key of an
-///   inserted row.
+///   inserted row, unless its table is `WITHOUT ROWID`: SQLite repeats an earlier key there.
 /// - **PostgreSQL**: numbers, booleans and `bytea` keep their type. Text, `numeric`, `uuid`,
 ///   `json`, `jsonb`, dates, times, `interval`, enums, bits and addresses arrive as the text that
 ///   the server writes (`2024-02-29 12:34:56.5+00`, `10.250`). Arrays, ranges, composite and

@@ -56,7 +56,10 @@ impl Outline {
                 Token::Unnumbered => {
                     placeholders.unnumbered = placeholders.unnumbered.saturating_add(1)
                 }
-                Token::Open => depth = depth.saturating_add(1),
+                Token::Open => {
+                    statement.open();
+                    depth = depth.saturating_add(1);
+                }
                 Token::Close => depth = depth.saturating_sub(1),
                 Token::End => effects.extend(statement.end()),
                 Token::Word(word) if depth == 0 => {
@@ -116,6 +119,13 @@ impl Statement {
         // Triggers of SQLite, and functions of PostgreSQL.
         self.is_compound |= self.verb == Verb::Defines && is_one_of(word, &["trigger", "atomic"]);
         self.verb = self.verb.then(word);
+    }
+
+    /// Notes a `(`. A statement that begins with one reads: `(SELECT 1) UNION (SELECT 2)`.
+    fn open(&mut self) {
+        if self.verb == Verb::Awaited {
+            self.verb = Verb::Reads;
+        }
     }
 
     /// Ends a statement at a `;` and returns its effect, unless the text was empty or the `;` is
@@ -213,6 +223,7 @@ mod tests {
             ("WITH x AS (INSERT) SELECT replace('a', 'b', 'c')", RowEffect::Nothing),
             ("WITH RECURSIVE n(i) AS (VALUES (1)) UPDATE t SET a = 1", RowEffect::Change),
             ("EXPLAIN INSERT INTO t VALUES (1)", RowEffect::Nothing),
+            ("(SELECT 1) UNION (SELECT 2)", RowEffect::Nothing),
             ("CREATE TRIGGER g AFTER INSERT ON t BEGIN DELETE FROM t; END", RowEffect::Nothing),
             ("PRAGMA foreign_keys = ON; -- done\n;", RowEffect::Nothing),
             ("CALL p()", RowEffect::Unknown),

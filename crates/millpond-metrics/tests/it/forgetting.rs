@@ -2,14 +2,17 @@
 
 use crate::world::{Ear, ms};
 use metrics::{
-    Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
+    Counter, Gauge, GaugeFn, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit,
     with_local_recorder,
 };
 use millpond_core::QueuePool;
 use millpond_metrics::PoolMetrics;
 use millpond_testkit::ScriptedManager;
 use std::collections::BTreeSet;
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
 
 /// A recorder that remembers which pools are reported.
 #[derive(Default)]
@@ -105,4 +108,64 @@ async fn a_forgotten_pool_is_reported_for_the_last_time() {
     Pools::told_by(&metrics);
     assert_eq!(Pools::told_by(&metrics), ["kept"]);
     drop(kept);
+}
+
+/// A recorder that remembers the last size that was reported, and waits in the first report of it
+/// for somebody else's call to end.
+struct Slow {
+    size: Arc<AtomicU64>,
+    begun: SyncSender<()>,
+    ended: Mutex<Option<Receiver<()>>>,
+}
+
+struct Size(Arc<AtomicU64>);
+
+impl GaugeFn for Size {
+    fn increment(&self, _: f64) {}
+    fn decrement(&self, _: f64) {}
+    fn set(&self, value: f64) {
+        self.0.store(value.to_bits(), Ordering::SeqCst);
+    }
+}
+
+impl Recorder for Slow {
+    fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+    fn register_counter(&self, _: &Key, _: &Metadata<'_>) -> Counter {
+        Counter::noop()
+    }
+    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
+        if key.name() != "pool_size" {
+            return Gauge::noop();
+        }
+        if let Some(ended) = self.ended.lock().unwrap().take() {
+            self.begun.send(()).unwrap();
+            // It cannot end while only one may report at a time.
+            let _ = ended.recv_timeout(ms(300));
+        }
+        Gauge::from_arc(Arc::new(Size(Arc::clone(&self.size))))
+    }
+    fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+        Histogram::noop()
+    }
+}
+
+#[tokio::test]
+async fn what_a_slow_report_has_read_of_a_pool_is_not_reported_after_it_was_forgotten() {
+    let metrics = PoolMetrics::manual();
+    let pool = pool(&metrics, "p");
+    let (begun, has_begun) = sync_channel(1);
+    let (ended, has_ended) = sync_channel(1);
+    let size = Arc::<AtomicU64>::default();
+    let recorder =
+        Arc::new(Slow { size: Arc::clone(&size), begun, ended: Mutex::new(Some(has_ended)) });
+    let (slow, reported) = (Arc::clone(&recorder), metrics.clone());
+    let reporter = thread::spawn(move || with_local_recorder(&*slow, || reported.report()));
+    has_begun.recv().unwrap();
+    with_local_recorder(&*recorder, || metrics.forget("p"));
+    let _ = ended.send(());
+    reporter.join().unwrap();
+    assert_eq!(f64::from_bits(size.load(Ordering::SeqCst)), 0.0, "a pool that is not followed");
+    drop(pool);
 }
