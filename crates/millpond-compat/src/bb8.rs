@@ -1,4 +1,4 @@
-//! Managers of bb8.
+//! Adapts managers written for bb8.
 
 use crate::classify::Classify;
 use ::bb8::ManageConnection;
@@ -6,23 +6,23 @@ use millpond_core::{ConnectInfo, ErrorClass, Manager, Triage};
 use std::error::Error;
 use std::fmt;
 
-/// A manager over one that was written for bb8 0.9.
+/// A millpond manager that wraps a bb8 0.9 manager.
 ///
-/// Its error must be a [`std::error::Error`] that can be sent to other threads, as those of all
-/// published managers are.
+/// The wrapped manager's error must be a [`std::error::Error`] that is `Send` and `Sync`, like
+/// those of all published managers.
 pub struct Bb8<M: ManageConnection> {
     manager: M,
     classify: Classify<M::Error>,
 }
 
 impl<M: ManageConnection> Bb8<M> {
-    /// A manager over `manager`. Every error of a connect counts as transient: the pool tries again
-    /// until its callers' deadlines.
+    /// Wraps `manager`. Every connect error counts as transient: the pool retries until its
+    /// callers' deadlines.
     pub fn new(manager: M) -> Self {
         Self { manager, classify: Classify::unset() }
     }
 
-    /// Asks `classify` what an error means for the pool, for example that a wrong password is
+    /// Sets the function that classifies errors for the pool; for example, a wrong password is
     /// [`ErrorClass::Permanent`]. It must not block.
     #[must_use]
     pub fn classify_with(
@@ -33,7 +33,7 @@ impl<M: ManageConnection> Bb8<M> {
         self
     }
 
-    /// The manager that was written for bb8.
+    /// Returns the wrapped manager.
     pub fn inner(&self) -> &M {
         &self.manager
     }

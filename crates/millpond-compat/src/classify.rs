@@ -1,11 +1,11 @@
-//! What an error of a manager means for the pool: the families of other pools do not ask.
+//! Classifies a manager's errors for the pool, since managers of other pools do not.
 
 use millpond_core::ErrorClass;
 use std::fmt;
 
 type Answer<E> = dyn Fn(&E) -> ErrorClass + Send + Sync;
 
-/// The user's answer for an error; [`ErrorClass::Transient`] if there is none.
+/// The user's function, or [`ErrorClass::Transient`] for every error.
 pub(crate) struct Classify<E>(Option<Box<Answer<E>>>);
 
 impl<E> Classify<E> {

@@ -1,4 +1,4 @@
-//! Managers of deadpool.
+//! Adapts managers written for deadpool.
 
 use crate::classify::Classify;
 use ::deadpool::managed::{Manager as ManagedManager, Metrics, RecycleError};
@@ -7,14 +7,14 @@ use std::borrow::Cow;
 use std::error::Error;
 use std::fmt;
 
-/// A manager over one that was written for deadpool 0.13.
+/// A millpond manager that wraps a deadpool 0.13 manager.
 ///
-/// deadpool has one method, `recycle`, both to clean a connection and to see whether it is alive.
-/// It is called when a lease ends, before anybody else can get the connection, and as ping. The
-/// metrics that it is passed are those of a new connection.
+/// deadpool has one method, `recycle`, both to clean a connection and to check that it is alive. It
+/// is called when a lease ends, before the connection is lent again, and as ping. The metrics that
+/// it gets are those of a new connection.
 ///
-/// Its error must be a [`std::error::Error`] that can be sent to other threads, as those of all
-/// published managers are.
+/// The wrapped manager's error must be a [`std::error::Error`] that is `Send` and `Sync`, like
+/// those of all published managers.
 pub struct Deadpool<M: ManagedManager> {
     manager: M,
     classify: Classify<M::Error>,
@@ -22,13 +22,13 @@ pub struct Deadpool<M: ManagedManager> {
 }
 
 impl<M: ManagedManager> Deadpool<M> {
-    /// A manager over `manager`. Every error of a connect counts as transient: the pool tries again
-    /// until its callers' deadlines.
+    /// Wraps `manager`. Every connect error counts as transient: the pool retries until its
+    /// callers' deadlines.
     pub fn new(manager: M) -> Self {
         Self { manager, classify: Classify::unset(), recycles_on_return: true }
     }
 
-    /// Asks `classify` what an error means for the pool, for example that a wrong password is
+    /// Sets the function that classifies errors for the pool; for example, a wrong password is
     /// [`ErrorClass::Permanent`]. It must not block. The default is [`ErrorClass::Transient`].
     #[must_use]
     pub fn classify_with(
@@ -39,16 +39,16 @@ impl<M: ManagedManager> Deadpool<M> {
         self
     }
 
-    /// Whether every connection is recycled when its lease ends. The default is yes. Without, a
-    /// return is faster, and `recycle` is only called as ping; that is enough for a manager whose
-    /// `recycle` cleans nothing.
+    /// Sets whether every connection is recycled when its lease ends. The default is true. If
+    /// false, a return is faster, and `recycle` is only called as ping; that is enough for a
+    /// manager whose `recycle` cleans nothing.
     #[must_use]
     pub fn recycle_on_return(mut self, on: bool) -> Self {
         self.recycles_on_return = on;
         self
     }
 
-    /// The manager that was written for deadpool.
+    /// Returns the wrapped manager.
     pub fn inner(&self) -> &M {
         &self.manager
     }
@@ -103,13 +103,13 @@ impl<M: ManagedManager> fmt::Debug for Deadpool<M> {
     }
 }
 
-/// Why a manager of deadpool could not open or recycle a connection.
+/// Why a deadpool manager could not open or recycle a connection.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum DeadpoolError<E> {
-    /// What the manager's backend says.
+    /// An error of the manager's backend.
     Backend(E),
-    /// The manager's own reason not to use the connection any more.
+    /// The manager's own reason to reject the connection.
     Refused(Cow<'static, str>),
 }
 

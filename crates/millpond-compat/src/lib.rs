@@ -1,4 +1,4 @@
-//! Managers of bb8, deadpool and r2d2 as managers of millpond.
+//! Adapts managers written for bb8, deadpool and r2d2 to millpond.
 #![doc = include_str!("../README.md")]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 
@@ -17,7 +17,7 @@ pub use crate::deadpool::{Deadpool, DeadpoolError};
 #[cfg(feature = "r2d2")]
 pub use crate::r2d2::{InteractError, R2d2, R2d2Connection, R2d2Error};
 
-/// The code of the page on moving to millpond compiles.
+/// Compiles the code of the page on moving to millpond.
 #[cfg(doctest)]
 #[doc = include_str!("../../../docs/moving.md")]
 struct Moving;

@@ -1,4 +1,5 @@
-//! Managers of r2d2, whose methods block: each call has a thread of tokio's for blocking work.
+//! Adapts managers written for r2d2, whose methods block: each call runs on one of tokio's blocking
+//! threads.
 
 use crate::classify::Classify;
 use ::r2d2::ManageConnection;
@@ -9,27 +10,27 @@ use std::fmt;
 use std::sync::Arc;
 use tokio::task::{JoinError, spawn_blocking};
 
-/// A manager over one that was written for r2d2 0.8.
+/// A millpond manager that wraps an r2d2 0.8 manager.
 ///
-/// Its methods run on tokio's threads for blocking work, so the pool belongs in a tokio runtime.
-/// What is lent is an [`R2d2Connection`], over which [`interact`](R2d2Connection::interact) works
-/// with the connection on such a thread.
+/// The wrapped manager's methods run on tokio's blocking threads, so the pool must be used in a
+/// tokio runtime. The connection type is [`R2d2Connection`]; its
+/// [`interact`](R2d2Connection::interact) passes the connection to a closure on such a thread.
 ///
-/// A call that takes longer than the pool's limit goes on in its thread, and the connection is
-/// closed there when it ends: nothing can stop a thread that blocks.
+/// A call that exceeds the pool's time limit continues in its thread, and the connection is closed
+/// there when the call ends: a blocking thread cannot be stopped.
 pub struct R2d2<M: ManageConnection> {
     manager: Arc<M>,
     classify: Classify<M::Error>,
 }
 
 impl<M: ManageConnection> R2d2<M> {
-    /// A manager over `manager`. Every error of a connect counts as transient: the pool tries again
-    /// until its callers' deadlines.
+    /// Wraps `manager`. Every connect error counts as transient: the pool retries until its
+    /// callers' deadlines.
     pub fn new(manager: M) -> Self {
         Self { manager: Arc::new(manager), classify: Classify::unset() }
     }
 
-    /// Asks `classify` what an error means for the pool, for example that a wrong password is
+    /// Sets the function that classifies errors for the pool; for example, a wrong password is
     /// [`ErrorClass::Permanent`]. It must not block. The default is [`ErrorClass::Transient`].
     #[must_use]
     pub fn classify_with(
@@ -40,7 +41,7 @@ impl<M: ManageConnection> R2d2<M> {
         self
     }
 
-    /// The manager that was written for r2d2.
+    /// Returns the wrapped manager.
     pub fn inner(&self) -> &M {
         &self.manager
     }
@@ -77,7 +78,7 @@ where
     }
 
     async fn close(&self, conn: Self::Connection) -> Result<(), Self::Error> {
-        // What is dropped may have something to say to its server.
+        // Dropping a connection may send something to its server.
         let dropped = spawn_blocking(move || drop(conn)).await;
         dropped.map_err(InteractError::of).map_err(R2d2Error::Interact)
     }
@@ -96,7 +97,7 @@ impl<M: ManageConnection> fmt::Debug for R2d2<M> {
     }
 }
 
-/// A connection that blocks, to be worked with on a thread for blocking work.
+/// A blocking connection, used on a blocking thread.
 ///
 /// ```
 /// use millpond_compat::R2d2;
@@ -112,21 +113,21 @@ impl<M: ManageConnection> fmt::Debug for R2d2<M> {
 /// # }).unwrap();
 /// ```
 pub struct R2d2Connection<C> {
-    /// `None` while a thread works with it, and for good if that was not awaited.
+    /// `None` while a thread uses the connection, and forever if that call was not awaited.
     conn: Option<C>,
 }
 
 impl<C: Send + 'static> R2d2Connection<C> {
-    /// Calls `work` with the connection on a thread for blocking work.
+    /// Calls `work` with the connection on a blocking thread.
     ///
     /// # Errors
     ///
     /// [`InteractError::Panicked`] if `work` panics; the connection is dropped.
-    /// [`InteractError::Lost`] if an earlier call was not awaited to its end, or panicked.
+    /// [`InteractError::Lost`] if an earlier call was dropped before it completed, or panicked.
     ///
     /// # Cancel safety
     ///
-    /// If the future is dropped, `work` goes on in its thread, the connection is dropped when it
+    /// If the future is dropped, `work` continues in its thread, the connection is dropped when it
     /// ends, and the pool opens another one in its place.
     pub async fn interact<T: Send + 'static>(
         &mut self,
@@ -149,15 +150,15 @@ impl<C> fmt::Debug for R2d2Connection<C> {
     }
 }
 
-/// Why work with a connection that blocks has no result.
+/// Why [`R2d2Connection::interact`] returned no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum InteractError {
-    /// It panicked with this message.
+    /// The closure panicked with this message.
     Panicked(String),
-    /// The runtime was shut down before it began.
+    /// The runtime was shut down before the closure ran.
     ShutDown,
-    /// An earlier call on this connection was dropped before its end, or panicked.
+    /// An earlier call on this connection was dropped before it completed, or panicked.
     Lost,
 }
 
@@ -170,7 +171,7 @@ impl InteractError {
     }
 }
 
-/// What a panic says.
+/// Returns the message of a panic.
 fn message(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
@@ -193,13 +194,13 @@ impl fmt::Display for InteractError {
 
 impl Error for InteractError {}
 
-/// Why a manager of r2d2 could not open or check a connection.
+/// Why an r2d2 manager could not open or check a connection.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum R2d2Error<E> {
-    /// What the manager says.
+    /// An error of the manager.
     Backend(E),
-    /// It panicked, or had no thread to run on.
+    /// The manager's method panicked, or had no thread to run on.
     Interact(InteractError),
 }
 

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 /// Records the outcomes of the requests to a cache, by namespace.
 ///
-/// This crate knows no cache: the caller says what happened. The feature `cache` of `millpond` has
-/// an observer that does so.
+/// This crate does not depend on a cache: the caller reports the outcomes. The feature `cache` of
+/// `millpond` has an observer that does so.
 ///
 /// ```
 /// use millpond_metrics::{CacheMetrics, CacheOutcome};
@@ -31,24 +31,24 @@ pub struct CacheMetrics;
 pub enum CacheOutcome {
     /// A value was found.
     Hit,
-    /// A value past its time was found.
+    /// An expired value was found.
     StaleHit,
-    /// The cache knows that there is no value.
+    /// The cache has stored that there is no value.
     NegativeHit,
-    /// Nothing was found.
+    /// No value was found.
     Miss,
-    /// Nothing was found, and the value came from a load that another caller had begun.
+    /// No value was found, and another caller's load returned one.
     Shared,
     /// A loader finished.
     Loaded {
-        /// How long it took.
+        /// How long the load took.
         took: Duration,
-        /// Whether there was a value.
+        /// True if the load returned a value.
         found: bool,
     },
     /// A loader failed.
     LoadFailed,
-    /// The server of the cache did not answer or was not asked, and the cache went on without it.
+    /// The cache's server did not answer or was not queried, and the cache continued without it.
     Bypassed,
     /// An entry could not be read.
     Unreadable,
@@ -57,7 +57,7 @@ pub enum CacheOutcome {
 }
 
 impl CacheMetrics {
-    /// Records one outcome.
+    /// Records an outcome.
     pub fn record(namespace: &str, outcome: CacheOutcome) {
         if description_is_due() {
             describe_cache();
@@ -84,7 +84,8 @@ impl CacheMetrics {
     }
 }
 
-/// True if the descriptions are older than [`REPORT_INTERVAL`]: another recorder may be installed.
+/// Returns true if the descriptions are older than [`REPORT_INTERVAL`]: another recorder may have
+/// been installed.
 fn description_is_due() -> bool {
     static DESCRIBED: Mutex<Option<Instant>> = Mutex::new(None);
     let (mut described, now) =

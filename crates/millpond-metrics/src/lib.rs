@@ -1,4 +1,4 @@
-//! Reports what pools do to the [`metrics`] facade under OpenTelemetry's names, for any exporter.
+//! Reports pools' metrics to the [`metrics`] facade under OpenTelemetry's names, for any exporter.
 //!
 //! ```
 //! # use millpond_core::{ConnectInfo, Manager, QueuePool};
@@ -21,9 +21,9 @@
 //! ```
 //!
 //! One [`PoolMetrics`] serves any number of pools. The label `db.client.connection.pool.name`
-//! distinguishes them, so give them names; pools of the same name are summed up. After a pool is
-//! dropped it is reported once more and then forgotten; [`PoolMetrics::forget`] does so
-//! immediately. Exporters with an idle timeout then drop its metrics.
+//! distinguishes them, so give them names; pools of the same name are summed up. A dropped pool is
+//! reported once more and then forgotten; [`PoolMetrics::forget`] does so immediately. Exporters
+//! with an idle timeout then drop its metrics.
 //!
 //! # Metrics
 //!
@@ -56,22 +56,20 @@
 //! | `millpond.cache.errors` | counter | with `what` = `bypassed` (Redis is down), `unreadable` or `too_large` |
 //!
 //! The names that begin with `db.client` are those of OpenTelemetry's [semantic conventions],
-//! status Development. Times are in seconds. The counters balance: `created = closed + detached +
-//! open`, and while no acquire is in progress the sum of all outcomes is the number of acquires
-//! begun.
+//! status Development. Times are in seconds. The counters add up: `created = closed + detached +
+//! open`, and while no acquire is in progress the sum of all outcomes is the number of acquires.
 //!
 //! # When metrics are reported
 //!
-//! The pool itself counts how long leases, waits and connects took, under the lock that it takes
-//! anyway; everything else is rarer and arrives as an event. Neither allocates. One thread for the
-//! whole process reports once in [`REPORT_INTERVAL`]; [`PoolMetrics::report`] reports immediately.
-//! Times are counted in classes whose width is a sixteenth of their value, and each is reported as
-//! the middle of its class: at most 3.2 % off. A recorder may therefore be slow, and may be
-//! installed after the pool is built; what was reported before that is lost, as with every metric
-//! of the facade.
+//! The pool itself measures leases, waits and connects, under the lock that it takes anyway;
+//! everything else is rarer and arrives as an event. Neither allocates. One thread for the whole
+//! process reports once per [`REPORT_INTERVAL`]; [`PoolMetrics::report`] reports immediately.
+//! Durations are counted in classes whose width is a sixteenth of their value, and reported as the
+//! middle of the class: at most 3.2 % off. A recorder may therefore be slow, and may be installed
+//! after the pool is built; reports from before that are lost, as with every metric of the facade.
 //!
-//! Histograms are in seconds, from microseconds up. The default buckets of exporters are made for
-//! web requests and are too coarse here: pass [`BUCKETS`] to yours.
+//! Histograms are in seconds, from microseconds up. The default buckets of exporters are meant for
+//! web requests and are too coarse here: pass [`BUCKETS`] to the exporter.
 //!
 //! [semantic conventions]: https://opentelemetry.io/docs/specs/semconv/db/database-metrics/
 

@@ -2,8 +2,8 @@
 
 use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
 
-/// Bucket bounds in seconds that suit all histograms, from 10 us to 60 s: for the settings of the
-/// exporter, such as `PrometheusBuilder::set_buckets(&BUCKETS)`.
+/// Bucket bounds in seconds that suit all histograms, from 10 us to 60 s. Pass them to the
+/// exporter, for example with `PrometheusBuilder::set_buckets(&BUCKETS)`.
 pub const BUCKETS: [f64; 21] = [
     0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05,
     0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0,

@@ -1,4 +1,4 @@
-//! `PoolMetrics`: the observer that pools are given.
+//! `PoolMetrics`, the observer that reports metrics.
 
 use crate::registry::Registry;
 use crate::reporter;
@@ -9,28 +9,28 @@ use millpond_shared::SharedPool;
 use std::fmt;
 use std::sync::Arc;
 
-/// Reports what pools do to the recorder of the `metrics` facade. Add a clone to every pool as its
+/// Reports pools' metrics to the recorder of the `metrics` facade. Add a clone to every pool as its
 /// observer, and call [`follow`](Self::follow) for its gauges. All clones share their counts.
 #[derive(Clone)]
 pub struct PoolMetrics(Arc<Registry>);
 
 impl PoolMetrics {
-    /// Reports once in [`REPORT_INTERVAL`](crate::REPORT_INTERVAL), from one thread for the whole
-    /// process that ends when nothing is left to report.
+    /// Creates an instance that reports once per [`REPORT_INTERVAL`](crate::REPORT_INTERVAL), from
+    /// one thread for the whole process. The thread ends when nothing is left to report.
     pub fn new() -> Self {
         let metrics = Self::manual();
         reporter::enlist(&metrics.0);
         metrics
     }
 
-    /// Reports when [`report`](Self::report) is called, and once more when the last clone is
-    /// dropped.
+    /// Creates an instance that reports only when [`report`](Self::report) is called, and once more
+    /// when the last clone is dropped.
     pub fn manual() -> Self {
         Self(Arc::default())
     }
 
-    /// Reports the gauges of a pool too, under the name that its events carry, for as long as
-    /// `status` returns one. The closure must not keep the pool alive.
+    /// Reports a pool's gauges too, under the name in its events, for as long as `status` returns a
+    /// value. The closure must not keep the pool alive.
     pub fn follow(
         &self,
         pool: impl Into<String>,
@@ -45,8 +45,8 @@ impl PoolMetrics {
         self.follow(pool.name(), move || Some(weak.upgrade()?.status()));
     }
 
-    /// [`follow`](Self::follow)s a pool of multiplexed connections. A connection counts as used if
-    /// it has at least one borrower.
+    /// [`follow`](Self::follow)s a pool of multiplexed connections. A connection with at least one
+    /// borrower counts as used.
     pub fn follow_shared_pool<M: Manager>(&self, pool: &SharedPool<M>)
     where
         M::Connection: Clone + Sync,
@@ -55,20 +55,20 @@ impl PoolMetrics {
         self.follow(pool.name(), move || Some(weak.upgrade()?.status()));
     }
 
-    /// Reports for the last time what pools of this name did, and forgets them. Use it where pools
-    /// have many names that are never used again. A pool that was dropped is forgotten without this
-    /// call, after its last report. If a pool of this name still lives, it is reported from its
-    /// next event on as if it were new, without its histograms and, unless it is followed again,
-    /// without its gauges.
+    /// Reports the pools of this name for the last time, and forgets them. Useful where pools have
+    /// many names that are never used again. A dropped pool is forgotten without this call, after
+    /// its last report. A pool of this name that still exists is reported again from its next event
+    /// on, as if it were new: without its histograms and, unless it is followed again, without its
+    /// gauges.
     ///
-    /// A recorder keeps what was reported. Some exporters drop a metric that was not updated for a
-    /// while, such as Prometheus' with `PrometheusBuilder::idle_timeout`; metrics of living pools
-    /// are updated by every report.
+    /// A recorder keeps its metrics. Some exporters drop a metric that was not updated for a while,
+    /// such as Prometheus' with `PrometheusBuilder::idle_timeout`; metrics of existing pools are
+    /// updated by every report.
     pub fn forget(&self, pool: &str) {
         self.0.forget(pool);
     }
 
-    /// Reports immediately what happened since the last report, and the gauges.
+    /// Reports the counts since the last report, and the gauges, immediately.
     pub fn report(&self) {
         self.0.report();
     }

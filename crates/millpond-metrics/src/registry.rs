@@ -1,4 +1,4 @@
-//! What is known of each pool: the counts of its name, and the status that its gauges show.
+//! The counts of each pool name, and the pools whose gauges are reported.
 
 use crate::names::*;
 use crate::tally::Tally;
@@ -10,8 +10,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, Rw
 /// The state that all clones of a [`PoolMetrics`](crate::PoolMetrics) share.
 #[derive(Default)]
 pub(crate) struct Registry {
-    /// One tally for each pool name. Events count under the read lock; removing a tally takes the
-    /// write lock, so that no event is counted in a tally that was removed.
+    /// One tally for each pool name. Events are counted under the read lock; removing a tally takes
+    /// the write lock, so that no event is counted in a removed tally.
     tallies: RwLock<HashMap<String, Arc<Tally>>>,
     followed: Mutex<Vec<Followed>>,
     /// Held by a report: a second one could report the gauges of a pool that is gone for the last
@@ -25,7 +25,7 @@ struct Followed {
     status: ReadStatus,
 }
 
-/// Reads the status of a pool; `None` once the pool has gone.
+/// Reads the status of a pool; `None` once the pool was dropped.
 pub(crate) type ReadStatus = Box<dyn Fn() -> Option<Status> + Send + Sync>;
 
 impl Registry {
@@ -94,7 +94,7 @@ impl Registry {
         followed.retain(|followed| {
             let levels = levels.entry(followed.pool.clone()).or_default();
             let status = (followed.status)();
-            // The gauges of a pool that has gone are reported once more, as zero.
+            // The gauges of a dropped pool are reported once more, as zero.
             status.iter().for_each(|status| levels.add(status));
             status.is_some()
         });
@@ -111,7 +111,7 @@ impl Drop for Registry {
     }
 }
 
-/// The sums of the gauges of all pools of one name.
+/// The sums of the gauges of all pools with one name.
 #[derive(Default)]
 struct Levels {
     size: u32,

@@ -1,6 +1,6 @@
 //! The reporter: one thread for the process that reports all pools to the recorder at an interval.
 //!
-//! It is a thread and not a task because a task needs a runtime and ends with it.
+//! The reporter is a thread and not a task, because a task needs a runtime and ends with it.
 
 use crate::registry::Registry;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
-/// The interval between two reports: 1 s, shorter than metrics are usually collected.
+/// The interval between two reports: 1 s, which is shorter than the usual collection interval.
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The registries to report; `None` while the thread does not run.

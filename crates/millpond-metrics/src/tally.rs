@@ -1,4 +1,4 @@
-//! Counts what the pools of one name do, event by event, and reports it in batches.
+//! Counts the events of all pools with one name, and reports them in batches.
 
 use crate::names::*;
 use metrics::{Label, counter, histogram};
@@ -11,10 +11,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// One nanosecond, in seconds.
 const NANO: f64 = 1e-9;
 
-/// The counts of the pools of one name.
+/// The counts of all pools with one name.
 pub(crate) struct Tally {
     pool: String,
-    /// The histograms that the pools of this name keep.
+    /// The histograms of the pools with this name.
     histograms: Mutex<Vec<Attached>>,
     timed_out: AtomicU64,
     cancelled: AtomicU64,
@@ -38,7 +38,7 @@ impl Tally {
         }
     }
 
-    /// True if no pool of this name has histograms attached and everything was reported.
+    /// Returns true if no pool of this name has histograms attached and everything was reported.
     pub(crate) fn is_over(&self) -> bool {
         let counts = [&self.timed_out, &self.cancelled, &self.failed];
         self.histograms.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
@@ -76,7 +76,7 @@ impl Tally {
             .push(Attached::new(histograms));
     }
 
-    /// Reports what was counted since the last report.
+    /// Reports the counts since the last report.
     pub(crate) fn report(&self) {
         self.report_histograms();
         let timed_out = self.timed_out.swap(0, Ordering::Relaxed);
@@ -123,7 +123,7 @@ impl Tally {
         self.report_count(CREATED, None, created);
     }
 
-    /// Reports what a histogram counted since the last report; returns the number of values.
+    /// Reports the values that a histogram counted since the last report, and returns their number.
     fn report_histogram(
         &self,
         name: &'static str,
@@ -144,7 +144,7 @@ impl Tally {
         all
     }
 
-    /// Reports a count, even 0, so that the counter exists from the beginning.
+    /// Reports a count, even 0, so that the counter exists from the first report on.
     fn report_count(
         &self,
         name: &'static str,
@@ -163,7 +163,7 @@ impl Tally {
     }
 }
 
-/// The histograms of one pool, and how much of each was reported.
+/// The histograms of one pool, and the counts already reported.
 struct Attached {
     histograms: Arc<PoolHistograms>,
     waits: Box<Reported>,

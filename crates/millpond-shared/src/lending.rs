@@ -8,10 +8,10 @@ use millpond_core::{
 };
 use std::sync::Arc;
 
-/// How many connections may panic while they are cloned for one caller.
+/// How many connections may panic while being cloned for one caller.
 const PANICS_MAX: u32 = 3;
 
-/// The next member in turn, and a clone of its connection.
+/// The next member, and a clone of its connection.
 struct Cloned<M: Manager> {
     of: Arc<SharedMember<M>>,
     conn: M::Connection,
@@ -21,8 +21,8 @@ impl<M: Manager> Core<M>
 where
     M::Connection: Clone + Sync,
 {
-    /// Returns the next member in turn. Retires unfit members if this one is unfit, and opens one
-    /// more if there are too few.
+    /// Returns the next member in turn. If it is unfit, retires all unfit members; if there are too
+    /// few members, opens another one.
     fn next_member(self: &Arc<Self>) -> Result<Option<Arc<SharedMember<M>>>, PoolError> {
         let mut gone = Vec::new();
         let (member, opening) = {
@@ -45,7 +45,7 @@ where
         Ok(member)
     }
 
-    /// A clone of the next member's connection, if a member serves.
+    /// Returns a clone of the next member's connection, if there is a member.
     fn clone_next(self: &Arc<Self>, panics: &mut u32) -> Result<Option<Cloned<M>>, PoolError> {
         loop {
             let Some(of) = self.next_member()? else { return Ok(None) };
@@ -63,14 +63,14 @@ where
         }
     }
 
-    /// A clone of a member's connection. If cloning panics the member goes out of service, and the
-    /// message is returned.
+    /// Returns a clone of a member's connection. If cloning panics, removes the member and returns
+    /// the panic message.
     fn clone_of(&self, member: &Member<M>) -> Result<M::Connection, String> {
         let clone = self.multiplexer.call("clone", || M::Connection::clone(member));
         clone.inspect_err(|_| self.remove(member.id(), CloseReason::Panicked))
     }
 
-    /// Returns the lease of a share. If a ping of its member is due, it is sent in the background.
+    /// Returns the lease of a share. If a ping of its member is due, sends it in the background.
     fn lend(
         self: &Arc<Self>,
         share: Share<M::Connection>,
@@ -86,7 +86,7 @@ where
         let Some(runtime) = self.multiplexer.runtime() else { return };
         let Ok(conn) = self.clone_of(member) else { return };
         let (id, ping) = (member.id(), self.multiplexer.ping(member.id(), conn));
-        // A ping that hangs must not keep a pool alive that nobody holds any more.
+        // A hanging ping must not keep a dropped pool alive.
         let core = Arc::downgrade(self);
         runtime.spawn(async move {
             if let (Err(why), Some(core)) = (ping.await, core.upgrade()) {
@@ -96,7 +96,7 @@ where
     }
 }
 
-/// Lends a share within the request's limit; waits only while no member serves.
+/// Lends a share within the request's limit; waits only while there is no member.
 pub(crate) async fn acquire<M: Manager>(
     core: Arc<Core<M>>,
     request: Request,
@@ -115,7 +115,7 @@ where
             Ok(None) => {}
             Err(error) => return Err(borrower.fail(error)),
         }
-        // Tried once more after subscribing, so that no member is missed in between.
+        // Tried once more after subscribing, so that no new member is missed in between.
         let Some(opened) = &mut listener else {
             listener = Some(core.opened.subscribe());
             continue;
@@ -133,7 +133,7 @@ where
     }
 }
 
-/// Lends a share if a member serves; counted only if it lends.
+/// Lends a share if there is a member; counted only if it succeeds.
 pub(crate) fn try_acquire<M: Manager>(
     core: &Arc<Core<M>>,
     request: Request,
@@ -167,7 +167,7 @@ where
         self.core.remove(self.member.id(), reason);
     }
 
-    /// The clone is the borrower's; the member serves on.
+    /// The clone belongs to the borrower; the member stays in the pool.
     fn detached(&self, share: &LeaseMeta) {
         self.take_back(share);
     }

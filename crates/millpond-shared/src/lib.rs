@@ -1,9 +1,9 @@
 //! A pool of multiplexed connections, each lent to many borrowers at once.
 //!
-//! [`SharedPool`] suits connections on which commands of several callers can be under way at the
-//! same time, and which are `Clone`: a clone is a handle to the same connection. It needs no more
-//! than the public interface of `millpond-core` (a [`Multiplexer`](millpond_core::Multiplexer)), so
-//! a pool of your own can do all that it does.
+//! [`SharedPool`] is for connections that are `Clone`, where a clone is a handle to the same
+//! connection, and on which commands of several callers can be under way at the same time. It uses
+//! only the public interface of `millpond-core` (a [`Multiplexer`](millpond_core::Multiplexer)), so
+//! a custom pool can do the same.
 //!
 //! ```
 //! use millpond_core::{ConnectInfo, Manager};

@@ -1,14 +1,14 @@
-//! Opens one more member in the background.
+//! Opens another member in the background.
 
 use crate::members::{Core, Members, SharedMember};
 use millpond_core::{CloseReason, Handle, Manager, Member, PoolError};
 use std::sync::{Arc, Weak};
 
-/// Opens one more member. Holds the pool weakly, so that no connection is opened after the last
-/// handle is dropped.
+/// The connect of another member. It holds the pool weakly, so that no connection is opened after
+/// the last handle is dropped.
 pub(crate) struct MemberConnect<M: Manager> {
     core: Weak<Core<M>>,
-    /// Why it failed, if waiting longer would not help.
+    /// The reason of the failure, if waiting longer would not help.
     failure: Option<PoolError>,
 }
 
@@ -16,8 +16,8 @@ impl<M: Manager> MemberConnect<M>
 where
     M::Connection: Clone + Sync,
 {
-    /// Returns a connect, and the runtime to run it on, if there are too few members. One is opened
-    /// at a time.
+    /// Returns a connect, and the runtime to run it on, if there are too few members. Only one
+    /// connect runs at a time.
     pub(crate) fn begin(core: &Arc<Core<M>>, members: &mut Members<M>) -> Option<(Handle, Self)> {
         if members.opening || members.serving.len() >= core.size {
             return None;
@@ -35,7 +35,7 @@ where
         let Some(core) = self.core.upgrade() else { return };
         match outcome {
             Ok(member) => add_member(&core, member),
-            // It began before those who wait now came, so its deadline is not theirs.
+            // The connect began before its current waiters, so its deadline is not theirs.
             Err(error) if error.is_timeout() => {}
             Err(error) => self.failure = Some(error),
         }

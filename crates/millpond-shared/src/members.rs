@@ -1,8 +1,8 @@
-//! The members of a pool: which connections serve, whose turn it is, and when they are retired.
+//! The members of a pool: which connections are lent, in which order, and when they are retired.
 //!
-//! A member that is only too old is ageing: it gets no new borrowers while a young member serves,
-//! and it is closed when its last borrower is gone. If no young member serves, one of the ageing
-//! ones stands in for them, so that a healthy connection is always shared.
+//! A member that is only too old is ageing: it gets no new borrowers while there is a young member,
+//! and it is closed after its last borrower. If there is no young member, one of the ageing members
+//! is lent in its place, so that a healthy connection is always available.
 
 use millpond_core::{
     CloseReason, CloseReport, ConnectionId, Holder, Manager, Member, Multiplexer, PoolError,
@@ -13,7 +13,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// A connection that serves. It is closed when neither the pool nor a borrower holds it any more.
+/// A member of the pool. It is closed when neither the pool nor a borrower holds it.
 pub(crate) struct SharedMember<M: Manager> {
     pub(crate) core: Arc<Core<M>>,
     pub(crate) member: Member<M>,
@@ -22,15 +22,15 @@ pub(crate) struct SharedMember<M: Manager> {
 /// All members. Guarded by the pool's lock: no user code runs in here.
 pub(crate) struct Members<M: Manager> {
     pub(crate) serving: Vec<Arc<SharedMember<M>>>,
-    /// Those that are too old, for as long as somebody has a share.
+    /// Members that are too old, while borrowers still have shares of them.
     ageing: Vec<(ConnectionId, Weak<SharedMember<M>>)>,
-    /// The ageing member that is lent while no young one serves.
+    /// The ageing member that is lent while there is no young one.
     fallback: Option<ConnectionId>,
-    /// Whose turn it is, and how many acquires are left of it.
+    /// The index of the current member, and how many acquires its turn still has.
     turn: usize,
     left: u32,
     pub(crate) acquires_per_turn: u32,
-    /// Whether one more is being opened.
+    /// True while another member is being opened.
     pub(crate) opening: bool,
     pub(crate) closed: bool,
 }
@@ -49,7 +49,7 @@ impl<M: Manager> Members<M> {
         }
     }
 
-    /// The next member in turn.
+    /// Returns the next member in turn.
     pub(crate) fn next(&mut self) -> Option<Arc<SharedMember<M>>> {
         match self.left.checked_sub(1).filter(|_| self.turn < self.serving.len()) {
             Some(left) => self.left = left,
@@ -62,9 +62,9 @@ impl<M: Manager> Members<M> {
         self.serving.get(self.turn).cloned()
     }
 
-    /// The ageing member that is lent while no young one serves: the one whose loan is oldest,
-    /// since the others are sooner free to be replaced. It stays the same for as long as it is
-    /// there. `holders` has the oldest loan first.
+    /// Returns the ageing member to lend while there is no young one: the one with the oldest loan,
+    /// since the others will sooner be free to be replaced. It stays the same while it exists.
+    /// `holders` lists the oldest loan first.
     pub(crate) fn fallback_member(
         &mut self,
         holders: impl FnOnce() -> Vec<Holder>,
@@ -78,8 +78,9 @@ impl<M: Manager> Members<M> {
         fallback
     }
 
-    /// Takes unfit members out of service. One that is only too old ages. The caller drops what is
-    /// returned outside the lock, because destructors of connections are user code.
+    /// Removes unfit members; a member that is only too old becomes an ageing one. The caller must
+    /// drop the returned members outside the lock, because destructors of connections are user
+    /// code.
     pub(crate) fn retire(
         &mut self,
         unfit: impl Fn(&Member<M>) -> Option<CloseReason>,
@@ -111,7 +112,7 @@ impl<M: Manager> Members<M> {
         gone
     }
 
-    /// Takes one member out of service.
+    /// Removes one member.
     pub(crate) fn remove(
         &mut self,
         id: ConnectionId,
@@ -120,41 +121,41 @@ impl<M: Manager> Members<M> {
         self.retire(|member| (member.id() == id).then_some(why))
     }
 
-    /// Takes all members out of service.
+    /// Removes all members.
     pub(crate) fn remove_all(&mut self, why: CloseReason) -> Vec<Arc<SharedMember<M>>> {
         self.retire(|_| Some(why))
     }
 }
 
-/// State that the handles, members and acquires of a pool share. It and its members hold each other
-/// until [`end`](Core::end).
+/// State that the handles, members and acquires of a pool share. A pool and its members reference
+/// each other until [`end`](Core::end).
 pub(crate) struct Core<M: Manager> {
-    /// Opens and closes the members, and keeps the books.
+    /// Opens and closes the members, and keeps the counts.
     pub(crate) multiplexer: Multiplexer<M>,
-    /// No user code runs while it is locked.
+    /// No user code runs while this is locked.
     pub(crate) members: Mutex<Members<M>>,
-    /// How many members serve.
+    /// The number of members to keep.
     pub(crate) size: usize,
-    /// Wakes waiters when a member arrives, fails to open, or loses its runtime. Has the reason if
-    /// waiting longer would not help.
+    /// Wakes waiters when a member is added, fails to open, or loses its runtime. Contains the
+    /// reason if waiting longer would not help.
     pub(crate) opened: watch::Sender<Option<PoolError>>,
 }
 
 impl<M: Manager> Core<M> {
-    /// Takes members out of service that are too old, or outdated by a failover, by
-    /// `invalidate_all` or by the end of their runtime.
+    /// Removes members that are too old, or outdated by a failover, by `invalidate_all` or by the
+    /// end of their runtime.
     pub(crate) fn retire_unfit(&self) {
         let gone = self.members.lock().retire(Member::unfit);
         drop(gone);
     }
 
-    /// Takes a member out of service.
+    /// Removes a member.
     pub(crate) fn remove(&self, id: ConnectionId, why: CloseReason) {
         let gone = self.members.lock().remove(id, why);
         drop(gone);
     }
 
-    /// Ends lending. Members close as soon as nobody holds a share of them.
+    /// Stops lending. Members close when no borrower holds a share of them.
     pub(crate) fn end(&self) {
         let gone = {
             let mut members = self.members.lock();
@@ -165,7 +166,7 @@ impl<M: Manager> Core<M> {
         self.opened.send_replace(None);
     }
 
-    /// Ends lending, and waits until all members are closed.
+    /// Stops lending, and waits until all members are closed.
     pub(crate) async fn close(&self, limit: Duration) -> CloseReport {
         self.end();
         self.multiplexer.pool().close_within(limit).await

@@ -1,4 +1,4 @@
-//! `SharedPool`: what a user holds.
+//! `SharedPool`, the pool that users hold.
 
 use crate::lending::{acquire, try_acquire};
 use crate::members::{Core, Members};
@@ -12,29 +12,28 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// A pool of multiplexed connections: `pool_size` of them, cloned for every borrower and handed out
-/// in turn.
+/// A pool of multiplexed connections: `pool_size` members, cloned for every borrower, in turn.
 ///
 /// A caller waits only while no connection is open; after the first one the others are opened in
-/// the background. A member that fails its ping (sent in the background when the last answer is
-/// older than `pre_ping_idle`), that is discarded by a borrower or invalidated is not lent again,
-/// and closes when its last borrower is gone. A member as old as `pool_recycle` gets no new
-/// borrowers as soon as a younger one serves, and closes when its last borrower is gone; until then
-/// it serves on, so that long leases do not block new borrowers. `max_overflow` is the number of
-/// members that may be open beside those that are still lent. The `on_checkout` and `on_checkin`
-/// hooks are called for a member when it begins to serve, not for every loan. [`Lease::detach`]
-/// takes only the borrower's clone; the member serves on.
+/// the background. Pings are sent in the background when the last answer is older than
+/// `pre_ping_idle`. A member that fails its ping, is discarded by a borrower or invalidated is not
+/// lent again, and closes after its last borrower. A member as old as `pool_recycle` gets no new
+/// borrowers once there is a younger one, and closes after its last borrower; until then it stays
+/// in use, so that long leases do not block new borrowers. `max_overflow` is the number of members
+/// that may be open in addition to old ones that are still lent. The `on_checkout` and `on_checkin`
+/// hooks run when a connection becomes a member, not for every loan. [`Lease::detach`] takes only
+/// the borrower's clone; the member stays in the pool.
 ///
 /// A loan longer than `leak_after` or `max_lease` is reported once. A connection that one borrower
-/// has had for longer than `max_lease` goes out of service when that borrower gives it back.
-/// `min_idle` connections are kept ready beside the members, as far as `pool_size` allows, and
-/// become members when they are needed.
+/// held for longer than `max_lease` is removed when that borrower returns it. In addition to the
+/// members, `min_idle` connections are kept ready, as far as `pool_size` allows, and become members
+/// when they are needed.
 ///
-/// Events, totals and measurements of acquires and loans are those of the borrowers, as in a
-/// [`QueuePool`](millpond_core::QueuePool); those of connections are the members'.
+/// Events, totals and measurements of acquires and loans count borrowers, as in a
+/// [`QueuePool`](millpond_core::QueuePool); those of connections count members.
 ///
-/// Cheap to clone: all clones are one pool. When the last clone is dropped the pool closes the
-/// members that are lent to nobody, and each of the others when its last borrower is gone.
+/// Cheap to clone: all clones are the same pool. When the last clone is dropped, the pool closes
+/// each member as soon as it has no borrower.
 pub struct SharedPool<M: Manager>
 where
     M::Connection: Clone + Sync,
@@ -47,7 +46,7 @@ pub struct WeakSharedPool<M: Manager> {
     handle: Weak<Alive<M>>,
 }
 
-/// Ends the pool when it is dropped with the last handle.
+/// Ends the pool when the last handle drops this.
 struct Alive<M: Manager> {
     core: Arc<Core<M>>,
 }
@@ -63,18 +62,18 @@ impl<M: Manager> SharedPool<M>
 where
     M::Connection: Clone + Sync,
 {
-    /// Starts to build a pool over this manager.
+    /// Returns a builder of a pool over this manager.
     pub fn builder(manager: M) -> Builder<Self> {
         Builder::new(manager)
     }
 
-    /// Lends a clone of a connection. Waits only while none is open.
+    /// Lends a clone of a connection. Waits only while no connection is open.
     ///
     /// # Errors
     ///
     /// A [`PoolError`]: no connection could be opened in time or at all, `max_waiters` are waiting,
-    /// the pool is closed, or there is no runtime. If one connection after the other panics while
-    /// it is cloned, [`PoolError::Connect`] says so.
+    /// the pool is closed, or there is no runtime. If several connections in a row panic while
+    /// being cloned, the error is [`PoolError::Connect`].
     ///
     /// # Cancel safety
     ///
@@ -108,21 +107,22 @@ where
         WeakSharedPool { handle: Arc::downgrade(&self.handle) }
     }
 
-    /// Returns the pool's counts. A connection that at least one borrower has counts as in use, any
+    /// Returns the pool's counts. A connection with at least one borrower counts as in use, any
     /// other as idle; the totals of acquires are those of the borrowers.
     pub fn status(&self) -> Status {
         self.handle.core.multiplexer.pool().status()
     }
 
-    /// Returns who has a clone, and for how long: the oldest first.
+    /// Returns the holders of clones, the oldest first.
     pub fn holders(&self) -> Vec<Holder> {
         self.handle.core.multiplexer.pool().holders()
     }
 
-    /// No connection opened so far is lent again; each closes when its last borrower is gone.
+    /// Invalidates all connections opened so far: none is lent again, and each closes after its
+    /// last borrower.
     pub fn invalidate_all(&self, how: Invalidate) {
-        // The new generation first: it also outdates the member that is just being opened, and a
-        // hard end needs it.
+        // The new generation first: it also outdates the member that is being opened, and a hard
+        // invalidation needs it.
         self.handle.core.multiplexer.pool().invalidate_all(how);
         self.handle.core.retire_unfit();
     }
@@ -135,7 +135,7 @@ where
         self.handle.core.members.lock().acquires_per_turn = acquires;
     }
 
-    /// Closes the pool and waits up to [`DEFAULT_CLOSE_TIMEOUT`] (30 s) for what is lent.
+    /// Closes the pool and waits up to [`DEFAULT_CLOSE_TIMEOUT`] (30 s) for the lent connections.
     ///
     /// # Cancel safety
     ///

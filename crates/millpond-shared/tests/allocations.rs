@@ -1,6 +1,6 @@
-//! What a loan costs in memory: one allocation, for the connection in its lease.
+//! Counts the allocations of a loan: one, for the connection in its lease.
 //!
-//! A binary of its own, because counting replaces the allocator of the whole process.
+//! A separate binary, because counting replaces the allocator of the whole process.
 
 use allocation_counter::measure;
 use millpond_core::{ConnectInfo, Manager};
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use tokio::task::unconstrained;
 
-/// A manager that allocates nothing itself but its connections.
+/// A manager that allocates nothing but its connections.
 struct Bare;
 
 impl Manager for Bare {

@@ -1,6 +1,6 @@
-//! A pool of shared connections keeps what the suite asks of every pool.
+//! Runs the conformance suite on a pool of shared connections.
 //!
-//! A binary of its own, because it takes twice as long to build as all the other tests.
+//! A separate binary, because it takes twice as long to build as all other tests.
 
 mod shared_pool {
     use millpond_shared::SharedPool;

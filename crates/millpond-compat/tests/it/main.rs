@@ -1,5 +1,4 @@
-//! Published managers of bb8, deadpool and r2d2 keep what the conformance suite asks of every
-//! manager.
+//! Runs the conformance suite on published managers of bb8, deadpool and r2d2.
 
 mod postgres;
 mod r2d2_connection;

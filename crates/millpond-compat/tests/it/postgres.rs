@@ -1,4 +1,4 @@
-//! The managers for tokio-postgres of bb8 and deadpool.
+//! The tokio-postgres managers of bb8 and deadpool.
 
 use bb8_postgres::PostgresConnectionManager;
 use bb8_postgres::tokio_postgres::{Client, Config, NoTls};
@@ -8,7 +8,7 @@ use millpond_core::BoxError;
 use millpond_testkit::{Fixture, variable};
 use std::str::FromStr;
 
-/// Which sessions at the server are those of one fixture.
+/// Identifies the sessions of one fixture at the server.
 struct Sessions(String);
 
 impl Sessions {
@@ -24,7 +24,7 @@ impl Sessions {
         Ok(config)
     }
 
-    /// Asks over a session that is not counted.
+    /// Runs a count over a session that is not counted.
     async fn count(&self, sql: &str) -> Result<i64, BoxError> {
         let mut config = self.config()?;
         config.application_name("conformance");
@@ -47,7 +47,7 @@ async fn ask(client: &Client, number: i64) -> Result<i64, BoxError> {
 }
 
 async fn kill(client: &Client) -> Result<(), BoxError> {
-    // The answer does not arrive: the session has ended before.
+    // No reply arrives, because the session ends before.
     let _ = client.simple_query("SELECT pg_terminate_backend(pg_backend_pid())").await;
     while !client.is_closed() {
         tokio::task::yield_now().await;

@@ -1,4 +1,4 @@
-//! Work with a connection that blocks: what becomes of it when it panics or is not awaited.
+//! Work on a blocking connection that panics or is not awaited.
 
 use millpond_compat::{InteractError, R2d2, R2d2Error};
 use millpond_core::{ErrorClass, Manager, QueuePool};
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 
-/// Counts how many of its kind exist.
+/// Counts its instances.
 struct Counted(Arc<AtomicUsize>);
 
 impl Drop for Counted {
@@ -60,7 +60,7 @@ fn pool_over(manager: Counting) -> Pool {
 }
 
 #[tokio::test]
-async fn work_that_panics_is_an_error_and_costs_the_connection() {
+async fn work_that_panics_is_an_error_and_closes_the_connection() {
     let manager = Counting::default();
     let open = Arc::clone(&manager.open);
     let pool = pool_over(manager);
@@ -75,7 +75,7 @@ async fn work_that_panics_is_an_error_and_costs_the_connection() {
 }
 
 #[tokio::test]
-async fn work_that_nobody_awaits_ends_in_its_thread_and_its_connection_is_never_lent_again() {
+async fn work_that_is_not_awaited_ends_in_its_thread_and_its_connection_is_not_lent_again() {
     let manager = Counting::default();
     let open = Arc::clone(&manager.open);
     let pool = pool_over(manager);
@@ -86,7 +86,7 @@ async fn work_that_nobody_awaits_ends_in_its_thread_and_its_connection_is_never_
     drop(lease);
     let mut next = pool.acquire().await.unwrap();
     assert_eq!(next.interact(|_| ()).await, Ok(()));
-    // The first one is still at work.
+    // The first connection is still in use.
     assert_eq!(open.load(Ordering::SeqCst), 2);
     drop(end);
     until("the first one is closed", async || open.load(Ordering::SeqCst) == 1).await;
@@ -97,7 +97,7 @@ fn blocked(ends: &Receiver<()>) {
 }
 
 #[tokio::test]
-async fn what_has_broken_is_closed_when_its_lease_ends() {
+async fn a_broken_connection_is_closed_when_its_lease_ends() {
     let manager = Counting::default();
     let (open, has_broken) = (Arc::clone(&manager.open), Arc::clone(&manager.has_broken));
     let pool = pool_over(manager);
@@ -108,7 +108,7 @@ async fn what_has_broken_is_closed_when_its_lease_ends() {
 }
 
 #[tokio::test]
-async fn an_error_is_classified_as_the_user_says() {
+async fn an_error_is_classified_by_the_users_function() {
     let manager = R2d2::new(Counting::default());
     assert_eq!(manager.classify(&R2d2Error::Backend(Never)), ErrorClass::Transient);
     let manager = manager.classify_with(|_| ErrorClass::Permanent);

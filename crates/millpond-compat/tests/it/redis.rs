@@ -1,4 +1,4 @@
-//! The managers for redis-rs of bb8 and deadpool.
+//! The redis-rs managers of bb8 and deadpool.
 
 use bb8_redis::RedisConnectionManager;
 use bb8_redis::redis::aio::MultiplexedConnection;
@@ -8,8 +8,7 @@ use millpond_core::{BoxError, Manager};
 use millpond_testkit::{Fixture, variable};
 use std::sync::OnceLock;
 
-/// The user that the managers of one fixture log in as, by which the server tells its connections
-/// from others.
+/// The user name of one fixture's managers, by which the server distinguishes their connections.
 struct User(OnceLock<String>);
 
 impl User {
@@ -23,7 +22,7 @@ impl User {
         Ok(url.trim_start_matches("redis://").to_owned())
     }
 
-    /// Asks over a connection that is not counted.
+    /// Sends a command over a connection that is not counted.
     async fn ask(command: &[&str]) -> Result<String, BoxError> {
         let client = Client::open(format!("redis://{}", Self::server()?))?;
         let mut conn = client.get_multiplexed_async_connection().await?;
@@ -46,7 +45,7 @@ impl User {
     }
 }
 
-/// A manager over a URL, whose connections are redis-rs's own.
+/// A manager created from a URL, whose connections are those of redis-rs.
 struct Over<M> {
     user: User,
     manager: fn(String) -> RedisResult<M>,

@@ -1,4 +1,4 @@
-//! The manager for SQLite of r2d2, whose methods block.
+//! r2d2's SQLite manager, whose methods block.
 
 use millpond_compat::{R2d2, R2d2Connection};
 use millpond_core::BoxError;

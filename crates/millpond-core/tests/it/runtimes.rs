@@ -188,7 +188,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 #[test]
-fn with_a_handle_given_to_the_builder_anybody_can_acquire() {
+fn with_a_handle_given_to_the_builder_any_thread_can_acquire() {
     let pool_runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let manager = ScriptedManager::new();
     let pool = Pool::builder(manager.clone())

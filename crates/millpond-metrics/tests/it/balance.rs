@@ -1,4 +1,4 @@
-//! The books balance in the metrics as they do in the pool.
+//! The counts in the metrics add up, as the pool's own counts do.
 
 use crate::cache;
 use crate::world::{Ear, ms, pool};
@@ -9,7 +9,7 @@ use std::task::Poll;
 use tokio::time::sleep;
 
 #[tokio::test(start_paused = true)]
-async fn after_any_mix_of_deeds_and_disasters_the_books_balance_in_the_metrics_too() {
+async fn after_any_mix_of_operations_and_failures_the_metrics_add_up() {
     let mut lent = 0;
     for seed in 0..20 {
         let mut dice = fastrand::Rng::with_seed(seed);

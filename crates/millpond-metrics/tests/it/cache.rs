@@ -1,11 +1,11 @@
-//! What caches do.
+//! Metrics of caches.
 
 use crate::world::Ear;
 use millpond_metrics::{CacheMetrics, CacheOutcome};
 use millpond_testkit::until;
 use std::time::Duration;
 
-/// One of each.
+/// Each outcome once.
 pub const OUTCOMES: [CacheOutcome; 11] = [
     CacheOutcome::Hit,
     CacheOutcome::StaleHit,
@@ -21,7 +21,7 @@ pub const OUTCOMES: [CacheOutcome; 11] = [
 ];
 
 #[test]
-fn every_outcome_is_counted_once_and_under_a_label_of_its_own() {
+fn every_outcome_is_counted_once_and_under_its_own_label() {
     let mut ear = Ear::new();
     ear.hear(|| OUTCOMES.into_iter().for_each(|outcome| CacheMetrics::record("ponds", outcome)));
     let sums = ["requests", "loads", "errors"]
@@ -31,7 +31,7 @@ fn every_outcome_is_counted_once_and_under_a_label_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_recorder_that_comes_after_the_first_event_gets_the_descriptions() {
+async fn a_recorder_installed_after_the_first_event_gets_the_descriptions() {
     let mut early = Ear::new();
     early.hear(|| CacheMetrics::record("ponds", CacheOutcome::Hit));
     let mut late = Ear::new();

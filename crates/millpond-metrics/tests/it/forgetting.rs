@@ -1,4 +1,4 @@
-//! Pools that come and go: one that has gone is no longer reported.
+//! A dropped pool is no longer reported.
 
 use crate::world::{Ear, ms};
 use metrics::{
@@ -14,7 +14,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// A recorder that remembers which pools are reported.
+/// A recorder that collects the names of the reported pools.
 #[derive(Default)]
 struct Pools(Mutex<BTreeSet<String>>);
 
@@ -24,7 +24,7 @@ impl Pools {
         self.0.lock().unwrap().extend(labels.map(|label| label.value().to_owned()));
     }
 
-    /// The pools that are reported now.
+    /// Returns the pools that are reported now.
     fn told_by(metrics: &PoolMetrics) -> Vec<String> {
         let pools = Self::default();
         with_local_recorder(&pools, || metrics.report());
@@ -67,7 +67,7 @@ async fn a_dropped_pool_is_not_reported_any_more_after_its_last_events() {
     }
     assert_eq!(Pools::told_by(&metrics).len(), 21);
     tokio::time::sleep(ms(100)).await;
-    // What was closed in the end, and the gauges as zero.
+    // The last closes, and the gauges as zero.
     Pools::told_by(&metrics);
     Pools::told_by(&metrics);
     assert_eq!(Pools::told_by(&metrics), ["kept"]);
@@ -78,7 +78,7 @@ async fn a_dropped_pool_is_not_reported_any_more_after_its_last_events() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_name_that_comes_again_is_reported_again() {
+async fn a_name_that_is_used_again_is_reported_again() {
     let metrics = PoolMetrics::manual();
     let mut ear = Ear::new();
     for round in 1..=3 {

@@ -1,4 +1,4 @@
-//! Gauges: how the pools are.
+//! Gauges: the current state of pools.
 
 use crate::world::{Ear, Pool, ms, pool};
 use millpond_core::QueuePool;
@@ -34,7 +34,7 @@ async fn the_gauges_are_opentelemetrys_and_the_guides() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_has_gone_leaves_no_ghost() {
+async fn the_gauges_of_a_dropped_pool_are_zero() {
     let (pool, metrics) = pool(&ScriptedManager::new(), |builder| builder);
     drop(pool.acquire().await.unwrap());
     let mut ear = Ear::new();
@@ -49,7 +49,7 @@ async fn a_pool_that_has_gone_leaves_no_ghost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_pool_of_multiplexed_connections_those_that_somebody_has_are_in_use() {
+async fn multiplexed_connections_with_a_borrower_count_as_used() {
     let metrics = PoolMetrics::manual();
     let pool = SharedPool::builder(ScriptedManager::new())
         .name("p")
@@ -78,7 +78,7 @@ async fn of_a_pool_of_multiplexed_connections_those_that_somebody_has_are_in_use
 }
 
 #[tokio::test(start_paused = true)]
-async fn pools_are_distinguished_by_name_and_those_of_one_name_are_added_up() {
+async fn pools_are_distinguished_by_name_and_pools_of_one_name_summed_up() {
     let metrics = PoolMetrics::manual();
     let named = |name: &str, size: u32| -> Pool {
         let builder = QueuePool::builder(ScriptedManager::new()).name(name).pool_size(size);

@@ -1,4 +1,4 @@
-//! What a recorder hears of pools. One module a behaviour.
+//! The metrics that a recorder gets. One module per behaviour.
 
 mod balance;
 mod cache;

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// A recorder that hands on every count of acquires.
+/// A recorder that sends every count of acquires to a channel.
 struct Wire(Mutex<Sender<u64>>);
 
 struct Count(Sender<u64>);
@@ -51,7 +51,7 @@ async fn the_reporter_reports_without_being_called() {
     let metrics = PoolMetrics::new();
     let pool =
         QueuePool::builder(ScriptedManager::new()).observer(metrics.clone()).build().unwrap();
-    // The recorder comes later than the pool, as in many a `main`.
+    // The recorder is installed after the pool was built, as in many a `main`.
     let (sender, counts) = channel();
     metrics::set_global_recorder(Wire(Mutex::new(sender)))
         .map_err(|_| "there is one already")
@@ -69,7 +69,7 @@ async fn the_reporter_reports_without_being_called() {
     assert!(pool.close().await.is_clean());
     drop(pool);
     while heard < 8 {
-        // The pool's maintenance task, which holds the observers, ends when the runtime gets to it.
+        // The pool's maintenance task, which holds the observers, ends when the runtime polls it.
         tokio::task::yield_now().await;
         heard += counts.recv_timeout(Duration::from_secs(60)).unwrap();
     }

@@ -1,4 +1,4 @@
-//! Histograms: how long connecting, waiting and using took.
+//! Histograms of connect, wait and use times.
 
 use crate::world::{Ear, ms, pool};
 use millpond_core::{Event, EventContext, Interest, Observer, PoolHistograms};
@@ -47,7 +47,7 @@ async fn nothing_is_reported_twice_and_nothing_is_lost_between_two_reports() {
     assert_eq!(ear.millis("db.client.connection.use_time").len(), 12);
 }
 
-/// Knows whether a pool's measurements are still kept by anybody.
+/// Holds a weak reference to a pool's histograms, to check that they are dropped.
 #[derive(Default)]
 struct Witness(OnceLock<Weak<PoolHistograms>>);
 
@@ -86,5 +86,8 @@ async fn a_pool_with_two_observers_is_reported_to_its_end_by_both_and_then_forgo
     for ear in &ears {
         about(&ear.millis("db.client.connection.use_time"), &[5.0]);
     }
-    assert!(witness.0.get().unwrap().upgrade().is_none(), "somebody keeps what will never change");
+    assert!(
+        witness.0.get().unwrap().upgrade().is_none(),
+        "the histograms of a dropped pool are still held"
+    );
 }

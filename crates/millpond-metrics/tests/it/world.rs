@@ -1,4 +1,4 @@
-//! A pool that is observed, and a recorder that shows what was reported.
+//! A pool with metrics, and a recorder that collects them.
 
 use metrics::with_local_recorder;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
@@ -14,7 +14,7 @@ pub const fn ms(n: u64) -> Duration {
     Duration::from_millis(n)
 }
 
-/// A recorder of its own, not the process's, and everything that was reported to it.
+/// A local recorder, and everything that was reported to it.
 pub struct Ear {
     recorder: DebuggingRecorder,
     snapshotter: Snapshotter,
@@ -32,15 +32,15 @@ impl Ear {
         Self { recorder, snapshotter, counters, gauges, spans, described }
     }
 
-    /// Has everything told that came together.
+    /// Reports all metrics to this recorder.
     pub fn listen(&mut self, metrics: &PoolMetrics) {
         self.hear(|| metrics.report());
     }
 
-    /// Records what is reported during the call.
+    /// Records everything that is reported during the call.
     pub fn hear(&mut self, tell: impl FnOnce()) {
         with_local_recorder(&self.recorder, tell);
-        // A snapshot takes out what it shows.
+        // A snapshot resets the values that it returns.
         for (key, _, text, value) in self.snapshotter.snapshot().into_vec() {
             if let Some(text) = text {
                 self.described.insert(key.key().name().to_owned(), text.to_string());
@@ -64,12 +64,12 @@ impl Ear {
         }
     }
 
-    /// A counter of the pool `p`, perhaps with another label.
+    /// Returns a counter of the pool `p`; `label` may be empty.
     pub fn count(&self, name: &str, label: &str) -> u64 {
         self.counters.get(&named(name, "p", label)).copied().unwrap_or(0)
     }
 
-    /// The sum of a counter over all its labels.
+    /// Returns the sum of a counter over all its labels.
     pub fn count_of_all(&self, name: &str) -> u64 {
         self.counters
             .iter()
@@ -82,20 +82,20 @@ impl Ear {
         self.gauges.get(&named(name, pool, label)).copied()
     }
 
-    /// A gauge of the pool `p`, perhaps with another label.
+    /// Returns a gauge of the pool `p`; `label` may be empty.
     #[track_caller]
     pub fn level(&self, name: &str, label: &str) -> f64 {
         self.level_of(name, "p", label)
             .unwrap_or_else(|| panic!("no {name} {label} among {:?}", self.gauges.keys()))
     }
 
-    /// A histogram of the pool `p`, in milliseconds.
+    /// Returns a histogram of the pool `p`, in milliseconds.
     pub fn millis(&self, name: &str) -> Vec<f64> {
         let spans = self.spans.get(&named(name, "p", ""));
         spans.map(|spans| spans.iter().map(|span| span * 1e3).collect()).unwrap_or_default()
     }
 
-    /// The descriptions of the reported metrics, by name.
+    /// Returns the descriptions of the reported metrics, by name.
     pub fn described(&self) -> &BTreeMap<String, String> {
         &self.described
     }
@@ -113,7 +113,7 @@ fn named(name: &str, pool: &str, label: &str) -> String {
     format!("{name} db.client.connection.pool.name={pool} {label}").trim_end().to_owned()
 }
 
-/// A pool `p` that is observed and followed.
+/// Builds a pool `p` with metrics and gauges.
 pub fn pool(
     manager: &ScriptedManager,
     tune: impl FnOnce(Builder<Pool>) -> Builder<Pool>,

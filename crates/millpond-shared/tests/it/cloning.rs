@@ -1,4 +1,4 @@
-//! What cloning a connection costs, and a clone that panics.
+//! The cost of cloning a connection, and clones that panic.
 
 use crate::support::{ms, pool_of, quiet, timed};
 use millpond_core::{ConnectInfo, Manager};
@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Panics when it is cloned, so many times.
+/// Panics this many times when it is cloned.
 #[derive(Debug)]
 struct Brittle(Arc<AtomicUsize>);
 
@@ -56,7 +56,7 @@ async fn a_clone_that_panics_costs_one_connection_at_most() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn connections_that_cannot_be_cloned_are_an_error_and_no_endless_row_of_connects() {
+async fn connections_that_cannot_be_cloned_are_an_error_after_three_connects() {
     let pool = SharedPool::builder(Glass(Arc::new(AtomicUsize::new(usize::MAX))))
         .pool_size(1)
         .build()
@@ -68,7 +68,7 @@ async fn connections_that_cannot_be_cloned_are_an_error_and_no_endless_row_of_co
 }
 
 #[test]
-fn the_cost_of_a_clone_does_not_grow_with_the_clones_that_are_out() {
+fn the_cost_of_a_clone_does_not_grow_with_the_number_of_clones() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let cost = |lent: usize| {
         let (pool, _, _) = pool_of(1, |builder| builder);
@@ -79,8 +79,8 @@ fn the_cost_of_a_clone_does_not_grow_with_the_clones_that_are_out() {
             (0..1_000).for_each(|_| drop(pool.try_acquire().unwrap()));
             start.elapsed()
         };
-        // The shortest of ten: whatever else the machine does comes on top.
+        // The shortest of ten, since other work of the machine only adds to it.
         (0..10).map(thousand).min().unwrap()
     };
-    assert!(cost(20_000) < cost(100) * 10, "a clone costs the more, the more are out");
+    assert!(cost(20_000) < cost(100) * 10, "the cost of a clone grows with the number of clones");
 }

@@ -1,4 +1,4 @@
-//! A caller that asks in a loop, with success or without, lets the other tasks of its runtime run.
+//! A caller that acquires in a loop, successfully or not, lets the other tasks of its runtime run.
 
 use crate::support::{Links, Server, ms, pool_of, secs, timed};
 use millpond_core::PoolExt;
@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// A number of attempts after which a loop without a pause has starved everybody else.
+/// A loop without a pause of this many attempts would have starved all other tasks.
 const MOST: u32 = 300_000;
 
-/// Another task gets its turn while this one does the same again and again.
+/// Asserts that another task runs while this one repeats `once`.
 async fn others_run_beside(what: &str, mut once: impl AsyncFnMut()) {
     let ran = Arc::new(AtomicBool::new(false));
     let other = Arc::clone(&ran);
@@ -33,7 +33,7 @@ fn failing_shared_pool() -> (SharedPool<Links>, Arc<Server>) {
 }
 
 #[tokio::test(start_paused = true)]
-async fn callers_of_a_shared_pool_who_retry_without_a_pause_are_served_when_the_server_is_back() {
+async fn callers_of_a_shared_pool_that_retry_without_a_pause_are_served_after_an_outage() {
     let (pool, server) = failing_shared_pool();
     let insist = |pool: SharedPool<Links>| async move {
         for _ in 1..MOST {
@@ -68,7 +68,7 @@ async fn a_refusal_of_a_shared_pool_takes_no_longer_than_the_caller_s_own_limit(
 }
 
 #[tokio::test]
-async fn a_task_that_asks_a_shared_pool_all_the_time_lets_others_run() {
+async fn a_task_that_acquires_from_a_shared_pool_in_a_loop_lets_others_run() {
     let (pool, _, _) = pool_of(1, |builder| builder);
     drop(pool.acquire().await.unwrap());
     others_run_beside("acquire and return", async || drop(pool.acquire().await.unwrap())).await;

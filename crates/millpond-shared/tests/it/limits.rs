@@ -1,4 +1,4 @@
-//! `SharedPool`: loans that are too long, and connections that are opened ahead of demand.
+//! `SharedPool`: loans that are too long, and connections that are opened before they are needed.
 
 use crate::support::{Links, ms, pool_of, secs, timed, warm};
 use millpond_core::{Event, Invalidate};
@@ -42,7 +42,7 @@ async fn a_loan_longer_than_leak_after_is_reported_once_with_its_line() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_lent_for_longer_than_max_lease_goes_out_of_service_when_it_comes_back() {
+async fn a_connection_lent_for_longer_than_max_lease_is_removed_on_return() {
     let (pool, server, trace) = pool_of(1, |builder| builder.max_lease(secs(5)));
     let long = pool.acquire().await.unwrap();
     sleep(secs(6)).await;
@@ -58,7 +58,7 @@ async fn a_connection_lent_for_longer_than_max_lease_goes_out_of_service_when_it
 }
 
 #[tokio::test(start_paused = true)]
-async fn min_idle_connections_are_ready_before_anybody_asks_and_after_all_were_lost() {
+async fn min_idle_connections_are_ready_before_the_first_acquire_and_after_a_loss() {
     let (pool, server, _) = pool_of(3, |builder| builder.min_idle(2).runtime(Handle::current()));
     sleep(ms(50)).await;
     assert_eq!((pool.status().idle, server.connects.load(Ordering::Relaxed)), (2, 2));

@@ -1,5 +1,4 @@
-//! `SharedPool`: what becomes of a connection that is lent for long, and what is counted and told
-//! of its loans.
+//! `SharedPool`: the life of connections with long loans, and the counts and events of loans.
 
 use crate::support::{Links, Server, ms, pool_of, secs, timed, warm};
 use millpond_core::{
@@ -14,7 +13,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 #[tokio::test(start_paused = true)]
-async fn a_member_as_old_as_pool_recycle_is_replaced_beside_its_borrower_and_nobody_waits() {
+async fn a_member_as_old_as_pool_recycle_is_replaced_while_lent_and_no_caller_waits() {
     let (pool, server, trace) =
         pool_of(1, |builder| builder.pool_recycle(secs(300)).recycle_jitter(0));
     let old = pool.acquire().await.unwrap();
@@ -33,7 +32,7 @@ async fn a_member_as_old_as_pool_recycle_is_replaced_beside_its_borrower_and_nob
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_is_too_old_and_lent_to_nobody_is_not_lent_again() {
+async fn a_member_that_is_too_old_and_not_lent_is_not_lent_again() {
     let (pool, _, _) = pool_of(1, |builder| builder.pool_recycle(secs(300)).recycle_jitter(0));
     warm(&pool, 1).await;
     sleep(secs(301)).await;
@@ -41,7 +40,7 @@ async fn a_member_that_is_too_old_and_lent_to_nobody_is_not_lent_again() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn leases_that_are_kept_for_long_starve_nobody() {
+async fn long_leases_do_not_block_other_borrowers() {
     let (pool, server, _) = pool_of(4, |builder| builder.max_overflow(1).recycle_jitter(0));
     warm(&pool, 4).await;
     let mut kept = Vec::new();
@@ -69,7 +68,7 @@ async fn leases_that_are_kept_for_long_starve_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_ages_is_closed_with_its_last_loan_and_replaced_in_its_own_place() {
+async fn an_ageing_member_is_closed_after_its_last_loan_and_replaced_in_its_slot() {
     let (pool, server, trace) =
         pool_of(2, |builder| builder.max_overflow(0).pool_recycle(secs(300)).recycle_jitter(0));
     warm(&pool, 2).await;
@@ -93,7 +92,7 @@ async fn a_member_that_ages_is_closed_with_its_last_loan_and_replaced_in_its_own
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_ages_goes_out_of_service_when_it_is_discarded_or_invalidated() {
+async fn an_ageing_member_is_removed_when_it_is_discarded_or_invalidated() {
     let (pool, _, trace) =
         pool_of(1, |builder| builder.max_overflow(2).pool_recycle(secs(300)).recycle_jitter(0));
     for reason in ["discarded", "invalidated"] {
@@ -116,8 +115,8 @@ async fn what_ages_goes_out_of_service_when_it_is_discarded_or_invalidated() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_already_does_so_until_its_deadline_and_only_newcomers_fail_fast() {
-    // It fails fast before the first one ends its wait, and the next connection is asked for.
+async fn waiters_wait_until_their_deadline_and_only_new_callers_fail_fast() {
+    // The pool fails fast before the first waiter times out, and before the next connect.
     let (pool, server, _) =
         pool_of(1, |builder| builder.pool_timeout(secs(30)).fail_fast_after(secs(26)));
     server.down.store(true, Ordering::Relaxed);
@@ -143,7 +142,7 @@ async fn who_waits_already_does_so_until_its_deadline_and_only_newcomers_fail_fa
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waited_in_an_outage_is_served_when_the_server_is_back() {
+async fn waiters_during_an_outage_are_served_when_the_server_is_back() {
     let (pool, server, _) =
         pool_of(1, |builder| builder.pool_timeout(secs(30)).fail_fast_after(secs(5)));
     server.down.store(true, Ordering::Relaxed);
@@ -168,7 +167,7 @@ async fn a_dropped_pool_keeps_only_the_members_that_are_lent() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_caller_that_waits_on_a_dropped_pool_gets_that_as_the_reason() {
+async fn a_caller_that_waits_on_a_dropped_pool_gets_an_error() {
     let (pool, server, _) = pool_of(1, |builder| builder);
     server.down.store(true, Ordering::Relaxed);
     let waiter = tokio::spawn(pool.acquire());
@@ -179,7 +178,7 @@ async fn a_caller_that_waits_on_a_dropped_pool_gets_that_as_the_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_counts_as_in_use_while_somebody_has_it() {
+async fn a_connection_counts_as_in_use_while_it_has_a_borrower() {
     let (pool, _, _) = pool_of(2, |builder| builder.pool_recycle(secs(300)).recycle_jitter(0));
     warm(&pool, 2).await;
     let used = || {
@@ -210,7 +209,7 @@ async fn a_connection_counts_as_in_use_while_somebody_has_it() {
     assert_eq!(used().1, 0);
 }
 
-/// Keeps the measurements of a pool.
+/// Keeps the histograms of a pool.
 #[derive(Clone, Default)]
 struct Measures(Arc<OnceLock<Arc<PoolHistograms>>>);
 
@@ -227,7 +226,7 @@ impl Observer for Measures {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_and_loans_are_measured_of_the_borrowers() {
+async fn waits_and_loans_are_measured_per_borrower() {
     let measures = Measures::default();
     let server = Server::default();
     let builder = SharedPool::builder(Links(Arc::new(server)));
@@ -251,7 +250,7 @@ async fn waits_and_loans_are_measured_of_the_borrowers() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_events_of_acquires_and_loans_are_those_of_the_borrowers() {
+async fn acquires_and_loans_are_one_event_per_borrower() {
     let (pool, server, trace) = pool_of(1, |builder| builder.pool_timeout(secs(1)));
     warm(&pool, 1).await;
     server.down.store(true, Ordering::Relaxed);

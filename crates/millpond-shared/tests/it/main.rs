@@ -1,5 +1,5 @@
-//! The pool from outside: one module a behaviour. Time is tokio's and paused; nothing here sleeps
-//! in earnest.
+//! The pool's public API: one module per behaviour. The clock is tokio's and paused, so nothing
+//! really sleeps.
 
 mod cloning;
 mod fairness;

@@ -1,4 +1,4 @@
-//! `SharedPool`: multiplexed connections, cloned for everybody who asks and handed out in turn.
+//! `SharedPool`: multiplexed connections, cloned for every borrower, in turn.
 
 use crate::support::{Link, ms, pool_of, quiet, secs, timed, warm};
 use millpond_core::{CloseReason, Invalidate, Lease, Pool, PoolError, PoolExt};
@@ -38,7 +38,7 @@ async fn only_the_first_borrowers_wait_and_they_share_one_connect() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_does_not_answer_its_ping_is_replaced_behind_the_scenes() {
+async fn a_member_that_does_not_answer_its_ping_is_replaced_in_the_background() {
     let (pool, server, trace) = pool_of(1, |builder| builder);
     warm(&pool, 1).await;
     server.deaf.store(true, Ordering::Relaxed);
@@ -52,7 +52,7 @@ async fn a_member_that_does_not_answer_its_ping_is_replaced_behind_the_scenes() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_borrower_can_discard_the_connection_for_everybody() {
+async fn a_borrower_can_discard_the_connection_for_all_borrowers() {
     let (pool, _, trace) = pool_of(1, |builder| builder);
     let first = pool.acquire().await.unwrap();
     Lease::discard(pool.acquire().await.unwrap(), CloseReason::Discarded);
@@ -92,7 +92,7 @@ async fn a_permanent_error_is_reported_at_once_and_a_transient_one_at_the_deadli
 }
 
 #[tokio::test(start_paused = true)]
-async fn closing_waits_for_the_clones_and_names_who_still_has_one() {
+async fn a_close_waits_for_the_clones_and_names_the_remaining_holders() {
     let (pool, server, _) = pool_of(1, |builder| builder);
     let lease = pool.acquire().await.unwrap();
     let line = line!() - 1;
@@ -131,7 +131,7 @@ async fn dropping_the_pool_closes_its_members() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_stands_behind_dyn_pool_like_any_other() {
+async fn a_shared_pool_can_be_used_as_dyn_pool() {
     let (pool, _, _) = pool_of(1, |builder| builder);
     assert!(pool.try_acquire().is_none(), "nothing is open yet");
     let pool: Arc<dyn Pool<Connection = Arc<Link>>> = Arc::new(pool);
@@ -180,7 +180,7 @@ async fn the_error_names_the_limit_as_the_reason() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pool_that_is_gone_opens_nothing() {
+async fn a_dropped_pool_opens_no_connection() {
     let (pool, server, _) = pool_of(1, |builder| builder);
     server.down.store(true, Ordering::Relaxed);
     assert!(poll_n(pool.acquire(), 1).await.is_none());
@@ -190,7 +190,7 @@ async fn a_pool_that_is_gone_opens_nothing() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_is_counted_and_max_waiters_holds() {
+async fn waiters_are_counted_and_limited_by_max_waiters() {
     let (pool, server, _) = pool_of(1, |builder| builder.max_waiters(2).pool_timeout(secs(2)));
     server.down.store(true, Ordering::Relaxed);
     let waiters: Vec<_> = (0..10).map(|_| tokio::spawn(pool.acquire())).collect();

@@ -17,7 +17,7 @@ fn rt() -> tokio::runtime::Runtime {
 }
 
 #[test]
-fn what_an_ended_runtime_had_opened_is_not_lent() {
+fn a_connection_of_an_ended_runtime_is_not_lent() {
     let (pool, _, _) = pool_of(1, |builder| builder);
     let first = rt();
     assert_eq!(first.block_on(pool.acquire()).unwrap().0, 1);
@@ -42,7 +42,7 @@ fn a_waiter_is_served_after_another_runtime_shuts_down() {
 }
 
 #[test]
-fn with_a_handle_given_to_the_builder_anybody_can_acquire() {
+fn with_a_handle_given_to_the_builder_any_thread_can_acquire() {
     let runtime = other_runtime();
     let pool = SharedPool::builder(Links(Arc::default()))
         .runtime(runtime.handle().clone())
@@ -65,7 +65,7 @@ fn a_runtime_that_shuts_down_during_an_acquire_does_not_stop_reconnects() {
         .recycle_jitter(0)
         .runtime(runtime.handle().clone());
     let runtime = std::sync::Mutex::new(Some(runtime));
-    // The member that is too old goes in the middle of an acquire, and the runtime with it.
+    // The member that is too old is removed during an acquire, and its runtime shuts down.
     let pool = pool.observer(move |event: &Event, _: &EventContext<'_>| {
         if let Event::Returned { .. } = event
             && ended.load(Ordering::SeqCst)

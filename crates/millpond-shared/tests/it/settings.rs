@@ -6,7 +6,7 @@ use millpond_shared::SharedPool;
 use std::sync::{Arc, Mutex};
 
 #[test]
-fn settings_that_do_not_go_together_are_reported() {
+fn conflicting_settings_are_reported() {
     let heard = Arc::new(Mutex::new(0));
     let note = Arc::clone(&heard);
     let observer = move |event: &Event, _: &EventContext<'_>| {

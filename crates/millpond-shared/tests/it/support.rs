@@ -1,4 +1,4 @@
-//! What the tests of all modules share: a server without sockets, a pool over it, spans of time.
+//! Helpers of all tests: a server without sockets, a pool over it, durations.
 
 use millpond_core::{Builder, ConnectInfo, ErrorClass, Manager};
 use millpond_shared::SharedPool;
@@ -18,32 +18,32 @@ pub const fn secs(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
-/// Lets everything happen that needs no time to pass.
+/// Lets other tasks run until they have nothing left to do without the clock advancing.
 pub async fn quiet() {
     for _ in 0..200 {
         tokio::task::yield_now().await;
     }
 }
 
-/// What a future came to, and how much of tokio's time it took.
+/// Returns a future's output, and how long it took on tokio's clock.
 pub async fn timed<F: Future>(future: F) -> (F::Output, Duration) {
     let start = Instant::now();
     let output = future.await;
     (output, start.elapsed())
 }
 
-/// A connection that can be shared; the last clone closes it.
+/// A connection that can be shared; dropping the last clone closes it.
 #[derive(Debug)]
 pub struct Link(pub u64);
 
-/// Opens links, slowly, unless the server is down.
+/// A manager that opens links, slowly, unless the server is down.
 #[derive(Default)]
 pub struct Server {
     pub takes: Duration,
     pub down: AtomicBool,
     pub locked: AtomicBool,
     pub deaf: AtomicBool,
-    /// The next ping finds that the server is no longer the one to talk to.
+    /// If true, the next ping finds that another server has taken over.
     pub switched: AtomicBool,
     pub connects: AtomicUsize,
     pub links: std::sync::Mutex<Vec<Weak<Link>>>,
@@ -101,7 +101,7 @@ pub fn pool_of(size: u32, tune: Tune) -> (SharedPool<Links>, Arc<Server>, Trace)
     (tune(builder).build().unwrap(), server, trace)
 }
 
-/// As many clones as it takes to have every member once.
+/// Acquires until every member was lent once.
 pub async fn warm(pool: &SharedPool<Links>, members: u32) {
     for _ in 0..members {
         drop(pool.acquire().await.unwrap());

@@ -1,4 +1,4 @@
-//! The totals of a shared pool are counters: they only go up.
+//! The totals of a shared pool are counters: they never decrease.
 
 use millpond_core::{ConnectInfo, Manager};
 use millpond_shared::SharedPool;
@@ -6,7 +6,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-/// Calls a function when it is cloned, once there is one.
+/// A connection that calls a function when it is cloned, once the function is set.
 struct Calling(Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>);
 
 impl Clone for Calling {
@@ -30,7 +30,7 @@ impl Manager for Calling {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_loan_of_which_nothing_comes_never_counts_as_one_that_succeeded() {
+async fn a_failed_loan_never_counts_as_a_success() {
     let call = Arc::new(OnceLock::new());
     let pool = SharedPool::builder(Calling(Arc::clone(&call))).pool_size(1).build().unwrap();
     drop(pool.acquire().await.unwrap());
