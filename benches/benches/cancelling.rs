@@ -1,4 +1,4 @@
-//! What a cancelled wait costs: at the end of a queue, and anywhere in it.
+//! The cost of cancelling a wait: at the end of a queue, and anywhere in it.
 
 use benches::{NoOp, filled};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
@@ -20,7 +20,7 @@ async fn join(pool: &QueuePool<NoOp>) -> Waiter {
     acquire
 }
 
-/// One more joins behind so many, and gives up.
+/// Measures a waiter that joins a queue of this length and is cancelled.
 fn newest(c: &mut Criterion) {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut group = c.benchmark_group("join and leave behind waiters");
@@ -46,7 +46,7 @@ async fn join_and_leave(waiters: usize, iterations: u64) -> Duration {
     began.elapsed()
 }
 
-/// All of so many give up, out of order; the time is that of one.
+/// Measures cancelling all waiters of a queue, out of order; the result is the time per waiter.
 fn anywhere(c: &mut Criterion) {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut group = c.benchmark_group("cancel one of waiters");
@@ -69,14 +69,14 @@ async fn cancel(waiters: usize, iterations: u64) -> Duration {
             *place = Some(join(&pool).await);
         }
         let began = Instant::now();
-        // A stride that shares no factor with the number of waiters comes by each of them once.
+        // A stride without a common factor with the number of waiters visits each waiter once.
         for step in 0..waiters {
             drop(queue[step * 7_919 % waiters].take());
         }
         spent += began.elapsed();
         done += waiters as u64;
     }
-    // More may have been cancelled than was asked for.
+    // More waiters may have been cancelled than `iterations`.
     spent.mul_f64(iterations as f64 / done as f64)
 }
 

@@ -1,5 +1,5 @@
-//! What one checkout costs: alone, with `try_acquire`, in pools of every size, and with as many
-//! tasks as connections.
+//! The cost of one checkout: uncontended, with `try_acquire`, in pools of every size, and with as
+//! many tasks as connections.
 
 use benches::tasks::{Hold, work};
 use benches::{NoOp, filled};
@@ -12,7 +12,7 @@ fn pool() -> QueuePool<NoOp> {
     QueuePool::builder(NoOp).max_overflow(0).build().expect("the defaults are in range")
 }
 
-/// Acquire and return with nobody else about.
+/// Measures an uncontended acquire and return.
 fn uncontended(c: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let pool = pool();
@@ -24,7 +24,7 @@ fn uncontended(c: &mut Criterion) {
     });
 }
 
-/// The same without a future.
+/// Measures `try_acquire`, which needs no future.
 fn try_acquire(c: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let pool = runtime.block_on(filled(10));
@@ -35,7 +35,7 @@ fn try_acquire(c: &mut Criterion) {
     c.bench_function("try_acquire refused", |b| b.iter(|| pool.try_acquire().is_none()));
 }
 
-/// The size of the pool must not be felt.
+/// Measures an acquire by the size of the pool, which must make no difference.
 fn sizes(c: &mut Criterion) {
     let runtime = Runtime::new().expect("a runtime");
     let mut group = c.benchmark_group("pool size");
@@ -49,7 +49,7 @@ fn sizes(c: &mut Criterion) {
     group.finish();
 }
 
-/// Many tasks on ten connections, each holding its own over one yield: as many tasks as
+/// Measures tasks on ten connections that each hold theirs over one yield: as many tasks as
 /// connections, and more.
 fn contended(c: &mut Criterion) {
     const TURNS: u32 = 100;

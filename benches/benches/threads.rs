@@ -1,5 +1,5 @@
-//! What other threads cost: one, two and four workers on one pool, with enough connections for all
-//! and with too few.
+//! The cost of other threads: one, two and four workers on one pool, with enough connections for
+//! all and with too few.
 
 use benches::filled;
 use benches::tasks::{Hold, work};
@@ -12,8 +12,8 @@ fn runtime(workers: usize) -> Runtime {
     Builder::new_multi_thread().worker_threads(workers).enable_all().build().expect("a runtime")
 }
 
-/// A task for each worker, and connections for all: only the pool's own lock is in the way.
-fn nobody_waits(c: &mut Criterion) {
+/// Measures one task per worker with enough connections: the tasks only share the pool's lock.
+fn no_task_waits(c: &mut Criterion) {
     let mut group = c.benchmark_group("no hold, nobody waits");
     for workers in [1, 2, 4] {
         let runtime = runtime(workers);
@@ -27,8 +27,8 @@ fn nobody_waits(c: &mut Criterion) {
     group.finish();
 }
 
-/// Sixty-four tasks on ten connections.
-fn most_wait(c: &mut Criterion) {
+/// Measures sixty-four tasks on ten connections.
+fn most_tasks_wait(c: &mut Criterion) {
     const TASKS: u32 = 64;
     const TURNS: u32 = 100;
     let mut group = c.benchmark_group("64 tasks hold over a yield");
@@ -43,5 +43,5 @@ fn most_wait(c: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(threads, nobody_waits, most_wait);
+criterion_group!(threads, no_task_waits, most_tasks_wait);
 criterion_main!(threads);

@@ -1,4 +1,4 @@
-//! What waiting costs: by how long connections are held, and by how many wait.
+//! The cost of waiting, by how long connections are held and by the number of waiters.
 
 use benches::filled;
 use benches::tasks::{Hold, work};
@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 
-/// Sixty-four tasks on ten connections, by how long each is held.
+/// Measures sixty-four tasks on ten connections, by how long each connection is held.
 fn holds(c: &mut Criterion) {
     const TASKS: u32 = 64;
     let runtime = Runtime::new().expect("a runtime");
@@ -31,7 +31,7 @@ fn holds(c: &mut Criterion) {
     group.finish();
 }
 
-/// The connection goes to the oldest of so many waiters, who joins the end of the queue again.
+/// Measures serving the oldest of this many waiters, which then joins the end of the queue again.
 fn queue_lengths(c: &mut Criterion) {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let mut group = c.benchmark_group("served behind waiters");
@@ -67,7 +67,8 @@ async fn serve(waiters: usize, iterations: u64) -> Duration {
     took
 }
 
-/// A lease that comes back while one waits, without any other task: the hand-over alone.
+/// Measures only the hand-over: a lease that is returned while one caller waits, without other
+/// tasks.
 fn hand_over(c: &mut Criterion) {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
     let pool = runtime.block_on(filled(1));

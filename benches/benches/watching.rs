@@ -1,4 +1,4 @@
-//! What hooks and observers cost: none, one and three hooks; metrics and observers off and on.
+//! The cost of hooks and observers: none, one and three hooks; metrics and observers off and on.
 
 use benches::NoOp;
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -12,7 +12,7 @@ fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().expect("a runtime")
 }
 
-/// Before every loan, so many hooks that do nothing.
+/// Measures an acquire with this many checkout hooks that do nothing.
 fn hooks(c: &mut Criterion) {
     let runtime = runtime();
     let mut group = c.benchmark_group("on_checkout hooks");
@@ -33,7 +33,7 @@ fn hooks(c: &mut Criterion) {
     group.finish();
 }
 
-/// No observer, metrics, and an observer of every event.
+/// Measures an acquire without an observer, with metrics, and with an observer of every event.
 fn observer(c: &mut Criterion) {
     let runtime = runtime();
     let mut group = c.benchmark_group("observer");

@@ -1,10 +1,10 @@
-//! The connections of the race, and the books that count them: the same for every pool.
+//! The connections of the race, and their counters: the same for every pool.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Counts the connections of one pool from outside it. A pool's own status may share its bugs.
+/// Counts the connections of one pool, independently of it. A pool's own status may share its bugs.
 #[derive(Debug, Default)]
 pub struct Books {
     connect_millis: AtomicU64,
@@ -13,49 +13,48 @@ pub struct Books {
     most_alive: AtomicU32,
 }
 
-/// What is pooled: a number in a box. It is counted when it is opened and when it is dropped, and
-/// costs nothing between.
+/// The pooled connection: a number in a box. It is counted when it is opened and when it is
+/// dropped, and costs nothing in between.
 #[derive(Debug)]
 pub struct Wire {
     number: u32,
     books: Arc<Books>,
 }
 
-/// What every pool's manager is: it opens wires, takes as long as the books say, and finds each one
-/// healthy.
+/// The manager of every pool: it opens wires after the configured time, and every wire is healthy.
 #[derive(Debug, Clone)]
 pub struct Opener(pub Arc<Books>);
 
 impl Books {
-    /// New books; connecting takes no time.
+    /// Creates counters at zero; connecting takes no time.
     pub fn new() -> Arc<Self> {
         Arc::new(Self::default())
     }
 
-    /// From now on connecting takes this long.
+    /// Sets how long connecting takes from now on.
     pub fn connect_takes(&self, span: Duration) {
         self.connect_millis
             .store(span.as_millis().try_into().unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// How many connections there are.
+    /// Returns the number of open connections.
     pub fn alive(&self) -> u32 {
         self.alive.load(Ordering::SeqCst)
     }
 
-    /// How many there were at most at one time.
+    /// Returns the most connections that were ever open at once.
     pub fn most_alive(&self) -> u32 {
         self.most_alive.load(Ordering::SeqCst)
     }
 
-    /// Enters a connection that was opened; returns its number.
+    /// Counts an opened connection and returns its number.
     pub fn enter(&self) -> u32 {
         let alive = self.alive.fetch_add(1, Ordering::SeqCst) + 1;
         self.most_alive.fetch_max(alive, Ordering::SeqCst);
         self.opened.fetch_add(1, Ordering::SeqCst)
     }
 
-    /// How long connecting takes at present.
+    /// Returns how long connecting takes.
     pub fn connect_span(&self) -> Duration {
         Duration::from_millis(self.connect_millis.load(Ordering::Relaxed))
     }
@@ -87,7 +86,7 @@ impl Opener {
 }
 
 impl Wire {
-    /// Which connection it is.
+    /// Returns the connection's number.
     pub fn number(&self) -> u32 {
         self.number
     }

@@ -8,11 +8,11 @@ use std::sync::Arc;
 /// A pool in the race.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entrant {
-    /// Ours, at default settings.
+    /// millpond with default settings.
     Millpond,
-    /// Ours, with an observer that counts every event; its rows end in `_observed`.
+    /// millpond with an observer that counts every event; its rows end in `_observed`.
     Observed,
-    /// Ours, with metrics on; its rows end in `_metrics`.
+    /// millpond with metrics; its rows end in `_metrics`.
     Metered,
     /// `sqlx::Pool`.
     Sqlx,
@@ -29,7 +29,7 @@ pub enum Entrant {
 }
 
 impl Entrant {
-    /// All of them, in the order of the tables.
+    /// All entrants, in the order of the tables.
     pub const ALL: [Self; 9] = [
         Self::Millpond,
         Self::Observed,
@@ -42,7 +42,7 @@ impl Entrant {
         Self::Baseline,
     ];
 
-    /// Its name in the results.
+    /// Returns the pool's name in the results.
     pub fn name(self) -> &'static str {
         match self {
             Self::Millpond => Millpond::NAME,
@@ -57,12 +57,12 @@ impl Entrant {
         }
     }
 
-    /// Whether it has the settings that its name stands for.
+    /// Returns true if the pool has the settings that its name stands for.
     pub fn is_default(self) -> bool {
         !matches!(self, Self::Observed | Self::Metered)
     }
 
-    /// Does a work once.
+    /// Performs a measurement once.
     pub fn does<W: Work>(self, work: &W, effort: &Effort) -> Vec<Figure> {
         match self {
             Self::Millpond => work.run::<Millpond>(effort),
@@ -77,11 +77,11 @@ impl Entrant {
         }
     }
 
-    /// Whether it is a pool that may be timed.
+    /// Checks that the pool works correctly, so that it may be timed.
     ///
     /// # Errors
     ///
-    /// What it did wrong.
+    /// Returns what the pool did wrong.
     pub fn passes_the_gate(self) -> Result<(), String> {
         match self {
             Self::Millpond => gate::pass::<Millpond>(),

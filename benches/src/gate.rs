@@ -1,4 +1,4 @@
-//! The gate: a pool that opens too much, loses a connection or leaves somebody unserved is not
+//! The gate: a pool that opens too many connections, loses one or does not serve a caller is not
 //! timed.
 
 use crate::books::Books;
@@ -15,21 +15,21 @@ const TASKS: u32 = 64;
 const TURNS: u32 = 50;
 const ABORTED: u32 = 300;
 
-/// How long the whole trial may take; a sound pool needs a tenth of a second.
+/// The time limit of the whole trial; a working pool needs a tenth of a second.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// How many leases are out.
+/// Counts the leases that are out.
 #[derive(Default)]
 struct Lent {
     now: AtomicU32,
     most: AtomicU32,
 }
 
-/// Tries a pool.
+/// Tests a pool.
 ///
 /// # Errors
 ///
-/// What it did wrong.
+/// Returns what the pool did wrong.
 pub fn pass<P: Competitor>() -> Result<(), String> {
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
@@ -44,7 +44,7 @@ pub fn pass<P: Competitor>() -> Result<(), String> {
             Err(panic) => Err(format!("it panicked: {panic}")),
         }
     });
-    // What hangs must not keep the others from starting.
+    // A hanging pool must not keep the others from starting.
     runtime.shutdown_background();
     verdict
 }
@@ -53,16 +53,16 @@ async fn trial<P: Competitor>() -> Result<(), String> {
     let books = Books::new();
     books.connect_takes(Duration::from_millis(1));
     let pool = P::open(&books, Spec::of(CAP)).await;
-    serve_everybody(&pool).await?;
+    serve_all_tasks(&pool).await?;
     within_cap("connections were open", books.most_alive())?;
     abort_some(&pool).await;
-    everything_is_there(&pool).await?;
-    // Where closing is not seen, those closed by the aborted acquires would count as alive.
+    all_slots_can_be_lent(&pool).await?;
+    // Where closes are not counted, connections closed by aborted acquires would count as open.
     if P::BOXED_WIRES { within_cap("connections were open", books.most_alive()) } else { Ok(()) }
 }
 
-/// Many tasks on a cold pool, each of which wants a connection many times.
-async fn serve_everybody<P: Competitor>(pool: &P) -> Result<(), String> {
+/// Runs many tasks on a cold pool, each of which acquires many times.
+async fn serve_all_tasks<P: Competitor>(pool: &P) -> Result<(), String> {
     let lent = Arc::new(Lent::default());
     let mut all = JoinSet::new();
     for _ in 0..TASKS {
@@ -84,7 +84,7 @@ async fn serve_everybody<P: Competitor>(pool: &P) -> Result<(), String> {
     within_cap("connections were lent", lent.most.load(Ordering::SeqCst))
 }
 
-/// Acquires that are dropped while they wait, and leases that are dropped with their task.
+/// Aborts acquires while they wait, and tasks while they hold a lease.
 async fn abort_some<P: Competitor>(pool: &P) {
     let mut all = JoinSet::new();
     for number in 0..ABORTED {
@@ -101,8 +101,8 @@ async fn abort_some<P: Competitor>(pool: &P) {
     while all.join_next().await.is_some() {}
 }
 
-/// No place was lost: as many as the cap can be lent at once.
-async fn everything_is_there<P: Competitor>(pool: &P) -> Result<(), String> {
+/// Checks that no slot was lost: as many connections as the limit can be lent at once.
+async fn all_slots_can_be_lent<P: Competitor>(pool: &P) -> Result<(), String> {
     let mut leases = Vec::new();
     for _ in 0..CAP {
         match timeout(Duration::from_secs(5), pool.acquire()).await {
@@ -128,7 +128,7 @@ mod tests {
     use crate::books::{Opener, Wire};
     use crate::entrant::Entrant;
 
-    /// No pool: opens a connection for everybody who asks.
+    /// Not a pool: opens a connection for every acquire.
     #[derive(Clone)]
     struct Boundless(Opener);
 
@@ -146,12 +146,12 @@ mod tests {
     }
 
     #[test]
-    fn what_opens_without_bound_is_not_timed() {
+    fn a_pool_without_a_limit_is_not_timed() {
         assert!(pass::<Boundless>().unwrap_err().contains("10 are allowed"));
     }
 
     #[test]
-    fn ours_and_the_floor_may_be_timed() {
+    fn millpond_and_the_floor_may_be_timed() {
         for entrant in [Entrant::Millpond, Entrant::Observed, Entrant::Baseline] {
             assert_eq!(entrant.passes_the_gate(), Ok(()), "{entrant:?}");
         }

@@ -1,14 +1,14 @@
-//! What the benchmarks share: connections that cost nothing, so that only the pool is measured, and
-//! the race of the pools.
+//! Shared code of the benchmarks: connections that cost nothing, so that only the pool is measured,
+//! and the race between the pools.
 //!
 //! - [`NoOp`], [`filled`] and [`tasks`] are for the benches of millpond alone, under `benches/`.
-//! - [`books`] has the connections of the race, [`competitor`] says what a pool must do,
-//!   `pools` has the seven, [`entrant`] lists them.
-//! - [`gate`] decides who may start, [`race`] runs a [`competitor::Work`] over all pools in turn,
-//!   [`work`] has what is timed.
-//! - [`service`] has the race over real databases, [`services`] who takes part in it.
-//! - [`promises`] has the scenarios in which things go wrong.
-//! - `src/bin/report` is what `cargo xtask rivals` runs; it runs `src/bin/rivals.rs`,
+//! - [`books`] has the connections of the race, [`competitor`] the trait of its pools, `pools` the
+//!   seven implementations, [`entrant`] their list.
+//! - [`gate`] decides which pools may start, [`race`] runs a [`competitor::Work`] over all pools in
+//!   turn, [`work`] has the measurements.
+//! - [`service`] has the race over real databases, [`services`] its participants.
+//! - [`promises`] has the scenarios with failures.
+//! - `src/bin/report` is run by `cargo xtask rivals`; it runs `src/bin/rivals.rs`,
 //!   `src/bin/rivals_memory.rs` and `src/bin/rivals_servers.rs`, and has rows, goals and pages.
 
 pub mod books;
@@ -28,7 +28,7 @@ mod pools;
 use millpond_core::{ConnectInfo, Manager, QueuePool};
 use std::convert::Infallible;
 
-/// Opens connections that are numbers, at no cost.
+/// A manager whose connections are numbers and cost nothing.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoOp;
 
@@ -45,7 +45,8 @@ impl Manager for NoOp {
     }
 }
 
-/// A pool of so many connections at the default settings, without overflow, all of them open.
+/// Builds a pool of this many connections with default settings and no overflow, and opens all of
+/// them.
 pub async fn filled(places: u32) -> QueuePool<NoOp> {
     let mut builder = QueuePool::builder(NoOp).pool_size(places).max_overflow(0);
     if places > 50 {

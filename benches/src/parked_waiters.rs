@@ -1,16 +1,16 @@
-//! Acquires that are polled by hand: waiters that stand in the queue without a task of their own.
+//! Acquires that are polled by hand: waiters in the queue without a task.
 
 use crate::competitor::Competitor;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::task::Poll;
 
-/// Polls once, with the waker of the running task.
+/// Polls once, with the waker of the current task.
 pub async fn poll_once<F: Future>(mut future: Pin<&mut F>) -> Poll<F::Output> {
     poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await
 }
 
-/// Puts so many waiters into the queue of a pool that has nothing to lend.
+/// Adds this many waiters to the queue of a pool that has no connection to lend.
 pub async fn park<'p, P: Competitor>(
     pool: &'p P,
     waiters: usize,

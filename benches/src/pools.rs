@@ -1,4 +1,4 @@
-//! The pools of the race, each at its best fair settings and each over the same connections.
+//! The pools of the race, each with its best fair settings, and all over the same connections.
 
 mod baseline;
 mod bb8;

@@ -1,9 +1,9 @@
-//! What pools promise and what becomes of it: one set of scenarios for millpond and its peers, each
-//! at its best settings.
+//! What pools promise and how they keep it: the same scenarios for millpond and other pools, each
+//! with its best settings.
 //!
 //! `cargo xtask rivals --promises` runs `src/bin/promises.rs` and writes docs/comparison.md from
-//! what it prints: a line for each scenario and one for each pool in it. Connections are scripted
-//! ones where the server has to misbehave, and PostgreSQL's where it matters what a driver leaves
+//! its output: a line for each scenario and one for each pool in it. Connections are scripted where
+//! the server has to misbehave, and PostgreSQL's where the scenario is about what a driver leaves
 //! behind.
 
 mod bb8;
@@ -19,22 +19,22 @@ mod sqlx;
 
 use std::env;
 
-/// Prints that a scenario begins: its name, what is done in it, and what would be best.
+/// Prints the start of a scenario: its name, its action, and the best possible result.
 fn begin(name: &str, action: &str, best: &str) {
     println!("scenario\t{name}\t{action}\t{best}");
 }
 
-/// Prints what a pool came to.
+/// Prints the result of a pool.
 fn print_result(pool: &str, result: &str) {
     println!("result\t{pool}\t{result}");
 }
 
-/// Runs everything. Without a PostgreSQL in `MILLPOND_TEST_POSTGRES_URL` its part is left out, and
-/// says so.
+/// Runs all scenarios. Without a PostgreSQL in `MILLPOND_TEST_POSTGRES_URL` those that need one are
+/// skipped with a message.
 ///
 /// # Cancel safety
 ///
-/// None is needed: it is the whole program.
+/// Not cancelled: this is the whole program.
 pub async fn run() {
     scenarios::run().await;
     match env::var("MILLPOND_TEST_POSTGRES_URL") {

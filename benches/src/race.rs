@@ -1,11 +1,11 @@
-//! The race: a work is done by every pool in turn, round by round, so that what disturbs the
-//! machine disturbs all alike.
+//! The race: every pool performs a measurement in turn, round by round, so that disturbances of the
+//! machine affect all pools equally.
 
 use crate::competitor::{Effort, Figure, Work};
 use crate::entrant::Entrant;
 use std::time::Instant;
 
-/// A row of the results: what the rounds of one pool found.
+/// A row of the results: the values of one pool's rounds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Outcome {
     row: String,
@@ -14,13 +14,13 @@ pub struct Outcome {
     values: Vec<f64>,
 }
 
-/// Runs a work over these pools, and prints its outcomes.
+/// Runs a measurement over these pools, and prints the results.
 pub fn race<W: Work>(work: &W, entrants: &[Entrant], effort: &Effort) {
     let began = Instant::now();
     let rounds = work.rounds(effort);
     let mut outcomes: Vec<Outcome> = Vec::new();
     for round in 0..rounds {
-        // Nobody always comes after the same neighbour's caches.
+        // The order changes, so that no pool always runs after the same other one.
         let first = (round as usize).checked_rem(entrants.len()).unwrap_or(0);
         for entrant in entrants.iter().cycle().skip(first).take(entrants.len()) {
             for figure in entrant.does(work, effort) {
@@ -52,7 +52,7 @@ fn enter(outcomes: &mut Vec<Outcome>, pool: &'static str, figure: Figure) {
 }
 
 impl Outcome {
-    /// Whether a pool may be timed.
+    /// Creates the result of the gate: whether a pool may be timed.
     pub fn of_the_gate(pool: &'static str, passed: bool) -> Self {
         Self {
             row: "gate".to_owned(),
@@ -62,15 +62,15 @@ impl Outcome {
         }
     }
 
-    /// What the rounds of one pool found, of a race that is not run by [`race`].
+    /// Creates a result from the rounds of one pool, for a race that [`race`] does not run.
     pub fn of_rounds(row: &str, pool: &'static str, unit: &'static str, values: Vec<f64>) -> Self {
         Self { row: row.to_owned(), pool, unit, values }
     }
 
-    /// Prints it as a line of JSON.
+    /// Prints the result as a line of JSON.
     pub fn print(&self) {
         let (low, median, high) = spread(&self.values);
-        // JSON has no word for a number that could not be found but this.
+        // JSON has no other value for a missing number.
         let number =
             |value: f64| if value.is_finite() { value.to_string() } else { "null".to_owned() };
         let [median, low, high] = [median, low, high].map(number);
@@ -80,7 +80,7 @@ impl Outcome {
     }
 }
 
-/// The least, the middle and the greatest of some values.
+/// Returns the lowest, the median and the highest value.
 pub fn spread(values: &[f64]) -> (f64, f64, f64) {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -94,7 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_of_an_even_number_of_rounds_lies_between_the_two_in_the_middle() {
+    fn the_median_of_an_even_number_of_rounds_is_the_mean_of_the_middle_two() {
         assert_eq!(spread(&[3.0, 1.0, 2.0]), (1.0, 2.0, 3.0));
         assert_eq!(spread(&[4.0, 1.0, 2.0, 3.0]), (1.0, 2.5, 4.0));
         assert_eq!(spread(&[5.0]), (5.0, 5.0, 5.0));

@@ -1,4 +1,4 @@
-//! End to end: tasks that ask a real database one small question after the other, through a pool or
+//! End-to-end measurements: tasks that send small queries to a real database, through a pool or
 //! without one.
 
 use crate::competitor::Effort;
@@ -10,48 +10,49 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// How the question is asked.
+/// How a query is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// On the pool itself, as most code does.
+    /// Through the pool itself, as most code does.
     Query,
-    /// By a helper that takes the driver's own connection, of which a pool that watches over it
-    /// loses sight meanwhile.
+    /// Through a function that takes the driver's own connection, which a pool cannot track
+    /// meanwhile.
     Raw,
 }
 
-/// A way to a database. A value is a handle: clones are the same pool.
+/// Access to a database. A value is a handle: clones are the same pool.
 pub trait Service: Clone + Send + Sync + 'static {
-    /// Its name in the results.
+    /// The service's name in the results.
     const NAME: &'static str;
 
-    /// Makes the pool at its default settings, of so many connections.
+    /// Creates the pool with default settings and this many connections.
     fn open(url: &str, connections: u32) -> impl Future<Output = Self> + Send;
 
-    /// Asks and gets the answer. `task` says which of the tasks it is. An error is a panic: in the
-    /// race there is none.
+    /// Sends a query and checks the answer. `task` is the number of the calling task. Panics on an
+    /// error, since the race causes none.
     fn ask(&self, task: usize, turn: Turn) -> impl Future<Output = ()> + Send;
 
     /// Closes all connections.
     fn close(self) -> impl Future<Output = ()> + Send;
 }
 
-/// So many tasks on ten connections.
+/// A number of tasks on ten connections.
 #[derive(Clone, Copy)]
 pub struct Crowd<'a> {
-    /// The row.
+    /// The name of the row for the throughput.
     pub row: &'static str,
-    /// The row of how long one question in a thousand takes at least; with it, all are timed.
+    /// The name of the row for the time that the slowest query in a thousand exceeds; if set, every
+    /// query is timed.
     pub tail: Option<&'static str>,
-    /// Where the database is.
+    /// The URL of the database.
     pub url: &'a str,
-    /// How many tasks.
+    /// The number of tasks.
     pub tasks: usize,
-    /// How they ask.
+    /// How the tasks send queries.
     pub turn: Turn,
 }
 
-/// Without the URL, which may hold a password.
+/// Omits the URL, which may contain a password.
 impl fmt::Debug for Crowd<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { row, tasks, turn, .. } = self;
@@ -70,16 +71,16 @@ pub struct Contender {
     run: fn(Crowd<'_>, Duration) -> Found,
 }
 
-/// What one round has found.
+/// The results of one round.
 struct Found {
-    /// Questions answered in a second.
+    /// Queries per second.
     throughput: f64,
-    /// How long one in a thousand takes at least, in microseconds.
+    /// The 99.9th percentile of the query time, in microseconds.
     tail: f64,
 }
 
 impl Contender {
-    /// This service.
+    /// Returns the contender for a service type.
     pub fn of<S: Service>() -> Self {
         Self { name: S::NAME, run: round::<S> }
     }
@@ -87,21 +88,21 @@ impl Contender {
 
 const CONNECTIONS: u32 = 10;
 
-/// A round takes so many times the span of the effort: a server on the same machine needs longer to
-/// get into its stride.
+/// A round lasts this many times the usual span: a server on the same machine needs longer to warm
+/// up.
 const SPANS: u32 = 4;
 
-/// There are so many times the rounds of the effort: which connection shares a core with which
-/// server process is a matter of luck for a whole round.
+/// There are this many times the usual rounds: which connection shares a core with which server
+/// process is random for a whole round.
 const ROUNDS: u32 = 2;
 
 impl Crowd<'_> {
-    /// Has all of them do it in turn, round by round, and prints what was found.
+    /// Runs all contenders in turn, round by round, and prints the results.
     pub fn race(self, contenders: &[Contender], effort: &Effort) {
         let (began, count) = (Instant::now(), effort.rounds * ROUNDS);
         let mut found: Vec<Vec<Found>> = contenders.iter().map(|_| Vec::new()).collect();
         for round in 0..count as usize {
-            // Nobody always comes after the same neighbour.
+            // The order changes, so that no contender always runs after the same other one.
             for turn in 0..contenders.len() {
                 let at = (round + turn) % contenders.len();
                 found[at].push((contenders[at].run)(self, effort.span * SPANS));
@@ -128,7 +129,7 @@ fn round<S: Service>(crowd: Crowd<'_>, span: Duration) -> Found {
     let runtime = runtime(2);
     runtime.block_on(async {
         let service = S::open(crowd.url, CONNECTIONS).await;
-        // All connections are open and have prepared the statement before anything is counted.
+        // Opens all connections and prepares the statement on them before anything is counted.
         work(&service, crowd, span / 8).await;
         let began = Instant::now();
         let Done { answers, mut times } = work(&service, crowd, span).await;
@@ -141,15 +142,15 @@ fn round<S: Service>(crowd: Crowd<'_>, span: Duration) -> Found {
     })
 }
 
-/// What tasks have done.
+/// The results of the tasks.
 #[derive(Default)]
 struct Done {
     answers: u64,
-    /// How long each answer took, in nanoseconds; empty if nobody looked.
+    /// The time of each query in nanoseconds; empty if they are not timed.
     times: Vec<u32>,
 }
 
-/// What all tasks together get done within the span.
+/// Runs all tasks for the span and returns their results.
 async fn work<S: Service>(service: &S, crowd: Crowd<'_>, span: Duration) -> Done {
     let over = Arc::new(AtomicBool::new(false));
     let mut tasks = Vec::new();

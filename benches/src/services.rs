@@ -1,4 +1,5 @@
-//! The ways to real databases, each at its default settings; those to SQL over sqlx's connections.
+//! The services for real databases, each with default settings; all SQL services use sqlx's
+//! connections.
 
 pub mod postgres;
 pub mod redis;

@@ -1,18 +1,18 @@
-//! A crew: tasks that each take a connection of one pool many times.
+//! Tasks that each acquire a connection of one pool many times.
 
 use crate::NoOp;
 use millpond_core::QueuePool;
 use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, yield_now};
 
-/// How long each keeps its connection.
+/// How long each task holds its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
     /// Not at all.
     Not,
-    /// Until the others have had a turn.
+    /// Until other tasks have run.
     Yield,
-    /// For so long, as if waiting for a server: the worker is free for others meanwhile.
+    /// For this time, as if waiting for a server: the worker can run other tasks meanwhile.
     Span(Duration),
 }
 
@@ -32,7 +32,8 @@ impl Hold {
     }
 }
 
-/// Lets so many tasks each take a connection so many times, and waits until all have ended.
+/// Runs this many tasks that each acquire a connection `turns` times, and waits until all have
+/// ended.
 pub async fn work(pool: &QueuePool<NoOp>, tasks: u32, turns: u32, hold: Hold) {
     let mut all = JoinSet::new();
     for _ in 0..tasks {

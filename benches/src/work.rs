@@ -1,4 +1,4 @@
-//! What the pools are timed at.
+//! The measurements of the race.
 
 pub mod alone;
 pub mod crowd;
@@ -7,7 +7,7 @@ pub mod spike;
 
 use tokio::runtime::{Builder, Runtime};
 
-/// A runtime with so many workers; with one, the thread that blocks on it is the worker.
+/// Creates a runtime with this many workers; with one, the thread that blocks on it is the worker.
 pub fn runtime(workers: usize) -> Runtime {
     let mut builder =
         if workers == 1 { Builder::new_current_thread() } else { Builder::new_multi_thread() };

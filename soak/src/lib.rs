@@ -1,10 +1,10 @@
-//! The chaos harness: users of a pool drop what they have begun, at every point and for as long as
-//! asked, through a proxy that chops up, cuts and swallows; and every question carries a nonce, so
-//! that an answer to another one is seen.
+//! The chaos harness: users of a pool drop their operations at every point, through a proxy that
+//! splits, cuts and swallows data. Every query contains a nonce, so that an answer to another query
+//! is detected.
 //!
-//! A seed draws what is done, what is dropped after how many polls, and what becomes of each
-//! connection. What the network and the scheduler make of it is theirs, so a seed repeats the plan
-//! and not the moment.
+//! A seed determines what each user does, after how many polls it is dropped, and what happens to
+//! each connection. The timing of the network and the scheduler varies, so a seed repeats the plan
+//! but not the exact run.
 
 mod load;
 mod plan;

@@ -1,5 +1,5 @@
-//! The users: each borrows, looks whether it was lent something clean, does something and drops it
-//! half way.
+//! The users: each acquires a connection, checks that it is clean, starts an operation and drops it
+//! half-way.
 
 use crate::plan::{Turn, flow};
 use crate::subject::{Failure, PLACES, Subject};
@@ -15,39 +15,39 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-/// Twice as many as there are places, so that there is always somebody who waits.
+/// Twice as many as slots, so that some users always wait.
 pub(crate) const USERS: u64 = 2 * PLACES as u64;
 
-/// So many acquires in a row that end with an error, and the soak is over: there is nothing left to
-/// soak.
+/// After this many failed acquires in a row the soak ends, since no work is being done.
 pub(crate) const UNSERVED_MAX: u64 = 3 * USERS;
 
 /// How long a user waits for an answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long a pool has to have every place again when all is well.
+/// The time within which a pool must have all slots again once the faults have ended.
 const RECOVERY_MAX: Duration = Duration::from_secs(30);
 
-/// What is asked for.
+/// The parameters of a soak.
 #[derive(Debug, Clone, Copy)]
 pub struct Soak {
-    /// How many operations are to be dropped half way.
+    /// The number of operations to drop half-way.
     pub cuts: u64,
-    /// What draws everything.
+    /// The seed of all random choices.
     pub seed: u64,
-    /// When to stop whatever is reached.
+    /// The time limit of the soak.
     pub limit: Duration,
 }
 
-/// Soaks the pool that `connect` makes of the URL of a proxy before the server at `address`.
+/// Runs a soak on the pool that `connect` builds from the URL of a proxy in front of the server at
+/// `address`.
 ///
 /// # Errors
 ///
-/// If the proxy cannot be started or the pool cannot be built.
+/// Returns an error if the proxy cannot be started or the pool cannot be built.
 ///
 /// # Cancel safety
 ///
-/// Nothing is left if the future is dropped.
+/// Dropping the future leaves nothing behind.
 pub async fn soak<S: Subject, E: Display>(
     soak: Soak,
     url: &str,
@@ -99,10 +99,10 @@ pub async fn soak<S: Subject, E: Display>(
     })
 }
 
-/// One turn of one user.
+/// Plays one turn of one user.
 async fn play<S: Subject>(pool: &S, tally: &Tally, turn: Turn, dice: &mut Rng) {
     if dice.u8(0..10) == 0 {
-        // On the pool itself, where no lease guards it.
+        // On the pool itself, without a lease.
         let begun = within_patience(poll_n(pool.begin(), turn.polls.unwrap_or(3))).await;
         if matches!(begun, None | Some(None)) {
             tally.cuts.add();
@@ -129,15 +129,15 @@ async fn play<S: Subject>(pool: &S, tally: &Tally, turn: Turn, dice: &mut Rng) {
     }
 }
 
-/// How long a user waits on a connection, which may have fallen silent, before dropping the
+/// Limits how long a user waits on a connection, which may have fallen silent, before dropping the
 /// operation.
 async fn within_patience<F: Future>(future: F) -> Option<F::Output> {
     timeout(PATIENCE, future).await.ok()
 }
 
-/// Whether what was lent is clean and alive; notes what is not clean.
+/// Returns true if the lent connection is clean and alive; counts it if it is not clean.
 async fn look<S: Subject>(lease: &mut S::Lease, tally: &Tally, nonce: i64) -> bool {
-    // A connection that has fallen silent answers nobody; that is no fault of the pool's.
+    // A connection that has fallen silent does not answer; that is not the pool's fault.
     let Some(answer) = within_patience(S::look(lease, nonce)).await else { return false };
     let is_alive = answer.is_ok();
     if let Ok((_, true)) = answer {
@@ -147,8 +147,8 @@ async fn look<S: Subject>(lease: &mut S::Lease, tally: &Tally, nonce: i64) -> bo
     is_alive
 }
 
-/// Counts an answer, and whether it was the one to this question. A connection may fail; it may not
-/// answer wrongly.
+/// Counts an answer, and whether it belongs to this query. A connection may fail; it may not give a
+/// wrong answer.
 fn judge(tally: &Tally, nonce: i64, answer: Result<i64, Failure>) {
     match answer {
         Ok(answer) => {
@@ -162,7 +162,7 @@ fn judge(tally: &Tally, nonce: i64, answer: Result<i64, Failure>) {
     }
 }
 
-/// How many slots can be lent at once, each with a connection that answers.
+/// Returns how many slots can be lent at once, each with a connection that answers.
 async fn places<S: Subject>(pool: &S) -> u64 {
     let had = Arc::new(Tally::default());
     let mut takers = JoinSet::new();
@@ -185,7 +185,7 @@ async fn places<S: Subject>(pool: &S) -> u64 {
             if lease.is_ok() {
                 had.queries.add();
             }
-            // Held until everybody has one.
+            // Held until all takers have a connection.
             let all = async {
                 while had.queries.get() < u64::from(PLACES) {
                     sleep(Duration::from_millis(10)).await;
@@ -199,7 +199,7 @@ async fn places<S: Subject>(pool: &S) -> u64 {
     had.queries.get()
 }
 
-/// What the pool's books say when nobody is left who could be in the middle of anything.
+/// Returns what is wrong with the pool's counts once no operation is under way.
 async fn books<S: Subject>(pool: &S) -> Vec<String> {
     let end = Instant::now() + RECOVERY_MAX;
     loop {

@@ -1,4 +1,4 @@
-//! `cargo xtask soak` runs this: the soak of each backend whose server the environment names, one
+//! Run by `cargo xtask soak`: soaks each backend whose server the environment names, and prints one
 //! line each.
 
 use soak::{Report, Soak, TransactionReport, soak, transactions};
@@ -9,20 +9,20 @@ use std::time::Duration;
 const USAGE: &str = "usage: soak [--postgres CUTS] [--mariadb CUTS] [--mysql CUTS] [--redis CUTS] \
      [--seed SEED] [--without-sqlx]";
 
-/// More than any of ours needs: who is not through by then hangs.
+/// More than any of millpond's pools needs; a soak that takes longer hangs.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-/// sqlx's pool waits for what never comes, so it is given a minute, and tells how far it came.
+/// sqlx's pool may wait forever, so its soak ends after a minute with the results so far.
 const LIMIT_OF_SQLX: Duration = Duration::from_secs(60);
 
-/// What was asked for on the command line.
+/// The options of the command line.
 struct Options {
     postgres: u64,
     mariadb: u64,
     mysql: u64,
     redis: u64,
     seed: u64,
-    /// Whether sqlx's own pool is soaked too, with a tenth of the cuts.
+    /// True to soak sqlx's own pool too, with a tenth of the cuts.
     sqlx: bool,
 }
 
@@ -73,7 +73,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // Drivers panic in the hands of sqlx's pool; they are counted, not read.
+    // Drivers panic in sqlx's pool; the panics are counted, not printed.
     std::panic::set_hook(Box::new(|_| {}));
     match runtime.block_on(run(&options)) {
         Ok(true) => ExitCode::SUCCESS,
@@ -88,7 +88,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Soaks everything; whether our pools kept what they promise.
+/// Runs all soaks; returns true if millpond's pools passed.
 async fn run(options: &Options) -> Result<bool, String> {
     println!("seed {}", options.seed);
     let ours = |cuts| Soak { cuts, seed: options.seed, limit: LIMIT };
@@ -150,7 +150,7 @@ fn print_transactions(report: &TransactionReport) -> bool {
     report.is_clean()
 }
 
-/// The URL and the address of a server that `cargo xtask servers` has started.
+/// Returns the URL and the address of a server started by `cargo xtask servers`.
 fn server(stem: &str) -> Result<(String, String), String> {
     let variable = |name: &str| {
         let name = format!("MILLPOND_TEST_{stem}_{name}");

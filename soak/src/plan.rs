@@ -1,20 +1,20 @@
-//! What a seed draws: what a user does, after how many polls it is dropped, and what becomes of a
-//! connection.
+//! What a seed determines: the operation of a user, the polls after which it is dropped, and the
+//! fate of a connection.
 
 use fastrand::Rng;
 use millpond_testkit::{Direction, Flow, NetworkFault};
 
-/// What a user does with a connection.
+/// An operation of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// Asks with an argument; each variant is a text of its own, which the connection may have to
-    /// prepare.
+    /// A query with an argument; each variant has a different text, which the connection may have
+    /// to prepare.
     Ask(u8),
-    /// Asks for many rows.
+    /// A query for many rows.
     Rows,
-    /// Begins a transaction, and leaves it.
+    /// Begins a transaction and leaves it open.
     Begin,
-    /// A script that begins a transaction behind the driver's back, and leaves it.
+    /// A script that begins a transaction without the driver noticing, and leaves it open.
     Script,
 }
 
@@ -22,7 +22,7 @@ pub enum Action {
 #[derive(Debug, Clone, Copy)]
 pub struct Turn {
     pub action: Action,
-    /// After how many polls the action is dropped; `None` lets it run to its end.
+    /// The number of polls after which the action is dropped; `None` lets it complete.
     pub polls: Option<usize>,
 }
 
@@ -39,8 +39,8 @@ impl Turn {
     }
 }
 
-/// How the bytes of one direction of the `number`th connection go. Most connections work, or there
-/// would be little to see: one in eight is cut or reset after some thousand bytes, and one in a
+/// Returns the flow of one direction of the `number`th connection. Most connections work, or there
+/// would be little to test: one in eight is cut or reset after some thousand bytes, and one in a
 /// hundred falls silent.
 pub fn flow(seed: u64, number: u64, direction: Direction) -> Flow {
     let mut dice = Rng::with_seed(seed ^ (number << 1) ^ direction as u64);

@@ -1,5 +1,5 @@
-//! Our Redis pool under soak, over either driver: commands that block at the server, transactions,
-//! watched keys and other databases are dropped half way as well.
+//! millpond's Redis pool under soak, with either driver: blocking commands, transactions, watched
+//! keys and selected databases are dropped half-way as well.
 
 use crate::plan::Action;
 use crate::subject::{Failure, LONG, PLACES, SHORT, Subject};
@@ -9,10 +9,10 @@ use millpond_redis::{
     RedisPoolOptions,
 };
 
-/// How many values are asked for at once.
+/// The number of values that are read at once.
 const VALUES: usize = 300;
 
-/// The pool over fred, or over redis-rs.
+/// The pool, with fred or with redis-rs.
 #[derive(Debug, Clone)]
 pub struct Redis<const REDIS_RS: bool>(RedisPool);
 
@@ -47,7 +47,7 @@ impl<const REDIS_RS: bool> Subject for Redis<REDIS_RS> {
                 lease.run::<()>(Command::new("SET").key(&key).arg(nonce).args(["EX", "5"])).await?;
                 Ok(lease.run(Command::new("GET").key(&key)).await?)
             }
-            // Nobody pushes anything: it waits at the server.
+            // No value is ever pushed: the command waits at the server.
             Action::Ask(variant) if variant % 4 == 1 => {
                 let nothing: Option<Vec<String>> =
                     lease.run(Command::new("BLPOP").key(&key).arg("0.02")).await?;
@@ -73,7 +73,7 @@ impl<const REDIS_RS: bool> Subject for Redis<REDIS_RS> {
                     lease.transaction([set, Command::new("GET").key(&key)]).await?;
                 done.map(|(_, answer)| answer).ok_or(Failure::Wrong)
             }
-            // What they leave is for the pool to clear up.
+            // The pool must undo these.
             Action::Script => {
                 lease.run::<()>(Command::new("SELECT").arg(3)).await?;
                 lease.run::<()>(Command::new("WATCH").key(&key)).await?;
@@ -95,20 +95,20 @@ async fn echo(lease: &mut RedisLease, nonce: i64) -> Result<i64, Failure> {
     Ok(lease.run(Command::new("ECHO").arg(nonce)).await?)
 }
 
-/// Our pool over the Redis at that URL.
+/// Builds a pool over the Redis server at this URL, with fred.
 ///
 /// # Errors
 ///
-/// What is wrong with the URL.
+/// Returns what is wrong with the URL.
 pub fn redis(url: &str) -> Result<Redis<false>, RedisError> {
     pool(url, Driver::Fred).map(Redis)
 }
 
-/// The same over redis-rs.
+/// Builds a pool over the Redis server at this URL, with redis-rs.
 ///
 /// # Errors
 ///
-/// What is wrong with the URL.
+/// Returns what is wrong with the URL.
 pub fn redis_by_redis_rs(url: &str) -> Result<Redis<true>, RedisError> {
     pool(url, Driver::RedisRs).map(Redis)
 }

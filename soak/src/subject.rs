@@ -1,4 +1,4 @@
-//! Who is soaked: our pools of SQL connections, and sqlx's over the same servers.
+//! The pools under soak: millpond's SQL pools, and sqlx's pools over the same servers.
 
 use crate::plan::Action;
 use futures_util::TryStreamExt;
@@ -9,52 +9,52 @@ use sqlx::{Acquire, AssertSqlSafe, Error, MySql, Postgres, Row, raw_sql};
 use std::future::Future;
 use std::time::Duration;
 
-/// Connections that a pool under soak may have.
+/// The most connections of a pool under soak.
 pub const PLACES: u32 = 8;
 
-/// How many rows are asked for at once.
+/// The number of rows that are read at once.
 const ROWS: i64 = 300;
 
 /// A pool under soak. The methods are those of a user; each may be dropped at any poll.
 pub trait Subject: Clone + Send + Sync + 'static {
-    /// What is lent.
+    /// The type of a lease.
     type Lease: Send + 'static;
 
-    /// As it stands in the report.
+    /// The pool's name in the report.
     const NAME: &'static str;
 
-    /// What a borrower may leave behind that the next one must not find.
+    /// The state that a borrower may leave behind and the next one must not find.
     const LEFT: &'static str;
 
-    /// Borrows a connection.
+    /// Acquires a connection.
     fn lease(&self) -> impl Future<Output = Result<Self::Lease, Failure>> + Send;
 
-    /// Asks for the nonce, and whether the last borrower has left something.
+    /// Queries the nonce, and whether the last borrower has left any state.
     fn look(
         lease: &mut Self::Lease,
         nonce: i64,
     ) -> impl Future<Output = Result<(i64, bool), Failure>> + Send;
 
-    /// Does something; what it was answered must be the nonce.
+    /// Performs an action; the returned number must be the nonce.
     fn act(
         lease: &mut Self::Lease,
         action: Action,
         nonce: i64,
     ) -> impl Future<Output = Result<i64, Failure>> + Send;
 
-    /// Does something on the pool itself: begins a transaction, and leaves it.
+    /// Performs an action on the pool itself: begins a transaction and leaves it.
     fn begin(&self) -> impl Future<Output = Result<(), Failure>> + Send;
 
-    /// What the pool says of itself, if it is ours.
+    /// Returns the pool's status, if it is one of millpond's.
     fn status(&self) -> Option<Status>;
 }
 
-/// Why there is no answer.
+/// Why an operation gave no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// The connection has failed, as it may.
+    /// The connection has failed, which is allowed.
     Connection,
-    /// An answer came, and not to this question.
+    /// The answer belongs to another query.
     Wrong,
 }
 
@@ -181,16 +181,16 @@ subject! {
         SELECT NONCE FROM n", status: |_| None
 }
 
-/// Limits that a half-open connection runs into soon.
+/// A time limit that a half-open connection exceeds soon.
 pub(crate) const SHORT: Duration = Duration::from_millis(500);
-/// Long enough for whatever goes well.
+/// Long enough for everything that works.
 pub(crate) const LONG: Duration = Duration::from_secs(10);
 
-/// Our pool over the PostgreSQL at that URL.
+/// Builds millpond's pool over the PostgreSQL server at this URL.
 ///
 /// # Errors
 ///
-/// What is wrong with the URL.
+/// Returns what is wrong with the URL.
 pub fn postgres(url: &str) -> Result<PgPool, Error> {
     let sizes = PgPoolOptions::new().pool_size(PLACES - 2).max_overflow(2);
     sizes
@@ -201,14 +201,14 @@ pub fn postgres(url: &str) -> Result<PgPool, Error> {
         .connect_lazy(url)
 }
 
-/// How long a row that somebody else has locked is waited for: seconds instead of a minute.
+/// Limits the wait for a locked row to a second instead of a minute.
 const WAIT: &str = "SET innodb_lock_wait_timeout = 1";
 
-/// Our pool over the MySQL or MariaDB at that URL.
+/// Builds millpond's pool over the MySQL or MariaDB server at this URL.
 ///
 /// # Errors
 ///
-/// What is wrong with the URL.
+/// Returns what is wrong with the URL.
 pub fn mysql(url: &str) -> Result<MySqlPool, Error> {
     let sizes = MySqlPoolOptions::new().pool_size(PLACES - 2).max_overflow(2);
     sizes
@@ -222,11 +222,11 @@ pub fn mysql(url: &str) -> Result<MySqlPool, Error> {
         .connect_lazy(url)
 }
 
-/// sqlx's pool over the same PostgreSQL.
+/// Builds sqlx's pool over the PostgreSQL server at this URL.
 ///
 /// # Errors
 ///
-/// What is wrong with the URL.
+/// Returns what is wrong with the URL.
 pub fn postgres_by_sqlx(url: &str) -> Result<sqlx::PgPool, Error> {
     sqlx::postgres::PgPoolOptions::new()
         .max_connections(PLACES)
@@ -234,11 +234,11 @@ pub fn postgres_by_sqlx(url: &str) -> Result<sqlx::PgPool, Error> {
         .connect_lazy(url)
 }
 
-/// sqlx's pool over the same server.
+/// Builds sqlx's pool over the MySQL or MariaDB server at this URL.
 ///
 /// # Errors
 ///
-/// What is wrong with the URL.
+/// Returns what is wrong with the URL.
 pub fn mysql_by_sqlx(url: &str) -> Result<sqlx::MySqlPool, Error> {
     sqlx::mysql::MySqlPoolOptions::new()
         .after_connect(|conn, _| {

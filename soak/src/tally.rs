@@ -1,9 +1,9 @@
-//! What happened, as counts and as one line.
+//! The results of a soak, as counts and as one line.
 
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Counted by all users at once.
+/// Counters that all users share.
 #[derive(Debug, Default)]
 pub struct Tally {
     pub cuts: Count,
@@ -11,11 +11,11 @@ pub struct Tally {
     pub wrong: Count,
     pub stale: Count,
     pub panics: Count,
-    /// Acquires that ended with an error, in a row.
+    /// Failed acquires in a row.
     pub unserved: Count,
 }
 
-/// A number that only grows, unless it is set back.
+/// A counter that only grows, unless it is reset.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
 
@@ -33,31 +33,31 @@ impl Count {
     }
 }
 
-/// How a soak ended.
+/// The results of a soak.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// Who was soaked: `postgres`, `postgres by sqlx::Pool`.
+    /// The pool under soak: `postgres`, `postgres by sqlx::Pool`.
     pub name: &'static str,
-    /// What a borrower may leave behind: `transactions`.
+    /// The kind of state that a borrower may leave behind: `transactions`.
     pub left: &'static str,
-    /// Operations that were dropped before their end.
+    /// Operations that were dropped before they completed.
     pub cuts: u64,
-    /// Questions that were answered.
+    /// Queries that were answered.
     pub queries: u64,
-    /// Questions that got the answer to another one, or none, on a connection that had not failed.
+    /// Queries that got the answer to another query, or none, on a connection that had not failed.
     pub wrong: u64,
-    /// Borrowers who found what the last one had left.
+    /// Borrowers that found state of the previous one.
     pub stale: u64,
     /// Slots that could not be lent after the faults had ended.
     pub lost: u64,
-    /// Panics of the driver in a borrower's hands.
+    /// Panics of the driver while a borrower had the connection.
     pub panics: u64,
-    /// What else was wrong in the end: books that do not balance, cuts that were never made.
+    /// Other problems at the end: counts that do not add up, cuts that were never made.
     pub problems: Vec<String>,
 }
 
 impl Report {
-    /// Whether nothing was violated.
+    /// Returns true if no promise was violated.
     pub fn is_clean(&self) -> bool {
         self.wrong + self.stale + self.lost == 0 && self.problems.is_empty()
     }
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_reports_it_and_anything_wrong_is_a_violation() {
+    fn a_report_is_one_line_and_any_problem_is_a_violation() {
         let report = Report {
             name: "postgres",
             left: "transactions",

@@ -1,10 +1,11 @@
-//! Transactions that go on after a cut: what they say in the end is compared with what is in the
-//! table.
+//! Transactions that go on after a dropped operation: their reported outcome is compared with the
+//! table's content.
 //!
-//! Every step of a transaction writes its own number under the transaction's. A step may be dropped
-//! half way, fail on purpose, leave rows unread or be undone with its savepoint; the transaction
-//! goes on, and is committed, rolled back or dropped. In the end a transaction must be there whole
-//! if its commit was Ok, whole or not at all if that is not known, and else not at all.
+//! Every step of a transaction inserts the numbers of the transaction and of the step. A step may
+//! be dropped half-way, fail on purpose, leave rows unread or be undone with its savepoint; the
+//! transaction goes on, and is committed, rolled back or dropped. In the end a transaction must be
+//! complete if its commit was Ok, complete or absent if its outcome is unknown, and otherwise
+//! absent.
 
 use crate::load::{PATIENCE, Soak, UNSERVED_MAX, USERS};
 use crate::plan::flow;
@@ -20,13 +21,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 
-/// What a transaction says of itself.
+/// The steps and the outcome of a transaction, as its user saw them.
 #[derive(Debug, Clone, Default)]
 pub struct History {
     number: i64,
     /// Steps that were Ok.
     done: HashSet<i64>,
-    /// Steps that ended with an error, or were undone.
+    /// Steps that failed or were undone.
     undone: HashSet<i64>,
     end: End,
     cuts: u64,
@@ -35,50 +36,50 @@ pub struct History {
 /// How a transaction ended, as far as its user knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum End {
-    /// It was never committed.
+    /// It was not committed.
     #[default]
     Undone,
     /// The commit was Ok.
     Committed,
-    /// The commit was cut off, or failed with the connection.
+    /// The commit was dropped, or failed with the connection.
     Unknown,
 }
 
 /// A pool whose transactions are soaked.
 pub trait Transacting: Clone + Send + Sync + 'static {
-    /// As it stands in the report.
+    /// The pool's name in the report.
     const NAME: &'static str;
 
-    /// Plays one transaction; what has happened is in the story, however the future ends. `false`
-    /// if none began.
+    /// Runs one transaction and records it in `history`, however the future ends. Returns false if
+    /// no transaction began.
     fn transact(&self, dice: &mut Rng, history: &mut History) -> impl Future<Output = bool> + Send;
 
-    /// Makes the empty table, past the pool.
+    /// Creates the empty table, without the pool.
     fn prepare(url: &str) -> impl Future<Output = Result<(), Error>> + Send;
 
-    /// What is in the table, past the pool.
+    /// Returns the content of the table, without the pool.
     fn found(url: &str) -> impl Future<Output = Result<Vec<(i64, i64)>, Error>> + Send;
 }
 
-/// How a soak of transactions ended.
+/// The results of a soak of transactions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TransactionReport {
-    /// Who was soaked: `postgres`, `postgres by sqlx::Pool`.
+    /// The pool under soak: `postgres`, `postgres by sqlx::Pool`.
     pub name: &'static str,
-    /// Operations that were dropped before their end.
+    /// Operations that were dropped before they completed.
     pub cuts: u64,
     /// Transactions whose commit was Ok.
     pub committed: u64,
-    /// Of them those of which nothing or not all is there.
+    /// Committed transactions of which some or all steps are missing.
     pub missing: u64,
-    /// Others of which a part is there, or something that was undone.
+    /// Other transactions of which a part, or an undone step, is in the table.
     pub torn: u64,
-    /// Whether it ended before as many cuts as wanted.
+    /// True if the soak ended before the required number of cuts.
     pub is_short: bool,
 }
 
 impl TransactionReport {
-    /// Whether nothing was violated.
+    /// Returns true if no promise was violated.
     pub fn is_clean(&self) -> bool {
         self.missing + self.torn == 0 && !self.is_short
     }
@@ -111,16 +112,17 @@ impl fmt::Display for TransactionReport {
     }
 }
 
-/// Soaks transactions on the pool that `connect` makes of the URL of a proxy before the server at
-/// `address`.
+/// Soaks transactions on the pool that `connect` builds from the URL of a proxy in front of the
+/// server at `address`.
 ///
 /// # Errors
 ///
-/// If there is no proxy or no pool, or the table cannot be made or read.
+/// Returns an error if the proxy cannot be started, the pool cannot be built, or the table cannot
+/// be created or read.
 ///
 /// # Cancel safety
 ///
-/// Nothing but a table is left if the future is dropped.
+/// Dropping the future leaves only a table behind.
 pub async fn transactions<S: Transacting>(
     soak: Soak,
     url: &str,
@@ -172,8 +174,8 @@ pub async fn transactions<S: Transacting>(
 }
 
 impl History {
-    /// Does something within a transaction: to its end, or for some polls. `None` if it was cut
-    /// off.
+    /// Runs an action within a transaction, to completion or for some polls. Returns `None` if it
+    /// was dropped.
     async fn perform<T>(
         &mut self,
         dice: &mut Rng,
@@ -185,7 +187,7 @@ impl History {
         done
     }
 
-    /// Notes what a step says of itself.
+    /// Records the outcome of a step.
     fn note<T>(&mut self, step: i64, said: &Option<Result<T, Error>>) {
         match said {
             Some(Ok(_)) => _ = self.done.insert(step),
@@ -194,7 +196,7 @@ impl History {
         }
     }
 
-    /// Notes what has become of the steps within a savepoint: kept, undone, or it is not known.
+    /// Records whether the steps within a savepoint were kept or undone; `None` if that is unknown.
     fn close(&mut self, steps: HashSet<i64>, kept: Option<bool>) {
         match kept {
             Some(true) => self.done.extend(steps),
@@ -231,7 +233,7 @@ macro_rules! transacting {
                             _ = history.perform(dice, lock.execute(&mut *tx)).await;
                         }
                         3 | 4 => {
-                            // The savepoint borrows the transaction, so what happens in it is noted
+                            // The savepoint borrows the transaction, so its steps are recorded
                             // afterwards.
                             let Some(Ok(mut inner)) = history.perform(dice, tx.begin()).await
                             else {
@@ -307,14 +309,14 @@ macro_rules! transacting {
     };
 }
 
-/// The text of an insert with its values in it.
+/// Returns the text of an insert with the values filled in.
 fn insert_sql(insert: &str, number: i64, step: i64) -> String {
     let (number, step) = (number.to_string(), step.to_string());
     let numbered = insert.replace("$1", &number).replace("$2", &step);
     numbered.replacen('?', &number, 1).replacen('?', &step, 1)
 }
 
-/// Whether a commit says that nothing was kept.
+/// Returns true if a commit's error says that nothing was kept.
 fn is_undone(error: &Error) -> bool {
     millpond_postgres::transaction_lost(error)
         .is_some_and(|lost| lost.outcome() == millpond_postgres::TransactionOutcome::RolledBack)
@@ -360,7 +362,7 @@ mod tests {
     }
 
     #[test]
-    fn a_transaction_is_there_whole_or_not_at_all() {
+    fn a_transaction_is_complete_or_absent() {
         for (end, found) in [
             (End::Committed, &[1, 2][..]),
             (End::Committed, &[1, 2, 4]),

@@ -1,6 +1,6 @@
-//! So many laps of acquire and return and nothing else, for a tool that counts instructions:
-//! `valgrind --tool=callgrind target/release/laps POOL LAPS`. The difference of two lengths is what
-//! the laps cost.
+//! Runs this many laps of acquire and return and nothing else, for a tool that counts instructions:
+//! `valgrind --tool=callgrind target/release/laps POOL LAPS`. The difference between two numbers of
+//! laps is the cost of the laps.
 
 use benches::competitor::{Competitor, Effort, Figure, Work, filled};
 use benches::entrant::Entrant;
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// So many laps.
+/// The number of laps to run.
 struct Laps(u64);
 
 impl Work for Laps {

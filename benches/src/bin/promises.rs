@@ -1,8 +1,8 @@
-//! What `cargo xtask rivals --promises` runs: prints what each pool makes of each scenario.
+//! Run by `cargo xtask rivals --promises`: prints the result of each pool in each scenario.
 
 #[tokio::main]
 async fn main() {
-    // Panics are part of the script; their reports are not part of the result.
+    // Panics are part of the scenarios, and their messages are not part of the result.
     std::panic::set_hook(Box::new(|_| {}));
     benches::promises::run().await;
 }

@@ -1,5 +1,5 @@
-//! The pools against each other, timed: prints a line of JSON for each row and pool. Started by
-//! `cargo xtask rivals`, which pins it to a core or two: `rivals gate|one|two [--quick]
+//! Times the pools against each other; prints a line of JSON for each row and pool. Started by
+//! `cargo xtask rivals`, which pins it to one or two cores: `rivals gate|one|two [--quick]
 //! [--processes N] [--without NAME]..`.
 
 use benches::competitor::Effort;
@@ -16,7 +16,7 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     let args: Vec<String> = env::args().skip(1).collect();
     let whole = if args.iter().any(|arg| arg == "--quick") { Effort::QUICK } else { Effort::FULL };
-    // As many of this program share the rounds.
+    // The number of processes that share the rounds.
     let processes = args
         .windows(2)
         .find(|pair| pair[0] == "--processes")
@@ -95,7 +95,7 @@ fn on_two_cores(entrants: &[Entrant], effort: &Effort) {
     race(&Spike { row: "spike_one", time: "spike_one_time", one_by_one: true }, &ours, effort);
 }
 
-/// Without those that are watched.
+/// Returns the entrants without observers and metrics.
 fn only_default(entrants: &[Entrant]) -> Vec<Entrant> {
     entrants.iter().copied().filter(|entrant| entrant.is_default()).collect()
 }

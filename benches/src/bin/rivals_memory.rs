@@ -1,9 +1,9 @@
-//! The pools against each other in memory: allocations an operation, bytes a place and a waiter,
-//! and what cancelled acquires leave. Prints a line of JSON for each row and pool: `rivals_memory
-//! [--quick] [--without NAME]..`.
+//! Compares the pools' use of memory: allocations per operation, bytes per slot and per waiter, and
+//! what cancelled acquires leave behind. Prints a line of JSON for each row and pool:
+//! `rivals_memory [--quick] [--without NAME]..`.
 //!
-//! Only what the measuring thread allocates is counted, and the runtime has no other: so not what a
-//! driver does on threads of its own.
+//! Only allocations of the measuring thread are counted, and the runtime has no other thread; a
+//! driver's own threads are not counted.
 
 use allocation_counter::measure;
 use benches::books::Books;
@@ -34,7 +34,7 @@ fn main() {
     race(&Cancels, &defaults, &effort);
 }
 
-/// Allocations of an acquire and its return: of what is idle, and of what has to be waited for.
+/// Allocations of an acquire and its return, for an idle connection and for one that is waited for.
 struct Allocations;
 
 impl Work for Allocations {
@@ -55,7 +55,7 @@ impl Work for Allocations {
         let allocs = measure(idle).count_total as f64 / f64::from(LAPS);
         let mut figures =
             vec![Figure::new(format!("allocs_uncontended{}", P::VARIANT), "allocations", allocs)];
-        // For a blocked thread there is no such number.
+        // A blocking acquire has no such number.
         if P::WAITS_AS_FUTURE {
             let pool = runtime.block_on(filled::<P>(1));
             let wait = || runtime.block_on(unconstrained(wait_and_return(&pool, LAPS)));
@@ -73,7 +73,7 @@ async fn take_and_return<P: Competitor>(pool: &P, laps: u32) {
     }
 }
 
-/// Each acquire but the first has to wait for the one before it.
+/// Acquires in a row, each of which has to wait for the one before it.
 async fn wait_and_return<P: Competitor>(pool: &P, laps: u32) {
     let mut lease = pool.acquire().await;
     for _ in 0..laps {
@@ -84,8 +84,8 @@ async fn wait_and_return<P: Competitor>(pool: &P, laps: u32) {
     }
 }
 
-/// Bytes of an idle place, its connection included (a box of 16 bytes), and of a waiter, its boxed
-/// future included.
+/// The bytes of an idle slot, including its connection (a box of 16 bytes), and of a waiter,
+/// including its boxed future.
 struct Bytes;
 
 impl Work for Bytes {
@@ -101,7 +101,7 @@ impl Work for Bytes {
         const FEW: u32 = 10;
         const MANY: u32 = 1_010;
         let mut figures = Vec::new();
-        // A blocking pool opens connections on threads of its own, where they are not counted.
+        // A blocking pool opens connections on its own threads, where they are not counted.
         if P::BOXED_WIRES && P::WAITS_AS_FUTURE {
             let idle =
                 (pool_bytes::<P>(MANY) - pool_bytes::<P>(FEW)) as f64 / f64::from(MANY - FEW);
@@ -150,7 +150,7 @@ fn waiter_bytes<P: Competitor>() -> f64 {
     }))
 }
 
-/// What many acquires that were given up leave in memory.
+/// The memory that many cancelled acquires leave behind.
 struct Cancels;
 
 impl Work for Cancels {
@@ -184,7 +184,7 @@ impl Work for Cancels {
     }
 }
 
-/// Counts do not vary as times do; two more rounds show it.
+/// Returns the number of rounds: counts do not vary as times do, and three rounds show that.
 fn counted_rounds(effort: &Effort) -> u32 {
     effort.rounds.min(3)
 }

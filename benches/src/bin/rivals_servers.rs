@@ -1,6 +1,6 @@
-//! The pools against each other, end to end: prints a line of JSON for each row and pool. Started
-//! by `cargo xtask rivals`, which starts the servers too: `rivals_servers [--quick]`, with the
-//! variables of `cargo xtask servers` set.
+//! Compares the pools end to end; prints a line of JSON for each row and pool. Started by `cargo
+//! xtask rivals`, which also starts the servers: `rivals_servers [--quick]`, with the variables of
+//! `cargo xtask servers` set.
 
 use benches::competitor::Effort;
 use benches::service::{Contender, Crowd, Turn};

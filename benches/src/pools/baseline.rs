@@ -1,5 +1,5 @@
-//! The floor: no pool at all, only tokio's semaphore and a queue. No deadline, no age, no check, no
-//! hook, no books; the lease borrows.
+//! The floor: not a pool, only tokio's semaphore and a queue. It has no deadlines, ages, checks,
+//! hooks or counters; the lease borrows.
 
 use crate::books::{Books, Opener, Wire};
 use crate::competitor::{Competitor, Spec};
@@ -14,12 +14,12 @@ pub(crate) struct Baseline {
     opener: Opener,
 }
 
-/// A connection and the right to it.
+/// A connection and its permit.
 pub(crate) struct FloorLease<'a> {
     /// `None` only inside `drop`.
     wire: Option<Box<Wire>>,
     idle: &'a ArrayQueue<Box<Wire>>,
-    /// Released after the connection is back: fields are dropped after `drop`.
+    /// Released after the connection is back, since fields are dropped after `drop`.
     _permit: SemaphorePermit<'a>,
 }
 
@@ -50,7 +50,7 @@ impl Competitor for Arc<Baseline> {
 impl Drop for FloorLease<'_> {
     fn drop(&mut self) {
         if let Some(wire) = self.wire.take() {
-            // There are as many places as permits.
+            // There are as many slots as permits.
             let _ = self.idle.push(wire);
         }
     }

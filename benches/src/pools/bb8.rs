@@ -1,5 +1,5 @@
-//! bb8: no test on checkout, no reaper, last in first out; its deadline cannot be switched off.
-//! Leases borrow the pool, which is its cheaper way.
+//! bb8: no test on checkout, no reaper, last in first out; its deadline cannot be turned off.
+//! Leases borrow the pool, which is the faster of its two ways.
 
 use crate::books::{Books, Opener, Wire};
 use crate::competitor::{Competitor, Spec};

@@ -1,4 +1,4 @@
-//! deadpool: no deadlines (its default, and to its advantage), last in first out as millpond,
+//! deadpool: no deadlines (its default, and to its advantage), last in first out like millpond;
 //! recycling does nothing.
 
 use crate::books::{Books, Opener, Wire};

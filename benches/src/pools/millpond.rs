@@ -1,5 +1,5 @@
-//! Ours: default settings, so with pre-ping, deadlines and the holder's line; only the overflow is
-//! off, as peers have none.
+//! millpond: default settings, so with pre-ping, deadlines and the holder's source line; only the
+//! overflow is off, since other pools have none.
 
 use crate::books::{Books, Opener, Wire};
 use crate::competitor::{Competitor, Spec};
@@ -46,7 +46,7 @@ impl Competitor for Millpond {
     }
 }
 
-/// millpond with somebody watching: an observer that counts every event.
+/// millpond with an observer that counts every event.
 #[derive(Clone)]
 pub(crate) struct Observed(QueuePool<Opener>);
 
@@ -70,7 +70,7 @@ impl Competitor for Observed {
     }
 }
 
-/// millpond with metrics on: reported to a Prometheus recorder once a second.
+/// millpond with metrics, reported to a Prometheus recorder once a second.
 #[derive(Clone)]
 pub(crate) struct Metered(QueuePool<Opener>);
 

@@ -1,5 +1,5 @@
-//! r2d2, which blocks: what is idle is taken at once; who must wait does so on one of the runtime's
-//! blocking threads, as an async program has to. No test on checkout, no ages.
+//! r2d2, which blocks: an idle connection is taken at once; a wait runs on one of the runtime's
+//! blocking threads, as in an async program. No test on checkout, no ages.
 
 use crate::books::{Books, Opener, Wire};
 use crate::competitor::{Competitor, Spec};

@@ -1,5 +1,5 @@
-//! `sqlx::Pool`: over SQLite in memory, because it pools nothing but sqlx's own connections. No
-//! ping on checkout, no ages, nothing logged. Its ping on return cannot be switched off.
+//! `sqlx::Pool`: over in-memory SQLite, because it only pools sqlx's own connections. No ping on
+//! checkout, no ages, no logging. Its ping on return cannot be turned off.
 
 use crate::books::Books;
 use crate::competitor::{Competitor, Spec};

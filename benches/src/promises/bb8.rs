@@ -1,4 +1,4 @@
-//! bb8 over the scripted server, tested on checkout as its defaults are.
+//! bb8 over the scripted server, with its default test on checkout.
 
 use super::contender::Contender;
 use super::server::{Server, Wire};

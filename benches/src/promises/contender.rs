@@ -1,4 +1,4 @@
-//! What a pool must be able to do to take part.
+//! What a pool must implement to take part in the scenarios.
 
 use super::server::Server;
 use std::future::Future;
@@ -9,13 +9,13 @@ pub(crate) trait Contender: Clone + Send + Sync + 'static {
     const NAME: &'static str;
     type Lease: Send + 'static;
 
-    /// A pool of at most `cap` connections that gives up after `limit`, where the pool has such a
-    /// setting.
+    /// Creates a pool of at most `cap` connections with the acquire timeout `limit`, if the pool
+    /// has such a setting.
     fn open(server: &Server, cap: u32, limit: Duration) -> impl Future<Output = Self> + Send;
 
-    /// Lends a connection, or nothing.
+    /// Lends a connection, or returns `None`.
     fn acquire(&self) -> impl Future<Output = Option<Self::Lease>> + Send;
 
-    /// Changes the cap. `false` if it cannot.
+    /// Changes the limit; returns false if the pool cannot.
     fn resize(&self, cap: u32) -> impl Future<Output = bool> + Send;
 }

@@ -1,4 +1,4 @@
-//! deadpool over the scripted server: all three timeouts set, which its defaults are not.
+//! deadpool over the scripted server, with all three timeouts set; by default it has none.
 
 use super::contender::Contender;
 use super::server::{Server, Wire};

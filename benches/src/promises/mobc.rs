@@ -1,4 +1,4 @@
-//! mobc over the scripted server, tested on checkout as its defaults are.
+//! mobc over the scripted server, with its default test on checkout.
 
 use super::contender::Contender;
 use super::server::{Server, Wire};

@@ -1,5 +1,5 @@
-//! The scenarios of PostgreSQL: what one borrower leaves behind for the next one. All pools have
-//! one connection of sqlx.
+//! The PostgreSQL scenarios: what one borrower leaves behind for the next. All pools have one
+//! connection, which is sqlx's.
 
 use super::{begin, print_result};
 use bb8::ManageConnection;
@@ -14,13 +14,14 @@ use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
-/// After how many polls `begin` is dropped, at most.
+/// The most polls after which `begin` is dropped.
 const POLLS: u32 = 40;
 
-/// How many operations are cut off.
+/// The number of dropped operations.
 const CUTS: u32 = 500;
 
-/// What a borrower can leave in a session: how, how it is seen, and what is seen in a fresh one.
+/// State that a borrower can leave in a session: a statement that sets it, a query that shows it,
+/// and the query's result in a fresh session.
 const TRACES: [(&str, &str, &str); 6] = [
     ("SET ROLE pg_monitor", "SELECT (current_user = session_user)::text", "true"),
     ("SET search_path = pg_catalog", "SELECT current_setting('search_path')", "\"$user\", public"),
@@ -46,9 +47,10 @@ const TRACES: [(&str, &str, &str); 6] = [
 pub(crate) trait Contender: Sized {
     const NAME: &'static str;
     async fn open(url: &str, connections: u32) -> Self;
-    /// Begins a transaction and goes away after so many polls. Whether it had not begun by then.
+    /// Begins a transaction and drops the future after `polls` polls. Returns true if the
+    /// transaction had not begun.
     async fn cut_begin(&self, polls: u32) -> bool;
-    /// One value, for a borrower of its own.
+    /// Acquires a connection and queries one value.
     async fn ask(&self, sql: &str) -> Option<String>;
 }
 
@@ -81,7 +83,7 @@ pub(crate) async fn run(url: &str) {
     all(url, Scenario::Session).await;
 }
 
-/// Host and port.
+/// Returns the host and port of a URL.
 fn address(url: &str) -> &str {
     let target = url.rsplit_once('@').map_or(url, |(_, target)| target);
     target.split_once('/').map_or(target, |(address, _)| address)
@@ -119,11 +121,12 @@ async fn stale_transactions<C: Contender>(pool: &C) -> String {
             break;
         }
         cut += 1;
-        // The time at which a transaction began is that of the statement, unless it began before.
+        // `now()` is the start of the transaction, and differs from that of the statement if a
+        // transaction was already open.
         sleep(Duration::from_millis(20)).await;
         let outside = pool.ask("SELECT (now() = statement_timestamp())::text").await;
         stale += u32::from(outside.as_deref() != Some("true"));
-        // What was left is ended, so that the next round begins anew.
+        // Ends any open transaction, so that the next round begins anew.
         let _ = pool.ask("ROLLBACK").await;
     }
     format!("{stale} of {cut}")
@@ -156,7 +159,7 @@ async fn traces<C: Contender>(pool: &C) -> String {
     format!("{seen} of {}", TRACES.len())
 }
 
-/// Drops a future after so many polls; each but the first follows a wake.
+/// Drops a future after this many polls; each but the first follows a wake-up.
 async fn cut_after<F: Future>(polls: u32, future: F) -> Option<F::Output> {
     let mut future = pin!(future);
     let mut done = 0;
@@ -205,7 +208,7 @@ impl Contender for sqlx::PgPool {
     }
 
     async fn cut_begin(&self, polls: u32) -> bool {
-        // The connection is there already: what is cut is the begin.
+        // The connection is already open: only the begin is dropped.
         let Ok(mut conn) = self.acquire().await else { return false };
         cut_after(polls, conn.begin()).await.is_none()
     }
@@ -215,7 +218,7 @@ impl Contender for sqlx::PgPool {
     }
 }
 
-/// sqlx's connections for the pools that know no database.
+/// Opens sqlx connections for the pools that know no database.
 #[derive(Debug, Clone)]
 pub(crate) struct Server(sqlx::postgres::PgConnectOptions);
 

@@ -1,5 +1,5 @@
-//! What a kill -9 of the server costs: how long until a question is answered again, and whether
-//! every place is left.
+//! The cost of a kill -9 of the server: the time until a query succeeds again, and the slots that
+//! are left.
 
 use super::postgres::{Bb8, Contender, Deadpool, Mobc};
 use super::{begin, print_result};
@@ -16,10 +16,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// The connections of each pool.
+/// The number of connections of each pool.
 const PLACES: u32 = 10;
 
-/// After how long nobody waits for a pool any more.
+/// The time after which a pool is given up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) async fn run() {
@@ -61,7 +61,7 @@ struct Outcome {
     places: usize,
 }
 
-/// One kill.
+/// Runs one kill.
 async fn round<C: Contender + 'static>(server: &mut Private) -> Outcome {
     let pool = Rc::new(C::open(server.url(), PLACES).await);
     let (right, wrong, working) =
@@ -97,7 +97,7 @@ async fn round<C: Contender + 'static>(server: &mut Private) -> Outcome {
     Outcome { took, wrong: wrong.get(), places: places(&pool).await }
 }
 
-/// On how many connections can be asked at the same time.
+/// Returns on how many connections queries can run at the same time.
 async fn places<C: Contender + 'static>(pool: &Rc<C>) -> usize {
     let mut askers = JoinSet::new();
     for _ in 0..PLACES {
@@ -116,11 +116,11 @@ async fn places<C: Contender + 'static>(pool: &Rc<C>) -> usize {
     seen.len()
 }
 
-/// A PostgreSQL of this program's own.
+/// A PostgreSQL server of this program.
 struct Private {
     xtask: Child,
     variables: HashMap<String, String>,
-    /// The server, once it was started again.
+    /// The server's process, once it was started again.
     again: Option<Child>,
 }
 
@@ -162,12 +162,13 @@ impl Private {
         }
     }
 
-    /// Starts it on the same port and data, and waits until it accepts connections.
+    /// Starts the server on the same port and data, and waits until it accepts connections.
     async fn start_again(&mut self) {
         let command = format!("exec {} 2>>{}", self.own("COMMAND"), self.own("LOG"));
         self.again = None;
         while PgConnection::connect(self.url()).await.is_err() {
-            // What is left of the one before holds the data for a moment: then it does not start.
+            // The remains of the killed server may hold the data for a moment; then the new one
+            // does not start.
             if self.again.as_mut().is_none_or(|child| matches!(child.try_wait(), Ok(Some(_)))) {
                 sleep(20 * MS).await;
                 self.again =

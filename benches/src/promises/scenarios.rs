@@ -1,4 +1,4 @@
-//! The scenarios in which the server misbehaves, or in which it does not matter.
+//! The scenarios with a misbehaving server, and those that need no real server.
 
 use super::bb8::Bb8;
 use super::contender::Contender;
@@ -14,10 +14,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 const MS: Duration = Duration::from_millis(1);
 
-/// Where sqlx::Pool cannot take part.
+/// The result of sqlx::Pool where it cannot take part.
 const NO_SCRIPT: &str = "not shown: it connects with its own drivers alone";
 
-/// A scenario for one pool.
+/// Runs a scenario for each pool.
 macro_rules! all {
     ($scenario:ident, $sqlx:expr) => {
         print_result(Millpond::NAME, &$scenario::<Millpond>().await);
@@ -77,7 +77,7 @@ pub(crate) async fn run() {
     all!(herd, NO_SCRIPT);
 }
 
-/// How many can be held at the same time.
+/// Returns how many leases can be held at the same time.
 async fn most_held<C: Contender>(pool: &C) -> usize {
     let mut leases = Vec::new();
     while leases.len() < 100 {
@@ -89,7 +89,7 @@ async fn most_held<C: Contender>(pool: &C) -> usize {
     leases.len()
 }
 
-/// So many leases at the same time.
+/// Acquires this many leases at the same time.
 async fn held<C: Contender>(pool: &C, count: usize) -> Vec<C::Lease> {
     let mut leases = Vec::new();
     for _ in 0..count {

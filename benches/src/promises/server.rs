@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// What the next calls do, and what was counted. Clones are the same server.
+/// The script of the next calls, and counters. Clones are the same server.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Server(Arc<Script>);
 
@@ -20,17 +20,17 @@ struct Script {
     connects: AtomicU32,
 }
 
-/// A connection to nowhere.
+/// A connection to nothing.
 #[derive(Debug)]
 pub(crate) struct Wire;
 
 impl Server {
-    /// The next so many connects hang for ever.
+    /// Makes this many of the next connects hang forever.
     pub(crate) fn hang(&self, connects: u32) {
         self.0.hanging.store(connects, Ordering::SeqCst);
     }
 
-    /// The next so many connects panic.
+    /// Makes this many of the next connects panic.
     pub(crate) fn panic(&self, connects: u32) {
         self.0.panicking.store(connects, Ordering::SeqCst);
     }
@@ -43,7 +43,7 @@ impl Server {
         self.0.pings_hang.store(true, Ordering::SeqCst);
     }
 
-    /// How many connects there were.
+    /// Returns the number of connects.
     pub(crate) fn connects(&self) -> u32 {
         self.0.connects.load(Ordering::SeqCst)
     }

@@ -1,5 +1,5 @@
-//! sqlx's pool, which connects with its drivers alone: SQLite in memory where the server need not
-//! misbehave.
+//! sqlx's pool, which only connects with sqlx's drivers: in-memory SQLite, where the server need
+//! not misbehave.
 
 use super::contender::Contender;
 use super::server::Server;

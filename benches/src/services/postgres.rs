@@ -10,7 +10,7 @@ use tokio::sync::Mutex;
 
 const QUESTION: &str = "SELECT 1";
 
-/// What a service has that was written for one connection.
+/// Sends the query as a function does that was written for a single connection.
 async fn helper(conn: &mut PgConnection) {
     let one: i32 = sqlx::query_scalar(QUESTION).fetch_one(conn).await.expect("an answer");
     assert_eq!(one, 1);
@@ -20,7 +20,7 @@ fn options(url: &str) -> PgConnectOptions {
     PgConnectOptions::from_str(url).expect("a URL of the servers for tests")
 }
 
-/// millpond: default settings, only the overflow is off, as peers have none.
+/// millpond: default settings; only the overflow is off, since other pools have none.
 #[derive(Clone, Debug)]
 pub struct Millpond(millpond_postgres::PgPool);
 
@@ -49,7 +49,7 @@ impl Service for Millpond {
     }
 }
 
-/// `sqlx::Pool`: default settings, which are ten connections and a ping before each loan.
+/// `sqlx::Pool`: default settings: ten connections, and a ping before each loan.
 #[derive(Clone, Debug)]
 pub struct Sqlx(PgPool);
 
@@ -77,7 +77,7 @@ impl Service for Sqlx {
     }
 }
 
-/// deadpool over the same connections: it looks at none of them, neither before a loan nor after.
+/// deadpool over the same connections; it checks none of them, neither before nor after a loan.
 #[derive(Clone, Debug)]
 pub struct Deadpool(Pool<Opener>);
 
@@ -115,7 +115,7 @@ impl Service for Deadpool {
     }
 }
 
-/// No pool: each task owns a connection.
+/// Not a pool: each task owns a connection.
 #[derive(Clone, Debug)]
 pub struct Bare(Arc<Vec<Mutex<PgConnection>>>);
 
@@ -131,7 +131,7 @@ impl Service for Bare {
     }
 
     async fn ask(&self, task: usize, _: Turn) {
-        // Nobody else wants the lock.
+        // The lock is uncontended.
         helper(&mut *self.0[task].lock().await).await;
     }
 

@@ -16,11 +16,11 @@ fn get() -> Command {
     Command::new("GET").key(KEY)
 }
 
-/// Stores what is asked for.
+/// Stores the value that is queried.
 ///
 /// # Panics
 ///
-/// If there is no Redis.
+/// If there is no Redis server.
 pub async fn fill(url: &str) {
     let pool = RedisPoolOptions::new().connect(url).await.expect("the server is there");
     let set = Command::new("SET").key(KEY).arg(VALUE);
@@ -56,7 +56,7 @@ impl Service for Millpond {
     }
 }
 
-/// millpond: connections that all share, default settings.
+/// millpond: connections shared by all borrowers, default settings.
 #[derive(Clone, Debug)]
 pub struct Shared(SharedRedisPool);
 
@@ -99,7 +99,7 @@ impl Service for MillpondRs {
     }
 }
 
-/// millpond over redis-rs: connections that all share.
+/// millpond over redis-rs: connections shared by all borrowers.
 #[derive(Clone, Debug)]
 pub struct SharedRs(Shared);
 
@@ -123,7 +123,7 @@ fn over_redis_rs(url: &str) -> String {
     format!("{url}?driver=redis-rs")
 }
 
-/// deadpool-redis over redis-rs: default settings, which ping before each loan.
+/// deadpool-redis over redis-rs: default settings, with a ping before each loan.
 #[derive(Clone, Debug)]
 pub struct Deadpool(deadpool_redis::Pool);
 
@@ -150,7 +150,7 @@ impl Service for Deadpool {
     }
 }
 
-/// fred's `ExclusivePool`: default settings, in which nothing is looked at and nothing has a limit.
+/// fred's `ExclusivePool`: default settings, without checks and time limits.
 #[derive(Clone, Debug)]
 pub struct FredExclusive(fred::clients::ExclusivePool);
 
@@ -177,7 +177,7 @@ impl Service for FredExclusive {
     }
 }
 
-/// fred's `Pool`, whose connections all share: default settings.
+/// fred's `Pool`, whose connections all callers share: default settings.
 #[derive(Clone, Debug)]
 pub struct Fred(fred::clients::Pool);
 

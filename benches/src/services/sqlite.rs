@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const QUESTION: &str = "SELECT name FROM ponds WHERE id = $1";
 const ROWS: i64 = 1_000;
 
-/// Another row each time.
+/// Returns another key each time.
 fn key() -> i64 {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     (NEXT.fetch_add(1, Ordering::Relaxed) % ROWS as u64) as i64
@@ -22,11 +22,11 @@ fn options(path: &str) -> SqliteConnectOptions {
         .journal_mode(SqliteJournalMode::Wal)
 }
 
-/// Makes the file.
+/// Creates the file.
 ///
 /// # Panics
 ///
-/// If it cannot be written.
+/// If the file cannot be written.
 pub async fn fill(path: &Path) {
     let mut conn = options(path.to_str().expect("a path of text")).connect().await.expect("a file");
     let sql = "CREATE TABLE ponds (id INTEGER PRIMARY KEY, name TEXT NOT NULL);
@@ -60,7 +60,7 @@ impl Service for Millpond {
     }
 }
 
-/// `sqlx::Pool` at its default settings.
+/// `sqlx::Pool` with default settings.
 #[derive(Clone, Debug)]
 pub struct Sqlx(SqlitePool);
 

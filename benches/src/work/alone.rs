@@ -1,4 +1,4 @@
-//! One task that acquires and returns, with nobody else about.
+//! One task that acquires and returns, uncontended.
 
 use super::runtime;
 use crate::competitor::{Competitor, Effort, Figure, Work, filled};
@@ -7,17 +7,17 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 use tokio::task::consume_budget;
 
-/// Laps of a chunk, between two looks at the clock.
+/// The number of laps between two readings of the clock.
 const LAPS: u32 = 500;
 
-/// A task alone on a pool of ten.
+/// Measures a single task on a pool of ten.
 #[derive(Debug, Clone, Copy)]
 pub struct Alone {
-    /// The row.
+    /// The name of the row.
     pub row: &'static str,
-    /// The workers of the runtime.
+    /// The number of workers of the runtime.
     pub workers: usize,
-    /// Whether each lap uses up some of the task's budget, as real work on a socket does.
+    /// True if each lap uses some of the task's budget, as real work on a socket does.
     pub budget: bool,
 }
 
@@ -43,7 +43,7 @@ impl Work for Alone {
     }
 }
 
-/// What one acquire and its return cost, in nanoseconds.
+/// Returns the cost of one acquire and its return, in nanoseconds.
 pub async fn cost<P: Competitor, const BUDGET: bool>(pool: &P, span: Duration) -> f64 {
     measure::<P, BUDGET>(pool, span / 8).await;
     measure::<P, BUDGET>(pool, span).await
@@ -64,6 +64,6 @@ async fn measure<P: Competitor, const BUDGET: bool>(pool: &P, span: Duration) ->
         }
         chunks.push(chunk.elapsed().as_secs_f64() * 1e9 / f64::from(LAPS));
     }
-    // What the machine does meanwhile hits some chunks hard and most not at all.
+    // Disturbances of the machine affect some chunks a lot and most not at all.
     spread(&chunks).1
 }

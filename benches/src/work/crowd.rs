@@ -1,4 +1,4 @@
-//! Many tasks on ten connections: how much gets done, how evenly, and how long each waits.
+//! Many tasks on ten connections: throughput, fairness, and waiting times.
 
 use super::runtime;
 use crate::competitor::{Competitor, Effort, Figure, Work, filled};
@@ -12,47 +12,46 @@ use tokio::task::yield_now;
 
 const CAP: u32 = 10;
 
-/// What a borrower who holds for no time does between yields, so that every pool's tasks give way
-/// equally often.
+/// How many turns a task that holds for no time takes between two yields, so that the tasks of
+/// every pool yield equally often.
 const TURNS_BEFORE_YIELD: u32 = 64;
 
-/// The span is divided into so many windows; the throughput is that of the median one, since what
-/// else the machine does hits some of them hard.
+/// The number of windows of the span. The throughput is that of the median window, since
+/// disturbances of the machine affect some windows a lot.
 const WINDOWS: u8 = 10;
 
-/// The phase of a shift: first all get warm, then come the windows from 1 to the last, then it is
-/// over.
+/// The phases of a shift: warming up, the windows from 1 to the last, and the end.
 const WARMING: u8 = 0;
 const OVER: u8 = WINDOWS + 1;
 
-/// So many tasks, each in a loop of acquire, hold, return.
+/// Runs a number of tasks, each in a loop of acquire, hold, return.
 #[derive(Debug, Clone, Copy)]
 pub struct Crowd {
-    /// The row of what gets done; the others have its name with an ending, or for `hold64` are
-    /// `fairness64` and such.
+    /// The name of the throughput row; the other rows have this name with a suffix, or for `hold64`
+    /// names like `fairness64`.
     pub row: &'static str,
-    /// The row of how evenly they are served; with it, the waits are looked at too.
+    /// The name of the fairness row; if set, waiting times are measured too.
     pub fairness: Option<&'static str>,
-    /// How many.
+    /// The number of tasks.
     pub tasks: u32,
-    /// The workers of the runtime.
+    /// The number of workers of the runtime.
     pub workers: usize,
-    /// Whether a connection is held over a yield.
+    /// True if a connection is held over a yield.
     pub holds: bool,
 }
 
-/// What one task got.
+/// The results of one task.
 struct Served {
-    /// By window.
+    /// Turns, by window.
     turns: [u64; WINDOWS as usize],
-    /// In nanoseconds.
+    /// Waiting times in nanoseconds.
     waits: Vec<u32>,
 }
 
-/// What one shift came to.
+/// The results of one shift.
 struct Shift {
     served: Vec<Served>,
-    /// How many seconds each window lasted.
+    /// The duration of each window in seconds.
     windows: Vec<f64>,
 }
 
@@ -71,8 +70,8 @@ impl Work for Crowd {
             "most/least",
             shift.most_to_least(),
         ));
-        // Again, with two looks at the clock each turn, which would have cost the throughput
-        // something.
+        // A second shift, with two readings of the clock per turn, which would have reduced the
+        // throughput.
         let shift = self.shift::<P, true>(effort);
         let mut waits: Vec<u32> = shift.served.into_iter().flat_map(|one| one.waits).collect();
         waits.sort_unstable();
@@ -85,7 +84,7 @@ impl Work for Crowd {
 }
 
 impl Crowd {
-    /// Lets them all work for the span.
+    /// Runs all tasks for the span.
     #[expect(clippy::disallowed_methods, reason = "the measured time itself")]
     fn shift<P: Competitor, const TIMED: bool>(&self, effort: &Effort) -> Shift {
         let runtime = runtime(self.workers);
@@ -117,7 +116,7 @@ impl Crowd {
             for task in tasks {
                 served.push(task.await.expect("a pool does not panic"));
             }
-            // Within the runtime: some pools spawn when they are dropped.
+            // Inside the runtime, since some pools spawn a task when they are dropped.
             drop(pool);
             served
         });
@@ -142,7 +141,7 @@ async fn borrow<P: Competitor, const TIMED: bool>(
         black_box(&lease);
         let now = phase.load(Ordering::Relaxed);
         if now != WARMING {
-            // Also the last wait, which ends after the time is over: somebody may have starved
+            // Includes the last wait, which ends after the time is over: the task may have starved
             // until then.
             served
                 .waits
@@ -166,7 +165,7 @@ async fn borrow<P: Competitor, const TIMED: bool>(
 }
 
 impl Shift {
-    /// Turns a second, in the median window.
+    /// Returns the turns per second in the median window.
     fn throughput(&self) -> f64 {
         let rate = |(window, seconds): (usize, &f64)| {
             let turns: u64 = self.served.iter().map(|one| one.turns[window]).sum();
@@ -175,15 +174,16 @@ impl Shift {
         spread(&self.windows.iter().enumerate().map(rate).collect::<Vec<f64>>()).1
     }
 
-    /// How many times as often as the one least served the one most served was served.
+    /// Returns the ratio between the task that was served most often and the one served least
+    /// often.
     fn most_to_least(&self) -> f64 {
         let turns = || self.served.iter().map(|one| one.turns.iter().sum::<u64>());
-        // Somebody who was not served at all counts as served once, so that there is a number.
+        // A task that was never served counts as served once, so that the ratio is finite.
         turns().max().unwrap_or(0) as f64 / turns().min().unwrap_or(0).max(1) as f64
     }
 }
 
-/// The value below which this share of the sorted values lies.
+/// Returns the value below which this share of the sorted values lies.
 fn quantile(sorted: &[u32], share: f64) -> f64 {
     let index = (sorted.len() as f64 * share) as usize;
     sorted.get(index.min(sorted.len().saturating_sub(1))).copied().map_or(f64::NAN, f64::from)
@@ -194,14 +194,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_quantile_is_the_value_that_so_many_do_not_reach() {
+    fn a_quantile_is_the_value_below_which_the_given_share_lies() {
         let values: Vec<u32> = (0..1_000).collect();
         assert_eq!(quantile(&values, 0.5), 500.0);
         assert_eq!(quantile(&values, 0.999), 999.0);
         assert!(quantile(&[], 0.5).is_nan());
     }
 
-    /// A shift of tasks that had so many turns in the first window and none after.
+    /// Returns a shift whose tasks had these turns in the first window and none afterwards.
     fn shift(turns: &[u64]) -> Shift {
         let served = |&turns: &u64| {
             let mut all = [0; WINDOWS as usize];

@@ -1,5 +1,5 @@
-//! Whether an acquire costs more in a large pool, or behind a long queue, than in a small pool or
-//! behind a short one.
+//! Compares the cost of an acquire in a large and in a small pool, and behind a long and a short
+//! queue.
 
 use super::alone::cost;
 use super::runtime;
@@ -16,10 +16,10 @@ const FEW: u32 = 10;
 const MANY_PLACES: u32 = 10_000;
 const MANY_WAITERS: u32 = 100_000;
 
-/// Laps of a chunk, between two looks at the clock.
+/// The number of laps between two readings of the clock.
 const LAPS: u32 = 100;
 
-/// An acquire and its return: 10,000 idle connections against 10.
+/// Measures an acquire and its return with 10,000 and with 10 idle connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Places;
 
@@ -44,11 +44,12 @@ impl Work for Places {
     }
 }
 
-/// One more waiter, a waiter served, and a waiter who gives up: 100,000 in the queue against 10.
+/// Measures joining, serving and cancelling a waiter, with 100,000 and with 10 waiters in the
+/// queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Waiters;
 
-/// What is found with one length of the queue, in nanoseconds.
+/// The costs at one length of the queue, in nanoseconds.
 struct Costs {
     join_and_leave: f64,
     served: f64,
@@ -70,7 +71,7 @@ impl Work for Waiters {
         }
         let span = effort.span / 4;
         let runtime = runtime(1);
-        // Without a budget, which would make some pools turn a waiter away before it has joined.
+        // Without a task budget, which would make some pools refuse a waiter before it has joined.
         let few = runtime.block_on(unconstrained(queue::<P>(FEW, span)));
         let many = runtime.block_on(unconstrained(queue::<P>(MANY_WAITERS, span)));
         vec![
@@ -91,7 +92,7 @@ async fn queue<P: Competitor>(waiters: u32, span: Duration) -> Costs {
     Costs { join_and_leave, served, cancelled }
 }
 
-/// One more joins the end of the queue and leaves it again.
+/// Measures a waiter that joins the end of the queue and leaves it again.
 async fn join_and_leave<P: Competitor>(pool: &P, waiters: u32, span: Duration) -> f64 {
     let lease = pool.acquire().await;
     let parked = park(pool, waiters as usize).await;
@@ -110,8 +111,8 @@ async fn join_and_leave<P: Competitor>(pool: &P, waiters: u32, span: Duration) -
     nanos
 }
 
-/// The connection goes from the oldest waiter to the next, and each who was served joins the queue
-/// again.
+/// Measures passing the connection from the oldest waiter to the next; each served waiter joins the
+/// queue again.
 async fn serve<P: Competitor>(pool: &P, waiters: u32, span: Duration) -> f64 {
     let mut lease = pool.acquire().await;
     let mut parked = VecDeque::from(park(pool, waiters as usize).await);
@@ -132,7 +133,7 @@ async fn serve<P: Competitor>(pool: &P, waiters: u32, span: Duration) -> f64 {
     nanos
 }
 
-/// All waiters give up, in an order that has nothing to do with that of the queue.
+/// Measures cancelling all waiters, in an order unrelated to that of the queue.
 async fn cancel<P: Competitor>(pool: &P, waiters: u32) -> f64 {
     let lease = pool.acquire().await;
     let mut spent = Duration::ZERO;
@@ -140,7 +141,7 @@ async fn cancel<P: Competitor>(pool: &P, waiters: u32) -> f64 {
     while cancelled < 10_000 {
         let mut parked: Vec<_> = park(pool, waiters as usize).await.into_iter().map(Some).collect();
         let began = Instant::now();
-        // A stride that shares no factor with the number of waiters comes by each of them once.
+        // A stride without a common factor with the number of waiters visits each waiter once.
         let stride = 7_919;
         for step in 0..waiters as usize {
             if let Some(place) = parked.get_mut(step * stride % waiters as usize) {

@@ -1,5 +1,5 @@
-//! HikariCP's spike test: fifty requests at once meet five idle connections. Who opens far more
-//! than it takes to serve them makes the server's bad moment worse.
+//! HikariCP's spike test: fifty requests at once on five idle connections. A pool that opens far
+//! more connections than the burst needs puts load on the server at a bad time.
 
 use super::runtime;
 use crate::books::Books;
@@ -13,14 +13,14 @@ const IDLE: u32 = 5;
 const CONNECT: Duration = Duration::from_millis(150);
 const QUERY: Duration = Duration::from_millis(2);
 
-/// The burst, on a pool that may open fifty.
+/// Measures the burst, on a pool that may open fifty connections.
 #[derive(Debug, Clone, Copy)]
 pub struct Spike {
-    /// The row of how many are open at the end.
+    /// The name of the row for the connections open at the end.
     pub row: &'static str,
-    /// The row of how long the burst took.
+    /// The name of the row for the duration of the burst.
     pub time: &'static str,
-    /// Whether the pool shall open one at a time.
+    /// True if the pool should open one connection at a time.
     pub one_by_one: bool,
 }
 
@@ -30,7 +30,7 @@ impl Work for Spike {
     }
 
     fn rounds(&self, effort: &Effort) -> u32 {
-        // Half a second each, and nearly the same each time.
+        // Each round takes half a second, with nearly the same result.
         if effort.rounds >= Effort::FULL.rounds { 5 } else { 1 }
     }
 
@@ -53,7 +53,7 @@ impl Work for Spike {
             }
             while requests.join_next().await.is_some() {}
             let took = began.elapsed();
-            // What was on its way arrives.
+            // Waits for connects that are under way.
             sleep(CONNECT * 2).await;
             (books.alive(), took)
         });

@@ -1,10 +1,10 @@
-//! A tenth of the soak, for every change.
+//! Runs a tenth of the soak for every change.
 
 use soak::{Report, Soak, TransactionReport, soak, transactions};
 use std::env;
 use std::time::Duration;
 
-/// The URL and the address of a server, or a line that says why the test is skipped.
+/// Returns the URL and the address of a server, or prints why the test is skipped.
 fn server(stem: &str) -> Option<(String, String)> {
     let variable = |name: &str| env::var(format!("MILLPOND_TEST_{stem}_{name}")).ok();
     let found = variable("URL").zip(variable("ADDRESS"));
@@ -14,7 +14,7 @@ fn server(stem: &str) -> Option<(String, String)> {
     found
 }
 
-/// A fresh seed for each run; a failure prints it.
+/// Returns a soak with a new random seed, which a failure prints.
 fn cuts(cuts: u64) -> Soak {
     Soak { cuts, seed: fastrand::u64(..), limit: Duration::from_secs(1200) }
 }
@@ -84,13 +84,13 @@ async fn ten_thousand_cuts_on_redis_leave_no_wrong_answer_no_session_and_every_s
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_pool_that_resets_nothing_is_caught() {
+async fn a_pool_that_resets_nothing_fails_the_soak() {
     let Some((url, address)) = server("POSTGRES") else { return };
     let careless = |url: &str| {
         let options = millpond_postgres::PgPoolOptions::new().pool_size(6).max_overflow(2);
         options.reset(millpond_postgres::ResetLevel::None).connect_lazy(url)
     };
-    // Its connections soon wait for each other's answers, so it need not go far.
+    // Its connections soon wait for each other's answers, so a short soak is enough.
     let wanted = Soak { cuts: 1_000, seed: 7, limit: Duration::from_secs(20) };
     let report = soak(wanted, &url, &address, careless).await.unwrap();
     assert!(report.stale > 0 && !report.is_clean(), "{report}");

@@ -1,8 +1,7 @@
-//! What a pool adds to a build: the crates in its tree, and the time of a clean build without
-//! optimisation.
+//! What a pool adds to a build: the crates in its tree, and the time of a clean debug build.
 //!
-//! Each is the only dependency of an empty package, in the versions of our `Cargo.lock`: what a
-//! user gets, not what the features of this whole workspace come to.
+//! Each pool is the only dependency of an empty package, in the versions of `Cargo.lock`. So it is
+//! built with the features that a user gets, not with those that this workspace enables.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,13 +13,13 @@ use crate::results::{Line, Results, middle};
 
 const ROUNDS: usize = 3;
 
-/// A package that depends on one pool.
+/// An empty package that depends on one pool.
 struct Scratch {
     pool: &'static str,
     directory: PathBuf,
 }
 
-/// Builds millpond-core, deadpool and bb8 in turn.
+/// Measures millpond-core, deadpool and bb8 in turn.
 pub fn measure(root: &Path) -> Result<Results, String> {
     let target = target_directory()?;
     let ours =
@@ -71,7 +70,7 @@ impl Scratch {
         target: &Path,
     ) -> Result<Self, String> {
         let directory = target.join("rivals-compile").join(pool);
-        // The empty table keeps cargo from looking for a workspace further up.
+        // The empty table keeps cargo from looking for a workspace in parent directories.
         let manifest = format!(
             "[package]\nname = \"scratch\"\nedition = \"2024\"\n\n[workspace]\n\n[dependencies]\n\
              {dependency}\n"
@@ -84,7 +83,7 @@ impl Scratch {
         Ok(Self { pool, directory })
     }
 
-    /// Builds it from nothing; returns the seconds.
+    /// Builds the package from scratch and returns the seconds.
     fn build(&self) -> Result<f64, String> {
         let built = self.directory.join("target");
         if built.exists() {
@@ -105,7 +104,7 @@ impl Scratch {
         }
     }
 
-    /// How many crates it takes, itself included.
+    /// Returns the number of crates in the tree, the pool included.
     fn crates(&self) -> Result<usize, String> {
         let args = ["tree", "--offline", "--edges", "normal,build", "--prefix", "none"];
         let output = cargo(&self.directory, &args)

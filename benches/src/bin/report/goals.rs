@@ -1,14 +1,14 @@
-//! The goals: what millpond must reach beside its peers, and whether it does.
+//! The goals for millpond's results, absolute and compared with other pools.
 
 use crate::results::{Results, short};
 
-/// What one row must be.
+/// The goal for one row.
 struct Goal {
     row: &'static str,
     limit: Limit,
-    /// Whose value is judged.
+    /// The pool whose value is judged.
     pool: &'static str,
-    /// The limit is in times this row of this pool; without it the limit is the value itself.
+    /// If set, the limit is a multiple of this row of this pool; otherwise it is the value itself.
     times: Option<(&'static str, &'static str)>,
 }
 
@@ -56,12 +56,12 @@ const GOALS: &[Goal] = &[
     itself("allocs_wait", AtMost(1.0)),
     itself("growth_size", AtMost(1.3)),
     itself("growth_waiters", AtMost(1.3)),
-    // In nanoseconds. Memory that has left the cache costs hundreds; a look at each of 100,000
-    // would cost 50,000 or more.
+    // In nanoseconds. A cache miss costs hundreds of them; a scan of 100,000 waiters would cost
+    // 50,000 or more.
     itself("cancel_waiter", AtMost(10_000.0)),
-    // What the queue has grown to may stay; one byte of each cancelled acquire would be a megabyte.
+    // The grown queue may stay; one byte per cancelled acquire would be a megabyte.
     itself("cancelled_left", AtMost(4096.0)),
-    // Five idle and `max_connecting`, which is 4 by default.
+    // Five idle connections plus `max_connecting`, which is 4 by default.
     itself("spike", AtMost(9.0)),
     itself("spike_one", AtMost(6.0)),
     beside("pg_select64", AtLeast(2.2), "sqlx"),
@@ -69,11 +69,11 @@ const GOALS: &[Goal] = &[
     beside("pg_select10", AtLeast(0.95), "floor"),
     beside("redis_get64", AtLeast(1.5), "deadpool"),
     beside("redis_get64_p999", AtMost(1.0), "deadpool"),
-    // Over fred, what a lease does comes on top of all that fred does; the manager over redis-rs is
-    // judged.
+    // Over fred, the lease's work comes on top of fred's own; so the goal applies to the manager
+    // over redis-rs.
     Goal { pool: "millpond-rs", ..beside("redis_get10", AtLeast(0.95), "fred") },
     Goal { pool: "millpond-rs", ..beside("redis_shared64", AtLeast(0.95), "fred") },
-    // That they are in the table is all that is asked.
+    // These rows only have to exist.
     itself("pg_raw64", AtLeast(1.0)),
     itself("sqlite_read64", AtLeast(1.0)),
     itself("bytes_idle", AtLeast(1.0)),
@@ -92,7 +92,8 @@ const fn against(row: &'static str, limit: Limit, times: (&'static str, &'static
     Goal { row, limit, pool: "millpond", times: Some(times) }
 }
 
-/// A line for each goal, and whether all are reached. What was not measured is not reached.
+/// Returns a line for each goal, and true if all are reached. A goal without a measurement is
+/// missed.
 pub fn judge(results: &Results) -> (String, bool) {
     let verdicts: Vec<(String, bool)> = GOALS.iter().map(|goal| goal.judge(results)).collect();
     let missed = verdicts.iter().filter(|(_, reached)| !reached).count();
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_measured_is_missed() {
+    fn a_goal_without_a_measurement_is_missed() {
         let (line, reached) = itself("growth_size", AtMost(1.3)).judge(&Results::default());
         assert!(line.contains("not measured") && !reached);
         assert!(!judge(&Results::default()).1);

@@ -1,27 +1,27 @@
-//! The machine: what it is, and how a program is kept on one or two of its cores.
+//! The properties of the machine, and pinning programs to one or two of its cores.
 
 use std::env::consts::OS;
 use std::fs;
 use std::process::{Command, Stdio};
 use std::thread;
 
-/// What the figures were taken on.
+/// The machine on which the results were measured.
 #[derive(Debug)]
 pub struct Machine {
     /// The name of the processor.
     pub processor: String,
-    /// How many cores may be used.
+    /// The number of usable cores.
     pub cores: usize,
-    /// The system and its version.
+    /// The operating system and its version.
     pub system: String,
-    /// The compiler.
+    /// The compiler and its version.
     pub compiler: String,
-    /// The numbers of the cores that we may pin to; none if there is no `taskset`.
+    /// The numbers of the cores to pin to; empty if there is no `taskset`.
     pinnable: Vec<usize>,
 }
 
 impl Machine {
-    /// The one that this runs on.
+    /// Returns the properties of this machine.
     pub fn here() -> Self {
         let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
@@ -37,7 +37,7 @@ impl Machine {
         }
     }
 
-    /// How the programs are pinned, as a sentence.
+    /// Returns a sentence about how the programs are pinned.
     pub fn pinning(&self) -> String {
         match self.pinnable.as_slice() {
             [] => "nothing is pinned: there is no `taskset` here (util-linux has it)".to_owned(),
@@ -51,7 +51,8 @@ impl Machine {
         }
     }
 
-    /// The start of a command that keeps what follows on so many cores.
+    /// Returns a command that runs its arguments pinned to this many cores, or `None` without
+    /// `taskset`.
     pub fn pinned_to(&self, cores: usize) -> Option<Command> {
         let list: Vec<String> = self.pinnable.iter().take(cores).map(usize::to_string).collect();
         if list.is_empty() {
@@ -63,19 +64,19 @@ impl Machine {
     }
 }
 
-/// The date, in UTC.
+/// Returns the date in UTC.
 pub fn today() -> String {
     said("date", &["-u", "+%F"]).unwrap_or_else(|| "an unknown day".to_owned())
 }
 
-/// What a program prints; `None` if it is missing, fails or prints nothing.
+/// Returns the output of a program; `None` if it is missing, fails or prints nothing.
 fn said(program: &str, args: &[&str]) -> Option<String> {
     let output = Command::new(program).args(args).stdin(Stdio::null()).output().ok()?;
     let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     (output.status.success() && !said.is_empty()).then_some(said)
 }
 
-/// The value of the first line `name : value`.
+/// Returns the value of the first line `name : value`.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
@@ -83,7 +84,7 @@ fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// The cores of a list such as `0-1,4`.
+/// Parses a list of cores such as `0-1,4`.
 fn cores(list: &str) -> Vec<usize> {
     let mut cores = Vec::new();
     for part in list.split(',') {

@@ -1,8 +1,8 @@
-//! What `cargo xtask rivals` runs: the pools against each other, by the programs of `benches`;
-//! prints, writes and judges.
+//! Run by `cargo xtask rivals`: runs the programs of `benches` that measure the pools; prints,
+//! writes and judges the results.
 //!
-//! It builds first and measures after, one pool at a time, pinned to a core or two where `taskset`
-//! is there. An error is a `String` for the person at the terminal.
+//! It builds first and measures afterwards, one pool at a time, pinned to one or two cores if
+//! `taskset` exists. An error is a `String` for the terminal.
 
 mod compile;
 mod goals;
@@ -45,7 +45,7 @@ struct Options {
     promises: bool,
 }
 
-/// Runs the race; `Ok(false)` if a goal was asked for and not reached.
+/// Runs the race; returns `Ok(false)` if --check was given and a goal was missed.
 fn run(options: &Options) -> Result<bool, String> {
     let root = programs::workspace_root();
     if options.promises {
@@ -70,7 +70,7 @@ fn run(options: &Options) -> Result<bool, String> {
     }
     let judged = options.check.then(|| goals::judge(&results));
     if let Some((report, _)) = &judged {
-        // Beside JSON nothing else may stand on standard output.
+        // With --json, standard output contains only JSON.
         if options.json { eprintln!("{report}") } else { println!("{report}") }
     }
     Ok(judged.is_none_or(|(_, reached)| reached))

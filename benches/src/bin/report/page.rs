@@ -1,5 +1,4 @@
-//! The page: the generated parts of `docs/performance.md`, each between its two markers, and the
-//! pictures beside it.
+//! Writes the generated parts of `docs/performance.md`, each between two markers, and its pictures.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +10,7 @@ use crate::table;
 
 const PAGE: &str = "docs/performance.md";
 
-/// A generated part of the page.
+/// A generated part of the page, by its markers.
 struct Part {
     begin: &'static str,
     end: &'static str,
@@ -28,7 +27,7 @@ const WEIGHT: Part = Part {
     end: "<!-- weight: end -->",
 };
 
-/// The pools of the race, and what they run on, as `Cargo.lock` names them.
+/// The pools of the race and their dependencies, as `Cargo.lock` names them.
 const PACKAGES: [&str; 11] = [
     "millpond-core",
     "sqlx",
@@ -57,7 +56,7 @@ pub fn write(root: &Path, results: &Results, quick: bool) -> Result<(), String> 
     FIGURES.renew(root, &generated)
 }
 
-/// Writes what the pools weigh to the page.
+/// Writes the results of the builds to the page.
 pub fn write_weight(root: &Path, results: &Results) -> Result<(), String> {
     let Machine { processor, cores, compiler, .. } = Machine::here();
     let command = "cargo xtask rivals --compile --write";
@@ -81,7 +80,7 @@ impl Part {
         fs::write(root.join(PAGE), page).map_err(|e| format!("could not write {PAGE}: {e}"))
     }
 
-    /// The page with what is between the markers replaced.
+    /// Returns the page with the text between the markers replaced.
     fn splice(&self, page: &str, generated: &str) -> Result<String, String> {
         let Self { begin, end } = self;
         let lost = || format!("{PAGE} must have the lines `{begin}` and `{end}`");
@@ -118,7 +117,7 @@ fn generate(results: &Results, machine: &Machine, versions: &[String], quick: bo
     out
 }
 
-/// Name and version of each package of the race.
+/// Returns the name and version of each package of the race.
 pub fn versions(lock: &str) -> Vec<String> {
     let version = |name: &&str| {
         let (_, rest) = lock.split_once(&format!("name = \"{name}\"\nversion = \""))?;

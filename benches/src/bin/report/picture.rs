@@ -3,12 +3,12 @@
 use crate::results::{Line, Results, short};
 use crate::rows::POOLS;
 
-/// A picture: its file, its heading, and its rows, each with a heading of its own.
+/// A picture: its file, its heading, and its rows with their headings.
 pub struct Picture {
     pub file: &'static str,
     pub title: &'static str,
     panels: &'static [(&'static str, &'static str)],
-    /// Whether a bar ten times as long means more than ten times as much.
+    /// True for a logarithmic axis.
     logarithmic: bool,
 }
 
@@ -44,7 +44,7 @@ const BARS: f64 = 520.0;
 const LINE: f64 = 22.0;
 
 impl Picture {
-    /// Draws it; pools that were not measured are left out.
+    /// Draws the picture as SVG; omits pools without a result.
     pub fn draw(&self, results: &Results) -> String {
         let (title, mut y) = (self.title, 40.0);
         let mut body = text(12.0, 20.0, "bold", "start", title);
@@ -69,7 +69,7 @@ impl Picture {
     }
 }
 
-/// How long the bar of a value is among these lines.
+/// Returns the length of the bar for a value, relative to these lines.
 fn length(value: f64, lines: &[&Line], logarithmic: bool) -> f64 {
     let most = lines.iter().map(|line| line.high).fold(0.0, f64::max);
     // The shortest bar must be visible, so the axis begins at a third of the least value.
@@ -83,7 +83,8 @@ fn length(value: f64, lines: &[&Line], logarithmic: bool) -> f64 {
     if share.is_finite() { share.clamp(0.0, 1.0) * BARS } else { 0.0 }
 }
 
-/// A pool's bar with its name, its value, and a thin line from the least to the greatest round.
+/// Draws a pool's bar with its name, its value, and a thin line from the lowest to the highest
+/// round.
 fn bar(line: &Line, y: f64, length: impl Fn(f64) -> f64) -> String {
     let (colour, weight) = match line.pool.as_str() {
         "millpond" => ("#0b7285", "bold"),
@@ -114,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bar_is_as_long_as_its_value_says() {
+    fn the_length_of_a_bar_follows_its_value() {
         let line = Line::of("hold64", "millpond", [3.0, 50.0, 300.0]);
         assert_eq!([300.0, 150.0].map(|value| length(value, &[&line], false)), [BARS, BARS / 2.0]);
         let thirds = [1.0, 300.0].map(|value| length(value, &[&line], true));
@@ -122,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_picture_of_nothing_is_still_a_picture() {
+    fn a_picture_without_results_is_valid() {
         let drawn = PICTURES[0].draw(&Results::default());
         assert!(drawn.starts_with("<svg") && !drawn.contains("NaN"), "{drawn}");
     }

@@ -11,7 +11,7 @@ use crate::programs;
 
 const PAGE: &str = "docs/comparison.md";
 
-/// In the order of the columns.
+/// The pools, in the order of the columns.
 const POOLS: [&str; 5] = ["millpond", "deadpool", "bb8", "mobc", "sqlx::Pool"];
 
 /// A scenario and its results.
@@ -20,11 +20,11 @@ struct Scenario {
     name: String,
     action: String,
     best: String,
-    /// For each pool the outcome.
+    /// The pools with their results.
     results: Vec<(String, String)>,
 }
 
-/// Runs the scenarios; prints the page, and writes it if wanted.
+/// Runs the scenarios and prints the page; writes it if `write` is true.
 pub fn run(root: &Path, write: bool) -> Result<(), String> {
     programs::build(root, &["--bin", "promises"])?;
     let mut command = programs::with_servers(&["postgres", "postgres-tls", "pgbouncer"]);
@@ -45,7 +45,7 @@ pub fn run(root: &Path, write: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// Reads one line of the program; lines of other forms are skipped.
+/// Parses one line of the program; skips lines of other forms.
 fn read(scenarios: &mut Vec<Scenario>, line: &str) {
     let fields: Vec<String> = line.split('\t').map(str::to_owned).collect();
     match (<[String; 4]>::try_from(fields.clone()), <[String; 3]>::try_from(fields)) {

@@ -1,4 +1,4 @@
-//! The race: the programs one after the other, and the lines that they print.
+//! Runs the programs of the race one after the other, and reads their results.
 
 use std::process::Command;
 
@@ -6,11 +6,11 @@ use crate::machine::Machine;
 use crate::programs::{program, read_lines, with_servers};
 use crate::results::Results;
 
-/// How many processes share the rounds of what lasts nanoseconds. Where its memory happens to lie
-/// makes one process a tenth faster or slower than the next one, for as long as it lives.
+/// How many processes share the rounds of rows that take nanoseconds. The memory layout of a
+/// process can make it a tenth faster or slower than the next one, as long as it runs.
 const PROCESSES: u32 = 5;
 
-/// Runs the programs; nothing else of ours runs meanwhile.
+/// Runs the programs one at a time and returns their results.
 pub fn run(quick: bool) -> Result<Results, String> {
     let machine = Machine::here();
     eprintln!("rivals: {}", machine.pinning());
@@ -35,7 +35,7 @@ struct Race {
 }
 
 impl Race {
-    /// Runs one program, by the command that `before` begins, and reads its lines.
+    /// Runs one program with the command prefix `before`, and reads its lines.
     fn run(
         &mut self,
         name: &str,

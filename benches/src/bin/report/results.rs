@@ -1,8 +1,8 @@
-//! The results: a line for each row and pool, as the programs print them.
+//! The results: a line for each row and pool, as printed by the programs.
 
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// The result of one pool in one row: the median of the rounds, the least and the greatest.
+/// The result of one pool in one row: the median, the lowest and the highest of the rounds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Line {
     pub row: String,
@@ -16,19 +16,19 @@ pub struct Line {
     pub high: f64,
 }
 
-/// A number that could not be found is `null`.
+/// Reads a number; `null` means that it could not be determined.
 fn number<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     Option::deserialize(from).map(|number| number.unwrap_or(f64::NAN))
 }
 
-/// All lines, in the order in which they came.
+/// All lines, in the order of their arrival.
 #[derive(Debug, Default)]
 pub struct Results {
     lines: Vec<Line>,
 }
 
 impl Results {
-    /// Adds a line of JSON.
+    /// Adds a line from JSON.
     pub fn read(&mut self, line: &str) -> Result<(), String> {
         self.lines.push(
             serde_json::from_str(line)
@@ -42,8 +42,8 @@ impl Results {
         self.lines.push(line);
     }
 
-    /// One line for each row and pool, where a program has printed several in several runs: the
-    /// median of their medians, the least and the greatest of all.
+    /// Merges the lines of several runs into one line for each row and pool: the median of the
+    /// medians, the lowest and the highest of all.
     pub fn merged(&self) -> Self {
         let mut merged = Self::default();
         for line in &self.lines {
@@ -62,22 +62,22 @@ impl Results {
         merged
     }
 
-    /// All lines.
+    /// Returns all lines.
     pub fn lines(&self) -> &[Line] {
         &self.lines
     }
 
-    /// The lines of a row.
+    /// Returns the lines of a row.
     pub fn row(&self, row: &str) -> Vec<&Line> {
         self.lines.iter().filter(|line| line.row == row).collect()
     }
 
-    /// One pool's line of a row.
+    /// Returns the line of one pool in a row.
     pub fn find(&self, row: &str, pool: &str) -> Option<&Line> {
         self.lines.iter().find(|line| line.row == row && line.pool == pool)
     }
 
-    /// The pools that failed their gate.
+    /// Returns the pools that failed the gate.
     pub fn failed(&self) -> Vec<String> {
         self.row("gate")
             .into_iter()
@@ -87,14 +87,14 @@ impl Results {
     }
 }
 
-/// The median.
+/// Returns the median.
 pub fn middle(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let at = |n: usize| values.get(n).copied().unwrap_or(f64::NAN);
     (at(values.len().saturating_sub(1) / 2) + at(values.len() / 2)) / 2.0
 }
 
-/// A number with as many digits as mean something.
+/// Formats a number with its significant digits.
 pub fn short(value: f64) -> String {
     let size = value.abs();
     match size {
@@ -110,7 +110,7 @@ pub fn short(value: f64) -> String {
 
 #[cfg(test)]
 impl Line {
-    /// A line with the least, the median and the greatest value.
+    /// Creates a line with the lowest, the median and the highest value.
     pub fn of(row: &str, pool: &str, [low, median, high]: [f64; 3]) -> Self {
         Self {
             row: row.to_owned(),
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_is_read_again_and_anything_else_is_an_error() {
+    fn printed_lines_are_parsed_and_anything_else_is_an_error() {
         let line = Line::of("uncontended", "millpond", [78.0, 79.5, 83.0]);
         let mut results = Results::default();
         results.read(&serde_json::to_string(&line).unwrap()).unwrap();

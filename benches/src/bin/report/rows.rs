@@ -1,14 +1,14 @@
-//! The rows of the race: what each says, and in which order they are shown.
+//! The rows of the race: their titles and their order.
 
 /// A row of the tables.
 pub struct Row {
-    /// Its name in the results.
+    /// The row's name in the results.
     pub name: &'static str,
-    /// What was measured, with the unit and which way is better.
+    /// What is measured, with the unit and which direction is better.
     pub title: &'static str,
 }
 
-/// Rows that belong together.
+/// A group of rows.
 pub struct Group {
     /// The heading.
     pub title: &'static str,
@@ -16,12 +16,12 @@ pub struct Group {
     pub rows: &'static [Row],
 }
 
-/// Every pool of the tables, in their order. `millpond-rs` is millpond over its second driver for
-/// Redis, redis-rs.
+/// Every pool of the tables, in order. `millpond-rs` is millpond with its second Redis driver,
+/// redis-rs.
 pub const POOLS: [&str; 9] =
     ["millpond", "millpond-rs", "sqlx", "deadpool", "bb8", "mobc", "r2d2", "fred", "floor"];
 
-/// All rows but that of the gate.
+/// All rows except the gate.
 pub const GROUPS: [Group; 9] = [
     Group {
         title: "One task alone",

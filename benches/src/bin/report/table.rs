@@ -1,9 +1,9 @@
-//! The results as text: every row with its pools, their spread, and how they compare with millpond.
+//! Renders the results as text: each row's pools, their spread, and their ratio to millpond.
 
 use crate::results::{Line, Results, short};
 use crate::rows::{GROUPS, Group, POOLS, Row};
 
-/// The results for a terminal.
+/// Renders the results for a terminal.
 pub fn render(results: &Results) -> String {
     let failed = results
         .failed()
@@ -26,13 +26,13 @@ pub fn render(results: &Results) -> String {
     out
 }
 
-/// The results for a page: a table for each group, a column for each pool that takes part in it.
+/// Renders the results as Markdown: a table for each group, with a column for each of its pools.
 pub fn markdown(results: &Results) -> String {
     let mut out = String::new();
     let failed = results.failed();
     let has_failed = |pool: &str| failed.iter().any(|failed| failed == pool);
     for (group, rows) in measured(results) {
-        // A column for each pool of the group, and for each that failed its gate.
+        // A column for each pool of the group, and for each pool that failed the gate.
         let takes_part = |pool: &str| rows.iter().any(|row| results.find(row.name, pool).is_some());
         let pools: Vec<&str> =
             POOLS.into_iter().filter(|pool| takes_part(pool) || has_failed(pool)).collect();
@@ -56,7 +56,7 @@ pub fn markdown(results: &Results) -> String {
     out
 }
 
-/// The groups with those of their rows that were measured.
+/// Returns the groups with the rows that were measured.
 fn measured(results: &Results) -> Vec<(&'static Group, Vec<&'static Row>)> {
     let rows = |group: &'static Group| {
         group.rows.iter().filter(|row| !results.row(row.name).is_empty()).collect()
@@ -74,7 +74,8 @@ fn cell(results: &Results, line: &Line) -> String {
     format!("{}{}{spread}", short(line.median), ratio.unwrap_or_default())
 }
 
-/// In times millpond's value. Values that are ratios already, or next to nothing, are not compared.
+/// Returns the ratio to millpond's value. Values that are ratios already, or close to zero, are not
+/// compared.
 fn ratio(results: &Results, line: &Line) -> Option<String> {
     let ours = results.find(&line.row, "millpond")?.median;
     let ratio = line.median / ours;
