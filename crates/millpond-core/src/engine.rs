@@ -8,9 +8,6 @@ mod close;
 mod connect;
 mod drain;
 mod maintenance;
-mod parts;
-mod recheck;
-mod run_hooks;
 mod share;
 mod shared;
 mod validate;
@@ -23,6 +20,6 @@ pub(crate) use connect::SlotGuard;
 #[cfg(all(test, millpond_models))]
 pub(crate) use connect::connect;
 pub(crate) use drain::{close, prewarm};
-pub use parts::PoolParts;
 pub use share::{Borrower, Member, Share};
+pub use shared::PoolParts;
 pub(crate) use shared::Shared;

@@ -40,8 +40,10 @@ mod wait_queue;
 pub(crate) use backoff::Pause;
 use backoff::{ConnectHistory, HANG_MIN};
 use borrowers::Borrowers;
+#[cfg(all(test, not(millpond_models)))]
+pub(crate) use claim::RECENT_PING;
 pub(crate) use effects::{Effect, Effects};
-pub(crate) use entry::{Attempt, Claim, Claimant, Grant, Job, Validated, Validation};
+pub(crate) use entry::{Answer, Attempt, Grant, Job, PoolTraits, Validated, Validation, Verdict};
 pub use entry::{LeaseMeta, PooledConnection};
 use entry::{Renewal, bump};
 use idle::Idle;
@@ -51,7 +53,5 @@ use slots::{Slots, Stage};
 pub(crate) use state::Ledger;
 use state::MaintenanceTask;
 pub(crate) use unlocked::Unlocked;
-pub(crate) use wait_queue::{Polled, Ticket, TimersSet};
+pub(crate) use wait_queue::{Claimant, Ticket, TimersSet};
 use wait_queue::{Queue, WaiterCell};
-#[cfg(all(test, not(millpond_models)))]
-pub(crate) use {claim::RECENT_PING, growth::Setback};

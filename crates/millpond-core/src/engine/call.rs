@@ -1,10 +1,13 @@
-//! The one way to call foreign code: under a limit, behind a guard against panics, and with a guard
-//! for the connection that it is called on.
+//! The one way to call foreign code, a manager's or a hook's: under a limit, behind a guard against
+//! panics, and with a guard for the connection that it is called on.
 
 use crate::engine::Shared;
 use crate::event::share;
-use crate::rt::{catch_panic, drop_catching_panic};
-use crate::{BoxError, CloseReason, ErrorClass, Manager, PooledConnection, SharedError, rt};
+use crate::rt::{Time, catch_panic, drop_catching_panic};
+use crate::{
+    BoxError, CloseReason, ConnectionInfo, ErrorClass, Event, HookPoint, Manager, PooledConnection,
+    RequestRefusal, SharedError, rt,
+};
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
 use std::task::Poll;
@@ -85,4 +88,56 @@ impl<M: Manager> Drop for CallGuard<M> {
             self.shared.retire(held, CloseReason::Interrupted);
         }
     }
+}
+
+pub(crate) enum Refused {
+    /// This connection, or the call was cut off or panicked.
+    Connection(SharedError),
+    /// The request that the connection was for.
+    Request(Arc<RequestRefusal>),
+}
+
+impl Refused {
+    /// The error, where no request is under way.
+    pub(crate) fn into_error(self) -> SharedError {
+        match self {
+            Self::Connection(error) => error,
+            Self::Request(refusal) => refusal,
+        }
+    }
+}
+
+/// Calls the hooks of a hook point in order, each within `hook_timeout` and what is left until
+/// `deadline`. The first refusal ends the row; that of a connection is reported.
+pub(crate) async fn run_hooks<M: Manager>(
+    shared: &Shared<M>,
+    point: HookPoint,
+    conn: &mut M::Connection,
+    info: &ConnectionInfo,
+    deadline: Time,
+) -> Result<(), Refused> {
+    for hook in shared.hooks.at(point) {
+        let limit = shared.config.hook_timeout.min(deadline.since(shared.now()));
+        let outcome: Result<(), CallError<BoxError>> =
+            call(limit, || hook.call(point, &mut *conn, info)).await;
+        if let Err(error) = outcome {
+            let error = match error {
+                CallError::Failed(error) if point == HookPoint::Checkout => {
+                    match error.downcast::<RequestRefusal>() {
+                        Ok(refusal) => return Err(Refused::Request(Arc::from(refusal))),
+                        Err(error) => CallError::Failed(error),
+                    }
+                }
+                error => error,
+            };
+            if let CallError::Panicked(message) = &error {
+                shared.report_panic(point.name(), message.clone());
+            }
+            let error = error.shared("hook_timeout");
+            let reported = error.clone();
+            shared.report(|| Event::HookFailed { id: info.id, point, error: reported });
+            return Err(Refused::Connection(error));
+        }
+    }
+    Ok(())
 }

@@ -4,28 +4,25 @@
 //! waiter. What has to be awaited is a job of the maintenance task.
 
 use crate::engine::Shared;
-use crate::ledger::{LeaseMeta, Ledger, PooledConnection};
-use crate::rt::{Time, catch_panic};
-use crate::{CloseReason, ConnectionInfo, Event, LeaseOwner, Manager, Triage};
+use crate::ledger::{LeaseMeta, PooledConnection, Verdict};
+use crate::rt::catch_panic;
+use crate::{CloseReason, ConnectionInfo, LeaseOwner, Manager, Triage};
 use std::thread;
-use std::time::Duration;
 
 impl<M: Manager> LeaseOwner<M::Connection> for Shared<M> {
     fn returned(&self, mut held: PooledConnection<M::Connection>) {
+        let panics = thread::panicking();
         let verdict =
-            if thread::panicking() { Err(CloseReason::Panicked) } else { self.triage(&mut held) };
+            if panics { Verdict::Close(CloseReason::Panicked) } else { self.triage(&mut held) };
         self.process_return(held, verdict);
     }
 
     fn discarded(&self, held: PooledConnection<M::Connection>, reason: CloseReason) {
-        self.process_return(held, Err(reason));
+        self.process_return(held, Verdict::Close(reason));
     }
 
     fn detached(&self, meta: &LeaseMeta) {
-        self.change_and_report(|ledger, now| {
-            ledger.detached(meta.slot, now);
-            Some(Event::Detached { id: meta.id })
-        });
+        self.change(|ledger, now| ledger.detached(meta, now));
     }
 
     fn info(&self, meta: &LeaseMeta) -> ConnectionInfo {
@@ -34,17 +31,16 @@ impl<M: Manager> LeaseOwner<M::Connection> for Shared<M> {
 }
 
 impl<M: Manager> Shared<M> {
-    /// Asks the manager's `triage` what to do with a returned connection; the result is as
-    /// [`process_return`](Self::process_return) takes it.
-    fn triage(&self, held: &mut PooledConnection<M::Connection>) -> Result<bool, CloseReason> {
+    /// Asks the manager's `triage` what to do with a returned connection.
+    fn triage(&self, held: &mut PooledConnection<M::Connection>) -> Verdict {
         match catch_panic(|| self.manager.triage(&mut held.inner.conn)) {
-            Ok(Triage::Keep) => Ok(false),
-            Ok(Triage::Reset) => Ok(true),
-            Ok(Triage::Discard) => Err(CloseReason::Unverified),
-            Ok(Triage::Broken) => Err(CloseReason::Broken),
+            Ok(Triage::Keep) => Verdict::Keep,
+            Ok(Triage::Reset) => Verdict::Reset,
+            Ok(Triage::Discard) => Verdict::Close(CloseReason::Unverified),
+            Ok(Triage::Broken) => Verdict::Close(CloseReason::Broken),
             Err(message) => {
                 self.report_panic("triage", message);
-                Err(CloseReason::Panicked)
+                Verdict::Close(CloseReason::Panicked)
             }
         }
     }
@@ -53,70 +49,17 @@ impl<M: Manager> Shared<M> {
     /// treated like a returned one, but is neither reported nor measured.
     pub(crate) fn return_unlent(&self, mut held: PooledConnection<M::Connection>) {
         let verdict = self.triage(&mut held);
-        self.change(|ledger, now| self.store(ledger, held, verdict, now));
+        self.change(|ledger, now| ledger.take_back(held, verdict, now));
     }
 
-    fn store(
-        &self,
-        ledger: &mut Ledger<M::Connection>,
-        held: PooledConnection<M::Connection>,
-        verdict: Result<bool, CloseReason>,
-        now: Time,
-    ) {
-        match verdict {
-            Ok(reset) if ledger.keeps() && (reset || self.checkin_hooks) => {
-                ledger.send_to_checkin(held, reset, now)
-            }
-            Ok(_) => ledger.put_back(held, now),
-            Err(reason) => {
-                ledger.retire(held, reason, now);
-                if reason == CloseReason::Broken {
-                    ledger.mark_suspect(now, now);
-                }
-            }
-        }
-        ledger.note_return();
-    }
-
-    /// `Ok(true)`: usable after a reset; `Err`: must be closed.
-    fn process_return(
-        &self,
-        mut held: PooledConnection<M::Connection>,
-        verdict: Result<bool, CloseReason>,
-    ) {
-        let plain = self.fast_checkin && verdict == Ok(false);
-        let id = held.inner.meta.id;
+    fn process_return(&self, mut held: PooledConnection<M::Connection>, verdict: Verdict) {
         let now = self.loan_time();
-        if plain {
+        if self.fast_checkin && verdict == Verdict::Keep {
             match self.change_at(now, |ledger, now| ledger.put_back_fresh(held, now)) {
                 None => return,
                 Some(considered) => held = considered,
             }
         }
-        let report =
-            self.change_at(now, |ledger, now| self.return_slow(ledger, held, verdict, now));
-        if let Some((seq, held)) = report {
-            self.report_at(seq, &Event::Returned { id, held });
-        }
-    }
-
-    /// The slow path of a return. Returns the sequence number of its event and how long the
-    /// connection was held, if an observer wants the event.
-    fn return_slow(
-        &self,
-        ledger: &mut Ledger<M::Connection>,
-        mut held: PooledConnection<M::Connection>,
-        verdict: Result<bool, CloseReason>,
-        now: Time,
-    ) -> Option<(u64, Duration)> {
-        ledger.recycle_cell(&mut held);
-        (held.inner.meta.idle_since, held.inner.meta.validated_at) = (now, now);
-        let lent = ledger.slot_since(held.inner.meta.slot);
-        ledger.measure_use(lent, now);
-        let overdue = ledger.config().max_lease.is_some_and(|limit| now.since(lent) >= limit);
-        let verdict = if overdue { verdict.and(Err(CloseReason::Overdue)) } else { verdict };
-        let report = ledger.seq_if(self.routine_observed()).map(|seq| (seq, now.since(lent)));
-        self.store(ledger, held, verdict, now);
-        report
+        self.change_at(now, |ledger, now| ledger.returned(held, verdict, now));
     }
 }

@@ -1,8 +1,7 @@
 //! The only caller of `Manager::close`: runs `on_close`, closes, frees the slot.
 
 use crate::engine::Shared;
-use crate::engine::call::{CallError, call};
-use crate::engine::run_hooks::run_hooks;
+use crate::engine::call::{CallError, call, run_hooks};
 use crate::event::share;
 use crate::rt::drop_catching_panic;
 use crate::{CloseReason, HookPoint, LeaseMeta, Manager, PooledConnection, SharedError};

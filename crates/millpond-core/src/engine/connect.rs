@@ -4,11 +4,10 @@
 //! that arrives late serves the next one.
 
 use crate::engine::Shared;
-use crate::engine::call::call;
+use crate::engine::call::{call, run_hooks};
 use crate::engine::close::close_unpooled;
-use crate::engine::run_hooks::run_hooks;
 use crate::event::share;
-use crate::ledger::{Attempt, PooledConnection};
+use crate::ledger::Attempt;
 use crate::rt::Time;
 use crate::{ConnectInfo, ConnectionInfo, ErrorClass, Event, HookPoint, Manager, SharedError, rt};
 use std::fmt;
@@ -30,7 +29,7 @@ pub(crate) async fn connect<M: Manager>(opening: SlotGuard<M>, attempt: Attempt)
             let took = shared.now().since(began);
             arrived(opening, &attempt, conn, took);
         }
-        Some(Err((error, class))) => failed(opening, &attempt, error, class),
+        Some(Err((error, class))) => failed(opening, &attempt, &error, class),
     }
 }
 
@@ -98,44 +97,25 @@ fn arrived<M: Manager>(
 ) {
     opening.slot = None;
     let shared = &opening.shared;
-    let id = attempt.id;
-    let mut recovered = None;
-    shared.change_and_report(|ledger, now| {
-        let meta = ledger.new_meta(attempt, now);
-        ledger.note_took(took);
-        recovered = ledger.connected(PooledConnection::new(conn, meta), now);
-        Some(Event::Connected { id, took })
-    });
-    if let Some(after) = recovered {
+    if let Some(after) = shared.change(|ledger, now| ledger.connected(conn, attempt, took, now)) {
         tracing::info!(pool = &*shared.name, ?after, "connections can be opened again");
-        shared.report(|| Event::Recovered { after });
     }
 }
 
 fn failed<M: Manager>(
     mut opening: SlotGuard<M>,
     attempt: &Attempt,
-    error: SharedError,
+    error: &SharedError,
     class: ErrorClass,
 ) {
     opening.slot = None;
     let shared = &opening.shared;
-    let (setback, seq) = shared.change(|ledger, now| {
-        let seq = ledger.seq_if(shared.observed());
-        (ledger.connect_failed(attempt.slot, &error, class, now), seq)
-    });
     // The first of a row, and then ever more rarely: an outage must not fill the disk.
     if attempt.attempt.is_power_of_two() {
         let (pool, attempt) = (&*shared.name, attempt.attempt);
         tracing::warn!(pool, attempt, %error, ?class, "could not connect");
     }
-    if let Some(seq) = seq {
-        let (id, retry_in) = (attempt.id, setback.retry_in);
-        shared.report_at(seq, &Event::ConnectFailed { id, error: error.clone(), class, retry_in });
-    }
-    if setback.failing_fast {
-        shared.report(|| Event::FailingFast { error });
-    }
+    shared.change(|ledger, now| ledger.connect_failed(attempt, error, class, now));
     if class == ErrorClass::Failover {
         shared.invalidate_all(false);
     }

@@ -44,9 +44,7 @@ pub(crate) async fn prewarm<M: Manager>(
     }
     outcome.unwrap_or_else(|| {
         let now = shared.now();
-        let timed_out = |ledger: &Ledger<M::Connection>| {
-            ledger.timed_out(shared.names(), None, limit, None, now)
-        };
+        let timed_out = |ledger: &Ledger<M::Connection>| ledger.timed_out(None, limit, None, now);
         Err(shared.read(|ledger| ledger.connect_error().unwrap_or_else(|| timed_out(ledger))))
     })
 }

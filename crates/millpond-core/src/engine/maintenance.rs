@@ -8,7 +8,7 @@ use crate::engine::Shared;
 use crate::engine::call::CallGuard;
 use crate::engine::close::{Closing, close};
 use crate::engine::connect::{SlotGuard, connect};
-use crate::engine::recheck::{check_in, complete, validate_idle};
+use crate::engine::validate::{check_in, complete, validate_idle};
 use crate::ledger::{Job, Ledger};
 use crate::rt::{self, Handle, Jobs, Time, Timer};
 use crate::{Event, Holder, Manager};
@@ -74,7 +74,7 @@ async fn run<M: Manager>(guard: TaskGuard<M>) {
     while let Some(shared) = guard.0.upgrade() {
         shared.clock.detect_pause();
         let turn = shared.change(|ledger, now| ledger.turn(now));
-        report_leaks(&shared, turn.leaks);
+        log_leaks(&shared, turn.leaks);
         for job in turn.jobs {
             start(&mut jobs, &shared, job);
         }
@@ -127,11 +127,10 @@ fn poll_sleep<M: Manager>(
     if called || elapsed { Poll::Ready(()) } else { Poll::Pending }
 }
 
-fn report_leaks<M: Manager>(shared: &Shared<M>, leaks: Vec<Holder>) {
+fn log_leaks<M: Manager>(shared: &Shared<M>, leaks: Vec<Holder>) {
     for Holder { id, location, label, held } in leaks {
         let (pool, connection) = (&*shared.name, id.get());
         tracing::warn!(pool, connection, holder = %location, label, ?held,
             "connection held longer than leak_after");
-        shared.report(|| Event::Leaked { id, location, held });
     }
 }

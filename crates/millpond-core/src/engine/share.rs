@@ -6,7 +6,7 @@ use crate::engine::call::call;
 use crate::engine::validate::failed_ping;
 use crate::ledger::{Caller, LeaseMeta, Ledger, LentShare, PooledConnection, WaitOutcome};
 use crate::rt::{self, Time, Timer};
-use crate::{CloseReason, ConnectionId, Event, Lease, LeaseOwner, Manager, PoolError, Request};
+use crate::{CloseReason, ConnectionId, Lease, LeaseOwner, Manager, PoolError, Request};
 use std::future::{Future, poll_fn};
 use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
@@ -87,7 +87,7 @@ impl<'a, M: Manager> Borrower<'a, M> {
                 ledger.await_share(self.number, self.since, refused_once, now)
             });
             match waits {
-                WaitOutcome::Joined(waiting) => self.joined(waiting),
+                WaitOutcome::Joined => self.state = State::Waiting,
                 WaitOutcome::Refused(error) => return Err(error),
                 WaitOutcome::AskAgain(at) => {
                     self.state = State::RefusedOnce;
@@ -102,14 +102,9 @@ impl<'a, M: Manager> Borrower<'a, M> {
         Ok(())
     }
 
-    fn joined(&mut self, waiting: u32) {
-        self.state = State::Waiting;
-        self.shared.report_of_share(|| Event::Waiting { waiting: waiting as usize });
-    }
-
     fn timed_out(&self) -> PoolError {
         let (shared, now) = (self.shared, self.shared.now());
-        shared.read(|ledger| ledger.timed_out(shared.names(), None, self.limit, None, now))
+        shared.read(|ledger| ledger.timed_out(None, self.limit, None, now))
     }
 
     /// Ends the acquire with a share of `member`. When the share ends,
@@ -127,7 +122,7 @@ impl<'a, M: Manager> Borrower<'a, M> {
     /// Ends the acquire with an error, which is counted, reported and given back.
     pub fn fail(mut self, error: PoolError) -> PoolError {
         self.leave();
-        self.shared.acquire_ended(self.request, self.since, Some(&error));
+        self.shared.share_not_lent(self.request, self.since, Some(&error));
         error
     }
 
@@ -143,7 +138,7 @@ impl<M: Manager> Drop for Borrower<'_, M> {
     fn drop(&mut self) {
         if self.state != State::Ended {
             self.leave();
-            self.shared.acquire_ended(self.request, self.since, None);
+            self.shared.share_not_lent(self.request, self.since, None);
         }
     }
 }
@@ -182,52 +177,22 @@ impl<M: Manager> Shared<M> {
     ) -> Share<S> {
         let (meta, now) = (member.meta(), self.loan_time());
         let caller = Caller { location: request.location, label: request.label, task: None };
-        let (LentShare { slot, ping_due }, seq) = self.change_at(now, |ledger, now| {
-            if since.is_none() {
-                ledger.count_acquire();
-            }
-            let lent = ledger.lend_share(meta, caller, since.unwrap_or(now), now);
-            (lent, ledger.seq_if(self.routine_observed()))
-        });
-        if let Some(seq) = seq {
-            let waited = since.map_or(Duration::ZERO, |since| now.since(since));
-            self.report_all(
-                seq,
-                &Event::Acquired { id: meta.id, waited, location: request.location },
-            );
-        }
+        let LentShare { slot, ping_due } =
+            self.change_at(now, |ledger, now| ledger.lend_share(meta, caller, since, now));
         let held = PooledConnection::new(share, LeaseMeta { slot, ..*meta });
         Share { lease: Lease::lend(held, owner), ping_due }
     }
 
     /// Takes a share back. Whether its borrower had it for longer than `max_lease`.
     pub(crate) fn end_share(&self, share: &LeaseMeta) -> bool {
-        let is_timed = self.is_exact() || self.config.max_lease.is_some();
+        let is_timed = self.exact || self.config.max_lease.is_some();
         let now = if is_timed { self.loan_time() } else { Time::ZERO };
-        let ((held, is_overdue), seq) = self.change_at(now, |ledger, now| {
-            (ledger.end_share(share.slot, now), ledger.seq_if(self.routine_observed()))
-        });
-        if let Some(seq) = seq {
-            self.report_all(seq, &Event::Returned { id: share.id, held });
-        }
-        is_overdue
+        self.change_at(now, |ledger, now| ledger.end_share(share, now))
     }
 
     /// An acquire of a share has failed, or was dropped.
-    fn acquire_ended(&self, request: Request, since: Time, error: Option<&PoolError>) {
-        let (waited, seq) = self.change(|ledger, now| {
-            ledger.count_unserved(error);
-            (now.since(since), ledger.seq_if(self.observed()))
-        });
-        let Some(seq) = seq else { return };
-        let location = request.location;
-        self.report_all(
-            seq,
-            &match error.map(PoolError::kind) {
-                Some(failure) => Event::AcquireFailed { failure, waited, location },
-                None => Event::AcquireCancelled { waited, location },
-            },
-        );
+    fn share_not_lent(&self, request: Request, since: Time, error: Option<&PoolError>) {
+        self.change(|ledger, now| ledger.share_not_lent(request.location, since, error, now));
     }
 
     /// Pings a connection that is lent; a failure is reported and acted upon.

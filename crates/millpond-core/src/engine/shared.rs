@@ -1,10 +1,11 @@
 //! What the pool's handles, its leases and its maintenance task share, and the one way to change
 //! the ledger.
 
-use crate::engine::PoolParts;
 use crate::event::share;
 use crate::hooks::HookLists;
-use crate::ledger::{Effect, Effects, LeaseMeta, Ledger, PooledConnection, TimersSet, Unlocked};
+use crate::ledger::{
+    Effect, Effects, LeaseMeta, Ledger, PoolTraits, PooledConnection, TimersSet, Unlocked,
+};
 use crate::rt::deadline_thread;
 use crate::rt::lock::Mutex;
 use crate::rt::{
@@ -16,8 +17,32 @@ use crate::{
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Waker;
 use std::thread;
 use std::time::Duration;
+
+/// What a pool is made of: the manager, settings, name, hooks and observers that a
+/// [`Builder`](crate::Builder) was given.
+///
+/// A pool of your own passes them on: to [`Buildable::assemble`](crate::Buildable::assemble) of a
+/// pool that it wraps, or to [`Multiplexer::new`](crate::Multiplexer::new).
+pub struct PoolParts<M: Manager> {
+    pub(crate) manager: M,
+    pub(crate) config: PoolConfig,
+    pub(crate) name: Arc<str>,
+    pub(crate) hooks: HookLists<M::Connection>,
+    pub(crate) observers: Vec<Box<dyn Observer>>,
+    pub(crate) runtime: Option<Handle>,
+}
+
+impl<M: Manager> PoolParts<M> {
+    /// Returns the settings, which were found to be in range.
+    pub fn config(&self) -> &PoolConfig {
+        &self.config
+    }
+}
+
+opaque_debug!([M: Manager] PoolParts<M>, "PoolParts", |it| { name: it.name, config: it.config });
 
 pub(crate) struct Shared<M: Manager> {
     /// While it is locked, nothing is awaited, and no user code is called, woken or dropped. It is
@@ -28,8 +53,6 @@ pub(crate) struct Shared<M: Manager> {
     pub(crate) name: Arc<str>,
     /// The settings as built; the sizes that hold now are the ledger's.
     pub(crate) config: PoolConfig,
-    /// `QueuePool` or `NullPool`, as error messages name it.
-    pub(crate) kind: &'static str,
     pub(crate) clock: Clock,
     /// The oldest generation whose connections may still be opened; above all of them once the pool
     /// is closed.
@@ -37,9 +60,6 @@ pub(crate) struct Shared<M: Manager> {
     /// The number of the last change that `close` and `prewarm` have to look at.
     pub(crate) changes: Signal,
     pub(crate) runtime: Option<Handle>,
-    /// Whether a checkout has anything to do for hooks.
-    pub(crate) checkout_hooks: bool,
-    pub(crate) checkin_hooks: bool,
     /// Whether a loan needs neither hooks nor events, so the fast path may be used.
     pub(crate) fast_checkout: bool,
     /// The same of a return.
@@ -49,12 +69,8 @@ pub(crate) struct Shared<M: Manager> {
     /// What callers and waiters read and count without the lock.
     pub(crate) unlocked: Arc<Unlocked>,
     observers: Vec<Registered>,
-    /// Whether an observer wants an event for every lease.
-    routine_observed: bool,
     /// Whether loans are measured, or reported with their times: then the clock has to be exact.
-    exact: bool,
-    /// Whether what is reported as acquired and returned are shares, and no leases.
-    multiplexed: bool,
+    pub(crate) exact: bool,
 }
 
 /// An observer, and whether it wants an event for every lease.
@@ -66,48 +82,43 @@ struct Registered {
 impl<M: Manager> Shared<M> {
     pub(crate) fn new(parts: PoolParts<M>, kind: &'static str, keeps: bool) -> Self {
         let PoolParts { manager, config, name, hooks, observers, runtime } = parts;
-        let first_connect_hooks = hooks.has(HookPoint::FirstConnect);
-        let mut ledger = Ledger::new(config.clone(), keeps, first_connect_hooks, fastrand::u64(..));
+        let traits = PoolTraits {
+            name: Arc::clone(&name),
+            kind,
+            keeps,
+            first_connect_hooks: hooks.has(HookPoint::FirstConnect),
+            checkout_hooks: hooks.has(HookPoint::Checkout),
+            checkin_hooks: hooks.has(HookPoint::Checkin),
+        };
+        let mut ledger = Ledger::new(config.clone(), traits, fastrand::u64(..));
         let observers: Vec<_> = observers
             .into_iter()
             .map(|observer| register_observer(observer, &name, &mut ledger))
             .collect();
-        let routine_observed = observers.iter().any(|registered| registered.routine);
         Self {
-            exact: routine_observed || ledger.histograms().is_some(),
+            exact: ledger.is_exact(),
             manager,
-            checkout_hooks: hooks.has(HookPoint::Checkout),
-            checkin_hooks: hooks.has(HookPoint::Checkin),
-            fast_checkout: !routine_observed && !hooks.has(HookPoint::Checkout),
-            fast_checkin: !routine_observed && !hooks.has(HookPoint::Checkin),
+            fast_checkout: !ledger.routine_observed() && !hooks.has(HookPoint::Checkout),
+            fast_checkin: !ledger.routine_observed() && !hooks.has(HookPoint::Checkin),
             ping_after: config.ping_after(),
             unlocked: Arc::clone(ledger.unlocked()),
             ledger: Mutex::new(ledger),
             hooks,
             name,
             config,
-            kind,
             clock: Clock::start(),
             opens_from: Signal::default(),
             changes: Signal::default(),
             runtime,
             observers,
-            routine_observed,
-            multiplexed: false,
         }
     }
 
     /// From now on what borrowers get are shares of the connections that are lent.
     pub(crate) fn multiplex(&mut self) {
-        self.multiplexed = true;
         // A member is lent for long, so that a fast path would gain nothing.
         (self.fast_checkout, self.fast_checkin) = (false, false);
         self.change(|ledger, _| ledger.multiplex());
-    }
-
-    /// What the pool is called in errors: its name and its kind.
-    pub(crate) fn names(&self) -> (&Arc<str>, &'static str) {
-        (&self.name, self.kind)
     }
 
     pub(crate) fn now(&self) -> Time {
@@ -139,40 +150,38 @@ impl<M: Manager> Shared<M> {
         let result = change(&mut ledger, now);
         let effects = ledger.take_effects();
         drop(ledger);
-        // One wake is the rule, and is not moved about with the rest.
-        if let Some(Effects { wake, others }) = effects {
-            if let Some(wake) = wake
-                && let Err(message) = catch_panic(|| wake.wake())
-            {
-                self.report_panic("waker", message);
-            }
-            if !others.is_empty() {
-                self.run(others);
-            }
+        if let Some(effects) = effects {
+            self.perform(effects);
         }
         result
     }
 
-    /// Runs the effects of a change. A panic in one does not keep the others from being run.
-    #[cold]
-    fn run(&self, mut effects: Vec<Effect<M::Connection>>) {
-        // Users' destructors may block, so waiters are woken before.
-        effects.sort_by_key(|effect| !matches!(effect, Effect::Wake(_) | Effect::Changed(_)));
-        for effect in effects {
-            let (callback, outcome) = match effect {
-                Effect::Wake(waker) => ("waker", catch_panic(|| waker.wake())),
-                Effect::Changed(number) => ("waker", catch_panic(|| self.changes.raise(number))),
-                Effect::Drop(held, reason) => {
-                    self.drop_now(held, reason);
-                    continue;
-                }
-                Effect::CutOff(validation) => ("validation", drop_catching_panic(validation)),
-                Effect::Forget(error) => ("error", drop_catching_panic(error)),
-                Effect::ForgetRefusal(error) => ("error", drop_catching_panic(error)),
-            };
-            if let Err(message) = outcome {
-                self.report_panic(callback, message);
+    /// Performs the effects of a change. A panic in one does not keep the others from it.
+    fn perform(&self, effects: Effects<M::Connection>) {
+        if effects.others.is_empty() {
+            // The rule: one waker at most, and one event.
+            let Effects { wake, report, .. } = effects;
+            self.catching("waker", || wake.map(Waker::wake));
+            if let Some((seq, event)) = report {
+                self.deliver(seq, &event);
             }
+            return;
+        }
+        for effect in effects.in_order() {
+            match effect {
+                Effect::Wake(waker) => self.catching("waker", || waker.wake()),
+                Effect::Changed(number) => self.catching("waker", || self.changes.raise(number)),
+                Effect::Report(seq, event) => self.deliver(seq, &event),
+                Effect::Drop(held, reason) => self.drop_now(held, reason),
+                Effect::Discard(value) => self.catching("destructor", || drop(value)),
+            }
+        }
+    }
+
+    /// Calls user code; a panic in it is reported.
+    fn catching<T>(&self, callback: &'static str, call: impl FnOnce() -> T) {
+        if let Err(message) = catch_panic(call) {
+            self.report_panic(callback, message);
         }
     }
 
@@ -195,10 +204,6 @@ impl<M: Manager> Shared<M> {
         if self.exact { self.now() } else { self.clock.coarse() }
     }
 
-    pub(crate) fn is_exact(&self) -> bool {
-        self.exact
-    }
-
     /// Drops a connection that no maintenance task is left to close; then its slot is free.
     fn drop_now(&self, held: PooledConnection<M::Connection>, reason: CloseReason) {
         let meta = held.inner.meta;
@@ -208,61 +213,17 @@ impl<M: Manager> Shared<M> {
 
     /// A connection is closed or dropped: frees its slot.
     pub(crate) fn closed(&self, meta: &LeaseMeta, reason: CloseReason, error: Option<SharedError>) {
-        self.change_and_report(|ledger, now| {
-            ledger.connection_closed(meta.slot, now);
-            Some(Event::Closed { id: meta.id, reason, error })
-        });
+        self.change(|ledger, now| ledger.connection_closed(meta, reason, error, now));
     }
 
-    /// Changes the ledger, and reports the event that the change returns.
-    pub(crate) fn change_and_report(
-        &self,
-        change: impl FnOnce(&mut Ledger<M::Connection>, Time) -> Option<Event>,
-    ) {
-        let (event, seq) = self.change(|ledger, now| {
-            let event = change(ledger, now);
-            let seq = ledger.seq_if(event.is_some() && self.observed());
-            (event, seq)
-        });
-        if let (Some(event), Some(seq)) = (event, seq) {
-            self.report_at(seq, &event);
-        }
-    }
-
-    /// Reports an event that belongs to no change of the ledger; others take their sequence number
-    /// in the change.
+    /// Reports an event that belongs to no change of the ledger.
     pub(crate) fn report(&self, event: impl FnOnce() -> Event) {
-        if self.observed() {
-            let seq = self.change(|ledger, _| ledger.next_seq());
-            self.report_at(seq, &event());
+        if !self.observers.is_empty() {
+            self.change(|ledger, _| ledger.report(event()));
         }
     }
 
-    /// Reports an acquire or a loan of a share.
-    pub(crate) fn report_of_share(&self, event: impl FnOnce() -> Event) {
-        if self.observed() {
-            let seq = self.change(|ledger, _| ledger.next_seq());
-            self.report_all(seq, &event());
-        }
-    }
-
-    pub(crate) fn observed(&self) -> bool {
-        !self.observers.is_empty()
-    }
-
-    pub(crate) fn routine_observed(&self) -> bool {
-        self.routine_observed
-    }
-
-    /// Reports an event whose sequence number was taken under the lock, unless it is about an
-    /// acquire or a loan of a member.
-    pub(crate) fn report_at(&self, seq: u64, event: &Event) {
-        if !self.multiplexed || !event.is_of_a_loan() {
-            self.report_all(seq, event);
-        }
-    }
-
-    pub(crate) fn report_all(&self, seq: u64, event: &Event) {
+    fn deliver(&self, seq: u64, event: &Event) {
         let context = EventContext { pool: &self.name, seq };
         for Registered { observer, .. } in
             self.observers.iter().filter(|registered| registered.routine || !event.is_routine())
@@ -351,18 +312,13 @@ impl<M: Manager> Shared<M> {
 
     /// Closes the pool: the first half of `close`, and all of it when the last handle is dropped.
     pub(crate) fn begin_close(&self) {
-        let closing = self.change(|ledger, now| ledger.close(now).then(|| ledger.next_seq()));
+        self.change(Ledger::close);
         self.opens_from.raise(u64::MAX);
-        if let Some(seq) = closing {
-            self.report_at(seq, &Event::Closing);
-        }
     }
 
     pub(crate) fn invalidate_all(&self, hard: bool) {
-        let (generation, seq) =
-            self.change(|ledger, now| (ledger.invalidate_all(hard, now), ledger.next_seq()));
+        let generation = self.change(|ledger, now| ledger.invalidate_all(hard, now));
         self.opens_from.raise(generation);
-        self.report_at(seq, &Event::Invalidated { generation });
     }
 }
 
@@ -372,18 +328,17 @@ fn register_observer<C: Send + 'static>(
     pool: &str,
     ledger: &mut Ledger<C>,
 ) -> Registered {
-    let asked = catch_panic(|| {
-        let interest = observer.interest();
-        if interest == Interest::Measurements {
-            observer.attach_histograms(pool, Arc::clone(ledger.measure()));
-        }
-        interest == Interest::Everything
-    });
-    let routine = asked.unwrap_or_else(|message| {
+    let interest = catch_panic(|| observer.interest()).unwrap_or_else(|message| {
         tracing::warn!(pool, message, "an observer panicked");
-        true
+        Interest::Everything
     });
-    Registered { observer, routine }
+    if let Some(histograms) = ledger.observe(interest)
+        && let Err(message) =
+            catch_panic(|| observer.attach_histograms(pool, Arc::clone(histograms)))
+    {
+        tracing::warn!(pool, message, "an observer panicked");
+    }
+    Registered { observer, routine: interest == Interest::Everything }
 }
 
 impl<M: Manager> Drop for Shared<M> {
@@ -398,4 +353,4 @@ impl<M: Manager> Drop for Shared<M> {
     }
 }
 
-opaque_debug!([M: Manager] Shared<M>, "Shared", |it| { name: it.name, kind: it.kind });
+opaque_debug!([M: Manager] Shared<M>, "Shared", |it| { name: it.name });

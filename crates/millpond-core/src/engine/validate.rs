@@ -1,65 +1,55 @@
-//! Looking at an idle connection before it is lent: the ping if one is due, and the `on_checkout`
-//! hooks.
+//! Checking a connection before it is lent or kept: pings, resets, and the hooks of a checkout and
+//! of a checkin.
 //!
-//! The first connection is validated on the caller's path, and by the maintenance task if the
-//! caller goes away. If it is dead the other idle ones may be too: the maintenance task validates
-//! those, side by side, while the caller waits for whichever is first, one of them or a new one.
+//! The connection that a caller is about to get is validated on the caller's path, and by the
+//! maintenance task if the caller goes away. If it is dead the other idle ones may be too: the
+//! maintenance task validates those, side by side, while the caller waits for whichever is first,
+//! one of them or a new one.
 
 use crate::engine::Shared;
-use crate::engine::call::{CallError, CallGuard, call};
-use crate::engine::run_hooks::{Refused, run_hooks};
+use crate::engine::call::{CallError, CallGuard, Refused, call, run_hooks};
 use crate::ledger::{PooledConnection, Validated, Validation};
-use crate::rt::Time;
+use crate::rt::{self, Time, catch_panic};
 use crate::{CloseReason, ConnectionId, ErrorClass, Event, HookPoint, Manager, Phase, SharedError};
 use std::sync::Arc;
 
-pub(crate) fn begin_ping<M: Manager>(
+/// Begins the ping or the `on_checkout` hooks of a connection that is about to be lent.
+pub(crate) fn begin_validation<M: Manager>(
     shared: &Arc<Shared<M>>,
     held: PooledConnection<M::Connection>,
+    phase: Phase,
 ) -> Validation<M::Connection> {
-    let (slot, limit) = (held.inner.meta.slot, shared.config.ping_timeout);
-    let stage = Box::pin(ping(CallGuard::new(Arc::clone(shared), held)));
-    Validation { stage, phase: Phase::Ping, limit, slot }
-}
-
-pub(crate) fn begin_hooks<M: Manager>(
-    shared: &Arc<Shared<M>>,
-    held: PooledConnection<M::Connection>,
-) -> Validation<M::Connection> {
+    let slot = held.inner.meta.slot;
+    let guard = CallGuard::new(Arc::clone(shared), held);
+    if phase == Phase::Ping {
+        let limit = shared.config.ping_timeout;
+        return Validation { stage: Box::pin(ping_for_caller(guard)), phase, limit, slot };
+    }
     let hooks = u32::try_from(shared.hooks.at(HookPoint::Checkout).len()).unwrap_or(u32::MAX);
-    let (slot, limit) = (held.inner.meta.slot, shared.config.hook_timeout.saturating_mul(hooks));
-    let stage = Box::pin(call_hooks(CallGuard::new(Arc::clone(shared), held)));
-    Validation { stage, phase: Phase::Hook, limit, slot }
+    let limit = shared.config.hook_timeout.saturating_mul(hooks);
+    Validation { stage: Box::pin(call_checkout_hooks(guard)), phase, limit, slot }
 }
 
-async fn ping<M: Manager>(mut guard: CallGuard<M>) -> Validated<M::Connection> {
+async fn ping_for_caller<M: Manager>(mut guard: CallGuard<M>) -> Validated<M::Connection> {
+    let unfit = Validated::Unfit { refused: None };
     let shared = Arc::clone(&guard.shared);
-    let Some(held) = &mut guard.held else { return Validated::Unfit { refused: None } };
-    let limit = shared.config.ping_timeout;
-    let outcome = call(limit, || shared.manager.ping(&mut held.inner.conn)).await;
-    let reason = match outcome {
-        Ok(()) => {
-            held.inner.meta.validated_at = shared.now();
-            None
-        }
-        Err(error) => Some(failed_ping(&shared, held.inner.meta.id, error)),
-    };
-    let Some(held) = guard.held.take() else { return Validated::Unfit { refused: None } };
-    let Some(reason) = reason else { return Validated::Fit(held) };
+    let Some(held) = &mut guard.held else { return unfit };
+    let refused = ping(&shared, held).await;
+    let Some(held) = guard.held.take() else { return unfit };
+    let Some(reason) = refused else { return Validated::Fit(held) };
     shared.change(|ledger, now| {
         ledger.retire(held, reason, now);
         ledger.mark_suspect(now, now);
     });
-    Validated::Unfit { refused: None }
+    unfit
 }
 
-async fn call_hooks<M: Manager>(mut guard: CallGuard<M>) -> Validated<M::Connection> {
+async fn call_checkout_hooks<M: Manager>(mut guard: CallGuard<M>) -> Validated<M::Connection> {
+    let unfit = |refused| Validated::Unfit { refused };
     let shared = Arc::clone(&guard.shared);
-    let Some(held) = &mut guard.held else { return Validated::Unfit { refused: None } };
-    let info = shared.describe(&held.inner.meta);
-    let outcome =
-        run_hooks(&shared, HookPoint::Checkout, &mut held.inner.conn, &info, Time::NEVER).await;
-    let Some(held) = guard.held.take() else { return Validated::Unfit { refused: None } };
+    let Some(held) = &mut guard.held else { return unfit(None) };
+    let outcome = call_hooks(&shared, HookPoint::Checkout, held).await;
+    let Some(held) = guard.held.take() else { return unfit(None) };
     match outcome {
         Ok(()) => Validated::Fit(held),
         Err(Refused::Request(refusal)) => {
@@ -68,11 +58,113 @@ async fn call_hooks<M: Manager>(mut guard: CallGuard<M>) -> Validated<M::Connect
         }
         Err(Refused::Connection(error)) => {
             shared.retire(held, CloseReason::RefusedByHook);
-            Validated::Unfit { refused: Some(error) }
+            unfit(Some(error))
         }
     }
 }
 
+/// Completes a validation whose caller has gone. It may have begun on a runtime that is blocked
+/// now, so its limit starts again.
+pub(crate) async fn complete<M: Manager>(
+    shared: Arc<Shared<M>>,
+    validation: Validation<M::Connection>,
+) {
+    let Validation { stage, phase, limit, .. } = validation;
+    match rt::until(rt::sleep(limit), stage).await {
+        // Its hooks may have used it.
+        Some(Validated::Fit(held)) if phase == Phase::Hook => shared.return_unlent(held),
+        Some(Validated::Fit(held)) => shared.change(|ledger, now| ledger.settle_checked(held, now)),
+        Some(Validated::Unfit { .. } | Validated::Refused(_)) | None => {}
+    }
+}
+
+/// Pings an idle connection, and puts it back if it answers.
+pub(crate) async fn validate_idle<M: Manager>(mut guard: CallGuard<M>) {
+    let shared = Arc::clone(&guard.shared);
+    let Some(held) = &mut guard.held else { return };
+    let refused = ping(&shared, held).await;
+    finish(guard, refused);
+}
+
+/// Resets or pings a connection if need be, calls the `on_checkin` hooks, and puts it back.
+pub(crate) async fn check_in<M: Manager>(mut guard: CallGuard<M>, resets: bool, pings: bool) {
+    let shared = Arc::clone(&guard.shared);
+    let Some(held) = &mut guard.held else { return };
+    let mut refused = if pings { ping(&shared, held).await } else { None };
+    if resets {
+        refused = reset(&shared, held).await;
+    }
+    if refused.is_none()
+        && shared.hooks.has(HookPoint::Checkin)
+        && call_hooks(&shared, HookPoint::Checkin, held).await.is_err()
+    {
+        refused = Some(CloseReason::RefusedByHook);
+    }
+    finish(guard, refused);
+}
+
+/// Pings a connection. Returns why it must be closed, if so.
+async fn ping<M: Manager>(
+    shared: &Shared<M>,
+    held: &mut PooledConnection<M::Connection>,
+) -> Option<CloseReason> {
+    let limit = shared.config.ping_timeout;
+    let outcome = call(limit, || shared.manager.ping(&mut held.inner.conn)).await;
+    held.inner.meta.validated_at = shared.now();
+    outcome.err().map(|error| failed_ping(shared, held.id(), error))
+}
+
+/// Resets a connection, and calls the `on_connect` hooks again if the reset has undone what they
+/// had done.
+async fn reset<M: Manager>(
+    shared: &Shared<M>,
+    held: &mut PooledConnection<M::Connection>,
+) -> Option<CloseReason> {
+    let (limit, id) = (shared.config.ping_timeout, held.id());
+    if let Err(error) = call(limit, || shared.manager.reset(&mut held.inner.conn)).await {
+        report_failure(shared, "reset", error, |error| Event::ResetFailed { id, error });
+        return Some(CloseReason::ResetFailed);
+    }
+    if !shared.hooks.has(HookPoint::Connect) {
+        return None;
+    }
+    match catch_panic(|| shared.manager.undoes_on_connect(&mut held.inner.conn)) {
+        Ok(false) => None,
+        Ok(true) => {
+            let outcome = call_hooks(shared, HookPoint::Connect, held).await;
+            outcome.err().map(|_| CloseReason::RefusedByHook)
+        }
+        Err(message) => {
+            shared.report_panic("undoes_on_connect", message);
+            Some(CloseReason::Panicked)
+        }
+    }
+}
+
+async fn call_hooks<M: Manager>(
+    shared: &Shared<M>,
+    point: HookPoint,
+    held: &mut PooledConnection<M::Connection>,
+) -> Result<(), Refused> {
+    let info = shared.describe(&held.inner.meta);
+    run_hooks(shared, point, &mut held.inner.conn, &info, Time::NEVER).await
+}
+
+/// Puts the connection back, or closes it if it was refused.
+fn finish<M: Manager>(mut guard: CallGuard<M>, refused: Option<CloseReason>) {
+    let Some(held) = guard.held.take() else { return };
+    guard.shared.change(|ledger, now| {
+        let Some(reason) = refused else { return ledger.settle_checked(held, now) };
+        // Connections that have answered since the maintenance task took this one are not suspect.
+        let began = ledger.slot_since(held.inner.meta.slot);
+        ledger.retire(held, reason, now);
+        if matches!(reason, CloseReason::PingFailed | CloseReason::ResetFailed) {
+            ledger.mark_suspect(began, now);
+        }
+    });
+}
+
+/// Reports a failed ping.
 pub(crate) fn failed_ping<M: Manager>(
     shared: &Shared<M>,
     id: ConnectionId,
@@ -84,7 +176,7 @@ pub(crate) fn failed_ping<M: Manager>(
 
 /// Reports a ping or a reset that failed, and invalidates all connections if the manager takes the
 /// error for a failover.
-pub(crate) fn report_failure<M: Manager>(
+fn report_failure<M: Manager>(
     shared: &Shared<M>,
     method: &'static str,
     error: CallError<M::Error>,

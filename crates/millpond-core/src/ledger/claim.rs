@@ -1,12 +1,11 @@
 //! Asking for a connection: what is idle is lent, else the caller joins the queue, is polled, and
-//! leaves.
+//! leaves. How an acquire ends is counted and reported here.
 
 use crate::ledger::{
-    Caller, Claim, Claimant, Effect, Grant, LeaseMeta, Ledger, Polled, PooledConnection, Ticket,
-    TimersSet,
+    Answer, Caller, Claimant, Effect, Grant, LeaseMeta, Ledger, PooledConnection, Ticket, TimersSet,
 };
 use crate::rt::Time;
-use crate::{CloseReason, PoolError};
+use crate::{CloseReason, Event, Phase, PoolError};
 use std::mem;
 use std::task::Waker;
 use std::time::Duration;
@@ -14,44 +13,84 @@ use std::time::Duration;
 /// How long the maintenance task's validation of an idle connection counts for `try_acquire`.
 pub(crate) const RECENT_PING: Duration = Duration::from_millis(500);
 
+impl Claimant {
+    /// What it was granted may not be lent.
+    pub(crate) fn ask_again<C>(&mut self) -> Answer<C> {
+        self.again = true;
+        Answer::AskAgain
+    }
+}
+
 impl<C: Send + 'static> Ledger<C> {
+    /// Begins an acquire. With a limit of zero it takes what is ready, or fails; else it goes on as
+    /// [`claim`](Self::claim).
+    pub(crate) fn begin(
+        &mut self,
+        claimant: &mut Claimant,
+        waker: &mut Option<Waker>,
+        now: Time,
+    ) -> Answer<C> {
+        (claimant.since, claimant.deadline) = (now, now.after(claimant.limit));
+        if !claimant.limit.is_zero() {
+            claimant.arrival = self.arrive();
+            // A member may be waited for where its borrowers would fail at once.
+            claimant.again = self.is_multiplexed();
+            return self.claim(claimant, waker, now);
+        }
+        if let Some(held) = self.try_claim(claimant.caller, now) {
+            return Answer::Lent(held);
+        }
+        self.arrive();
+        let error = if self.closed {
+            PoolError::Closed
+        } else {
+            self.timed_out(claimant.caller.task, claimant.limit, None, now)
+        };
+        Answer::Failed(self.fail(claimant, error, now))
+    }
+
     /// Asks for a connection. A waiter takes `waker`, which is woken when something was granted;
     /// else it is to be dropped outside the lock, as it was cloned there: both are user code.
     pub(crate) fn claim(
         &mut self,
-        claimant: Claimant,
+        claimant: &mut Claimant,
         waker: &mut Option<Waker>,
         now: Time,
-    ) -> Claim<C> {
+    ) -> Answer<C> {
         if self.closed {
-            return Claim::Failed(PoolError::Closed);
+            return Answer::Failed(self.fail(claimant, PoolError::Closed, now));
         }
         if !self.suspended
             && let Some(held) = self.take_idle(claimant.caller, now)
         {
             self.unlocked.note_contended(false);
-            return Claim::Idle(held);
+            return self.inspect(held, claimant, now);
         }
         // Before any refusal: without a maintenance task, nothing would notice the server's return.
         if self.task.is_none() {
-            return Claim::NeedsMaintenance;
+            return Answer::NeedsMaintenance;
         }
         if let Some(error) = self.refusal().filter(|_| !claimant.again) {
-            return Claim::Failed(error);
+            return self.refuse(error, claimant, now);
         }
         self.unlocked.note_contended(true);
         self.connects.note_demand(now);
-        let ticket = self.waiters.join(
-            claimant.arrival,
-            claimant.since,
-            claimant.has_timer,
-            claimant.caller,
-            waker.take(),
-        );
+        let ticket = self.waiters.join(claimant, waker.take());
         self.open_more(now);
         self.check();
+        self.report(Event::Waiting { waiting: self.waiting() as usize });
         let register = !claimant.has_timer && !mem::replace(&mut self.registered, true);
-        Claim::Wait { ticket, register }
+        Answer::Queued { ticket, register }
+    }
+
+    /// A caller may not even wait. One that is refused because connecting fails asks once more.
+    fn refuse(&mut self, error: PoolError, claimant: &mut Claimant, now: Time) -> Answer<C> {
+        let is_final = mem::replace(&mut claimant.refused_once, true);
+        if !is_final && matches!(error, PoolError::Connect { .. }) {
+            let pause_end = now.after(self.refusal_delay(error, now));
+            return Answer::Refused(pause_end.min(claimant.deadline));
+        }
+        Answer::Failed(self.fail(claimant, error, now))
     }
 
     /// The freshest idle connection that is young enough, lent to the caller.
@@ -78,10 +117,10 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// Whether a connection that was lent just now has to be pinged before its borrower gets it: it
-    /// was last validated too long ago, and it was not opened for this very borrower.
-    pub(crate) fn ping_due(&self, meta: &LeaseMeta, now: Time) -> bool {
+    /// may be broken, or it was last validated too long ago and not opened for this very borrower.
+    pub(crate) fn must_ping(&self, meta: &LeaseMeta, now: Time) -> bool {
         let just_opened = meta.uses <= 1 && meta.idled == 0;
-        !just_opened && self.ping_would_be_due(meta, now)
+        (!just_opened && self.ping_would_be_due(meta, now)) || self.slots.is_suspect(meta.slot)
     }
 
     /// Whether a connection has to be validated before `try_acquire` lends it. Where every checkout
@@ -92,7 +131,7 @@ impl<C: Send + 'static> Ledger<C> {
         !validated && self.ping_would_be_due(meta, now)
     }
 
-    pub(crate) fn ping_would_be_due(&self, meta: &LeaseMeta, now: Time) -> bool {
+    pub(super) fn ping_would_be_due(&self, meta: &LeaseMeta, now: Time) -> bool {
         now.nanos_since(meta.validated_at) >= self.ping_after
     }
 
@@ -106,28 +145,24 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// Lends an idle connection for which nothing is due, and has the others validated.
+    /// Lends an idle connection for which nothing is due, and has the others validated. Hooks would
+    /// have to be awaited, so with them it lends nothing.
     pub(crate) fn try_claim(&mut self, caller: Caller, now: Time) -> Option<PooledConnection<C>> {
-        if self.closed || self.suspended {
+        if self.closed || self.suspended || self.traits.checkout_hooks {
             return None;
         }
         self.prefer_last_of(caller, now);
         self.retire_unfit(now);
-        if self
-            .idle
-            .freshest()
-            .is_some_and(|freshest| self.try_has_to_ping(&freshest.inner.meta, now))
-        {
+        let freshest = self.idle.freshest()?;
+        if self.try_has_to_ping(&freshest.inner.meta, now) {
             self.validate_idle(self.config.pre_ping_idle, now);
             return None;
         }
-        let held = self.take_idle(caller, now);
-        if held.is_some() {
-            self.arrive();
-            self.count_loan(now, now);
-        }
+        let held = self.take_idle(caller, now)?;
+        self.arrive();
+        self.count_loan(&held, caller, now, now);
         self.check();
-        held
+        Some(held)
     }
 
     /// Why this connection may not be lent, if so.
@@ -141,56 +176,123 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// Polls a waiter for its grant. A granted connection must still be validated and counted.
+    /// Polls a waiter for its grant, which it accepts unless that has gone out of date since, or
+    /// nothing may be lent.
     pub(crate) fn poll(
         &mut self,
         ticket: Ticket<Grant<C>>,
+        claimant: &mut Claimant,
         waker: &mut Option<Waker>,
-    ) -> Polled<Grant<C>> {
-        self.waiters.poll(ticket, waker)
-    }
-
-    /// A waiter takes the connection that it was granted, unless it has gone out of date since, or
-    /// nothing may be lent.
-    pub(crate) fn accept(
-        &mut self,
-        held: PooledConnection<C>,
         now: Time,
-    ) -> Option<PooledConnection<C>> {
-        if self.suspended && self.unfit(&held.inner.meta, now).is_none() {
-            self.settle_checked(held, now);
-            return None;
-        }
-        self.still_fit(held, now)
-    }
-
-    /// The connection, unless it has gone out of date while it was validated; then it is closed.
-    pub(crate) fn still_fit(
-        &mut self,
-        held: PooledConnection<C>,
-        now: Time,
-    ) -> Option<PooledConnection<C>> {
+    ) -> Result<Answer<C>, Ticket<Grant<C>>> {
+        let held = match self.waiters.poll(ticket, waker)? {
+            Grant::Ready(held) | Grant::NeedsCheck(held) => held,
+            Grant::Refusal(error) => return Ok(Answer::Failed(self.fail(claimant, error, now))),
+        };
         match self.unfit(&held.inner.meta, now) {
-            None => Some(held),
-            Some(reason) => {
-                self.retire(held, reason, now);
-                None
+            None if !self.suspended => return Ok(self.inspect(held, claimant, now)),
+            None => self.settle_checked(held, now),
+            Some(reason) => self.retire(held, reason, now),
+        }
+        Ok(claimant.ask_again())
+    }
+
+    /// Lends a connection for which nothing is due, or has it validated.
+    fn inspect(&mut self, held: PooledConnection<C>, claimant: &Claimant, now: Time) -> Answer<C> {
+        if self.must_ping(&held.inner.meta, now) {
+            return Answer::Validate(held, Phase::Ping);
+        }
+        self.lend_pinged(held, claimant, now)
+    }
+
+    /// Lends a connection for which no ping is due, if there are no hooks to call before.
+    fn lend_pinged(
+        &mut self,
+        held: PooledConnection<C>,
+        claimant: &Claimant,
+        now: Time,
+    ) -> Answer<C> {
+        if self.traits.checkout_hooks {
+            return Answer::Validate(held, Phase::Hook);
+        }
+        self.count_loan(&held, claimant.caller, claimant.since, now);
+        Answer::Lent(held)
+    }
+
+    /// Goes on with a connection that was validated, unless it has gone out of date meanwhile.
+    pub(crate) fn validated(
+        &mut self,
+        held: PooledConnection<C>,
+        phase: Phase,
+        claimant: &mut Claimant,
+        now: Time,
+    ) -> Answer<C> {
+        if let Some(reason) = self.unfit(&held.inner.meta, now) {
+            self.retire(held, reason, now);
+            return claimant.ask_again();
+        }
+        if phase == Phase::Ping {
+            return self.lend_pinged(held, claimant, now);
+        }
+        self.count_loan(&held, claimant.caller, claimant.since, now);
+        Answer::Lent(held)
+    }
+
+    /// Counts and reports a loan to a caller whose acquire began at `since`.
+    fn count_loan(&mut self, held: &PooledConnection<C>, caller: Caller, since: Time, now: Time) {
+        self.count_success(since, now);
+        let (id, waited, location) = (held.id(), now.since(since), caller.location);
+        self.report(Event::Acquired { id, waited, location });
+    }
+
+    /// Counts and reports an acquire that fails.
+    pub(crate) fn fail(&mut self, claimant: &Claimant, error: PoolError, now: Time) -> PoolError {
+        self.count_failure(Some(&error));
+        let (waited, location) = (now.since(claimant.since), claimant.caller.location);
+        self.report(Event::AcquireFailed { failure: error.kind(), waited, location });
+        error
+    }
+
+    /// A waiter gives up with an error, unless something was granted at the last moment. Its waker
+    /// is to be dropped outside the lock.
+    pub(crate) fn give_up(
+        &mut self,
+        ticket: Ticket<Grant<C>>,
+        claimant: &mut Claimant,
+        error: impl FnOnce(&Self) -> PoolError,
+        now: Time,
+    ) -> (Answer<C>, Option<Waker>) {
+        match self.poll(ticket, claimant, &mut None, now) {
+            Ok(answer) => (answer, None),
+            Err(ticket) => {
+                let error = error(self);
+                let waker = self.leave(ticket, now);
+                (Answer::Failed(self.fail(claimant, error, now)), waker)
             }
         }
     }
 
-    /// Whether a connection that was lent just now has to be pinged before its borrower gets it.
-    pub(crate) fn must_ping(&self, meta: &LeaseMeta, now: Time) -> bool {
-        self.ping_due(meta, now) || self.slots.is_suspect(meta.slot)
+    /// A caller goes away before its acquire has ended. Its waker is to be dropped outside the
+    /// lock.
+    pub(crate) fn cancel(
+        &mut self,
+        ticket: Option<Ticket<Grant<C>>>,
+        claimant: &Claimant,
+        now: Time,
+    ) -> Option<Waker> {
+        let waker = ticket.and_then(|ticket| self.leave(ticket, now));
+        self.count_failure(None);
+        let (waited, location) = (now.since(claimant.since), claimant.caller.location);
+        self.report(Event::AcquireCancelled { waited, location });
+        waker
     }
 
-    /// A waiter gives up. What it had been granted goes to the next one; its waker is to be dropped
-    /// outside the lock.
-    pub(crate) fn leave(&mut self, ticket: Ticket<Grant<C>>, now: Time) -> Option<Waker> {
+    /// A waiter leaves the queue. What it had been granted goes to the next one.
+    fn leave(&mut self, ticket: Ticket<Grant<C>>, now: Time) -> Option<Waker> {
         let (granted, waker) = self.waiters.leave(ticket);
         match granted {
             Some(Grant::Ready(held) | Grant::NeedsCheck(held)) => self.settle(held, now),
-            Some(Grant::Refusal(error)) => self.effects.push(Effect::ForgetRefusal(error)),
+            Some(Grant::Refusal(error)) => self.effects.discard(error),
             None => {}
         }
         self.check();

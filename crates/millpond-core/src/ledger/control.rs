@@ -3,7 +3,7 @@
 
 use crate::ledger::{Effect, Job, Ledger, MaintenanceTask, Stage};
 use crate::rt::{Handle, Time};
-use crate::{CloseReason, PoolError};
+use crate::{CloseReason, Event, PoolError};
 use std::any::Any;
 use std::mem;
 use std::sync::Arc;
@@ -39,13 +39,13 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Opens connections until this many exist. `false` if the pool keeps none.
     pub(crate) fn begin_prewarm(&mut self, connections: u32, now: Time) -> bool {
-        if self.keeps {
+        if self.traits.keeps {
             self.connects.prewarm_targets.push(connections);
             // What failed an hour ago says nothing of the attempt that begins now.
             self.connects.last_error_permanent = false;
             self.open_more(now);
         }
-        self.keeps
+        self.traits.keeps
     }
 
     pub(crate) fn end_prewarm(&mut self, connections: u32) {
@@ -95,7 +95,7 @@ impl<C: Send + 'static> Ledger<C> {
                 Job::Checkin { held, .. } | Job::Validate(held) => {
                     self.retire(held, CloseReason::RuntimeShutDown, now)
                 }
-                Job::Complete(validation) => self.effects.push(Effect::CutOff(validation)),
+                Job::Complete(validation) => self.effects.discard(validation),
                 Job::Close(held, reason) => self.retire(held, reason, now),
             }
         }
@@ -105,8 +105,12 @@ impl<C: Send + 'static> Ledger<C> {
         task
     }
 
-    /// Changes the sizes; what is too many goes at once if idle, else when it comes back.
+    /// Changes the sizes; what is too many goes at once if idle, else when it comes back. A pool
+    /// that is closed keeps its sizes.
     pub(crate) fn resize(&mut self, pool_size: u32, max_overflow: u32, now: Time) {
+        if self.closed {
+            return;
+        }
         let shrinks = pool_size < self.config.pool_size;
         (self.config.pool_size, self.config.max_overflow) = (pool_size, max_overflow);
         let live =
@@ -119,6 +123,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.open_more(now);
         self.note_change();
         self.check();
+        self.report(Event::Resized { pool_size, max_overflow });
     }
 
     /// Makes everything opened so far out of date. `hard`: idle connections are dropped without
@@ -135,6 +140,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.forget_attempts(now);
         self.open_more(now);
         self.check();
+        self.report(Event::Invalidated { generation: self.generation });
         self.generation
     }
 
@@ -145,6 +151,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.note_lendable();
         self.update_fast_paths();
         self.forget_attempts(now);
+        self.report(Event::Suspended);
     }
 
     /// Frees the slots of connects that have not begun.
@@ -170,13 +177,13 @@ impl<C: Send + 'static> Ledger<C> {
         // Successors that were due meanwhile.
         self.wake_maintenance(now);
         self.check();
+        self.report(Event::Resumed);
     }
 
-    /// Lends nothing any more; fails those who wait, closes what is idle. `false` if that was done
-    /// before.
-    pub(crate) fn close(&mut self, now: Time) -> bool {
+    /// Lends nothing any more; fails those who wait, closes what is idle.
+    pub(crate) fn close(&mut self, now: Time) {
         if mem::replace(&mut self.closed, true) {
-            return false;
+            return;
         }
         self.suspended = false;
         self.note_lendable();
@@ -189,6 +196,6 @@ impl<C: Send + 'static> Ledger<C> {
         self.wake_maintenance(now);
         self.note_change();
         self.check();
-        true
+        self.report(Event::Closing);
     }
 }

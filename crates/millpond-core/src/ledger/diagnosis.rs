@@ -14,11 +14,9 @@ pub(crate) const HOLDERS_REPORTED: usize = 3;
 const STALLED: Duration = Duration::from_millis(100);
 
 impl<C: Send + 'static> Ledger<C> {
-    /// Why a deadline passed, and what the pool looked like. `pool` and `kind` are what it is
-    /// called.
+    /// Why a deadline passed, and what the pool looked like.
     pub(crate) fn timed_out(
         &self,
-        (pool, kind): (&Arc<str>, &'static str),
         task: Option<TaskId>,
         limit: Duration,
         phase: Option<Phase>,
@@ -31,8 +29,8 @@ impl<C: Send + 'static> Ledger<C> {
         let all_held = self.slots.count(Stage::Idle) == 0;
         let late = |since: Time| Some(now.since(since)).filter(|late| *late >= STALLED);
         PoolError::TimedOut(Box::new(TimedOut {
-            pool: Arc::clone(pool),
-            kind,
+            pool: Arc::clone(&self.traits.name),
+            kind: self.traits.kind,
             phase,
             limit,
             holders,

@@ -1,7 +1,7 @@
 //! What the ledger keeps and hands out: connections with what is known of them, requests, grants,
 //! and jobs for the maintenance task.
 
-use crate::ledger::{Caller, Ticket, WaiterCell};
+use crate::ledger::{Ticket, WaiterCell};
 use crate::rt::{TaskId, Time};
 use crate::{CloseReason, ConnectionId, Phase, PoolError, RequestRefusal, SharedError};
 use std::future::Future;
@@ -50,22 +50,27 @@ impl LeaseMeta {
         self.last_task = task;
     }
 
-    /// The metadata of a lease of a custom pool.
-    pub(crate) fn of_a_custom_pool() -> Self {
+    /// The metadata of a new connection without an age limit.
+    pub(crate) fn new(slot: u32, id: ConnectionId, generation: u64, now: Time) -> Self {
         Self {
-            slot: 0,
-            id: ConnectionId(0),
-            generation: 0,
-            uses: 1,
+            slot,
+            id,
+            generation,
+            uses: 0,
             last_task: None,
-            created: Time::ZERO,
+            created: now,
             expires: Time::NEVER,
             renew_at: Time::NEVER,
-            idle_since: Time::ZERO,
-            validated_at: Time::ZERO,
+            idle_since: now,
+            validated_at: now,
             idled: 0,
             renewal: Renewal::NotYet,
         }
+    }
+
+    /// The metadata of a lease of a custom pool.
+    pub(crate) fn of_a_custom_pool() -> Self {
+        Self { uses: 1, ..Self::new(0, ConnectionId(0), 0, Time::ZERO) }
     }
 
     /// The number of the connection.
@@ -145,6 +150,28 @@ pub(crate) struct Validation<C> {
 
 opaque_debug!([C] Validation<C>, "Validation", |it| { slot: it.slot, phase: it.phase });
 
+/// What does not change while a pool lives, beside its settings.
+#[derive(Debug, Clone)]
+pub(crate) struct PoolTraits {
+    pub(crate) name: Arc<str>,
+    /// `QueuePool`, `NullPool` or `SharedPool`, as error messages name it.
+    pub(crate) kind: &'static str,
+    /// Whether connections are kept at all (`NullPool` keeps none).
+    pub(crate) keeps: bool,
+    pub(crate) first_connect_hooks: bool,
+    pub(crate) checkout_hooks: bool,
+    pub(crate) checkin_hooks: bool,
+}
+
+/// What becomes of a connection that comes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// It can be lent as it is.
+    Keep,
+    Reset,
+    Close(CloseReason),
+}
+
 #[derive(Debug)]
 pub(crate) enum Grant<C> {
     /// A connection for which nothing is due: its waiter may take it without the lock, and counts
@@ -179,33 +206,24 @@ pub(crate) struct Attempt {
     pub(crate) first: bool,
 }
 
-/// The ledger's answer to a claim.
+/// What follows for a caller that asks, was granted something, or gives up.
 #[derive(Debug)]
-pub(crate) enum Claim<C> {
-    /// An idle connection, to be validated if something is due.
-    Idle(PooledConnection<C>),
+pub(crate) enum Answer<C> {
+    /// The connection is lent, and the loan counted.
+    Lent(PooledConnection<C>),
+    /// The connection has to be validated in this way first.
+    Validate(PooledConnection<C>, Phase),
     /// A position in the queue; `register` if the deadline thread does not know of this pool yet.
-    Wait {
-        ticket: Ticket<Grant<C>>,
-        register: bool,
-    },
+    Queued { ticket: Ticket<Grant<C>>, register: bool },
     /// The caller has to wait, and there is no maintenance task yet: bring a runtime, then ask
     /// again.
     NeedsMaintenance,
+    /// What the caller was granted may not be lent any more.
+    AskAgain,
+    /// Refused, because connecting fails: ask once more at this time.
+    Refused(Time),
+    /// The acquire has failed, which is counted.
     Failed(PoolError),
-}
-
-/// A caller and when it asked.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Claimant {
-    pub(crate) caller: Caller,
-    /// Its arrival number, from [`Ledger::arrive`].
-    pub(crate) arrival: u64,
-    pub(crate) since: Time,
-    /// Whether it asks again because the connection that it got was unusable.
-    pub(crate) again: bool,
-    /// Whether it sets its timer from the start; else the deadline thread wakes it to do so.
-    pub(crate) has_timer: bool,
 }
 
 pub(crate) fn bump(count: &mut u64) {

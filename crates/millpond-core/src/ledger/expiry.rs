@@ -2,7 +2,7 @@
 
 use crate::ledger::{Job, Ledger, Renewal};
 use crate::rt::Time;
-use crate::{CloseReason, Holder};
+use crate::{CloseReason, Event, Holder};
 use std::mem;
 use std::task::Waker;
 
@@ -29,6 +29,9 @@ impl<C: Send + 'static> Ledger<C> {
             Some(age) if now.elapsed() >= age => self.slots.leaks(now.before(age), now),
             _ => Vec::new(),
         };
+        for &Holder { id, location, held, .. } in &leaks {
+            self.report(Event::Leaked { id, location, held });
+        }
         let wakes_at = self.next_due(now);
         if let Some(task) = &mut self.task {
             task.woken_at = None;
@@ -63,7 +66,7 @@ impl<C: Send + 'static> Ledger<C> {
         for mut held in self.idle.take_all() {
             left = left.saturating_sub(1);
             let maintained =
-                self.keeps && !self.suspended && left.saturating_add(self.idle.len()) < room;
+                self.traits.keeps && !self.suspended && left.saturating_add(self.idle.len()) < room;
             if let Some(reason) = self.unfit(&held.inner.meta, now) {
                 let succeeded = held.inner.meta.renewal == Renewal::Done;
                 if reason == CloseReason::Recycled && maintained && !succeeded {

@@ -1,6 +1,6 @@
 //! The fast paths of the ledger: loans, waits and returns for which nothing at all is due.
 //!
-//! They do what `claim`, `poll` and `put_back` would do, and are skipped whenever anything has to
+//! They do what `begin`, `poll` and `returned` would do, and are skipped whenever anything has to
 //! be considered: a state of the pool, a setting that concerns every loan or wait, a connection's
 //! age. `tests/unit/fast_path.rs` holds them to it: the same random events leave the same ledger.
 //!
@@ -11,8 +11,10 @@
 //! a [`Grant::Ready`] without the lock 22 %, and that callers of a crowded pool do not try
 //! [`take_fresh`](Ledger::take_fresh) first 26 %.
 
-use crate::ledger::{Caller, Grant, Ledger, MaintenanceTask, PooledConnection, Stage, Ticket};
-use crate::rt::Time;
+use crate::ledger::{
+    Caller, Claimant, Grant, Ledger, MaintenanceTask, PooledConnection, Stage, Ticket,
+};
+use crate::rt::{COARSE_ERROR, Time};
 use std::task::Waker;
 
 /// How many idle connections behind the freshest are searched for the one that the caller had last.
@@ -61,20 +63,20 @@ impl<C: Send + 'static> Ledger<C> {
         held.inner.meta.note_loan(caller.task);
         self.slots.lend_idle(held.inner.meta.slot, caller, now);
         self.arrive();
-        self.count_loan(now, now);
+        self.count_success(now, now);
         self.check();
         Some(held)
     }
 
     /// The fast path of a claim that has to wait: others wait already, every slot is taken, and one
-    /// waiter more has no other effect. Returns its number too. Leaves the waker otherwise.
+    /// waiter more has no other effect. Leaves the waker otherwise.
     #[inline]
     pub(crate) fn join_fresh(
         &mut self,
-        caller: Caller,
+        claimant: &mut Claimant,
         waker: &mut Option<Waker>,
         now: Time,
-    ) -> Option<(Ticket<Grant<C>>, u64)> {
+    ) -> Option<Ticket<Grant<C>>> {
         let others_wait = self.registered && !self.waiters.is_empty();
         let none_to_come =
             self.slots.used() >= self.config.limit() && self.slots.count(Stage::Resetting) == 0;
@@ -86,11 +88,13 @@ impl<C: Send + 'static> Ledger<C> {
         {
             return None;
         }
-        let arrival = self.arrive();
+        (claimant.since, claimant.arrival) = (now, self.arrive());
+        // The coarse clock may be late: no deadline comes early.
+        claimant.deadline = now.after(COARSE_ERROR).after(claimant.limit);
         self.connects.note_demand(now);
-        let ticket = self.waiters.join(arrival, now, false, caller, waker.take());
+        let ticket = self.waiters.join(claimant, waker.take());
         self.check();
-        Some((ticket, arrival))
+        Some(ticket)
     }
 
     /// The fast path of a return: the connection is young, and goes to the oldest waiter, or there

@@ -5,11 +5,10 @@
 //! connects fail there is one at a time.
 
 use crate::ledger::{
-    Attempt, Effect, HANG_MIN, Job, LeaseMeta, Ledger, Pause, PooledConnection, Renewal, Stage,
-    bump,
+    Attempt, HANG_MIN, Job, LeaseMeta, Ledger, Pause, PooledConnection, Renewal, Stage, bump,
 };
 use crate::rt::Time;
-use crate::{ErrorClass, PoolError, SharedError};
+use crate::{ErrorClass, Event, PoolError, SharedError};
 use std::mem;
 use std::time::Duration;
 
@@ -31,17 +30,6 @@ const FIRST_ASKER_PAUSE: Duration = Duration::from_millis(50);
 /// twentieth of its life.
 const RENEW_AHEAD: Duration = Duration::from_secs(10);
 
-#[derive(Debug)]
-pub(crate) struct Setback {
-    pub(crate) retry_in: Duration,
-    #[cfg_attr(
-        any(not(test), millpond_models),
-        expect(dead_code, reason = "only the simulator looks at it")
-    )]
-    pub(crate) pause: Pause,
-    pub(crate) failing_fast: bool,
-}
-
 impl<C: Send + 'static> Ledger<C> {
     /// Has connections opened while there is demand, room, and no reason to hold back.
     pub(crate) fn open_more(&mut self, now: Time) {
@@ -58,7 +46,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.wake_by(self.growth_due(now), now);
     }
 
-    fn not_before(&self, now: Time) -> Time {
+    /// No attempt is made before this.
+    pub(crate) fn not_before(&self, now: Time) -> Time {
         let lately = self.connects.last_demand.is_some_and(|at| now.since(at) < DEMAND_LASTS);
         self.connects.pause.end(lately || self.has_demand())
     }
@@ -100,7 +89,7 @@ impl<C: Send + 'static> Ledger<C> {
         let spare = coming.saturating_sub(self.waiters.len());
         let ready = self.slots.count(Stage::Idle).saturating_add(spare);
         let short = ready < self.floor().unwrap_or(0) || self.is_cold(now);
-        if self.keeps && used < self.config.pool_size && short {
+        if self.traits.keeps && used < self.config.pool_size && short {
             return true;
         }
         let renewals = self.idle.renewals_wanted();
@@ -195,43 +184,37 @@ impl<C: Send + 'static> Ledger<C> {
         due.min(self.hanging(now).1)
     }
 
-    pub(crate) fn new_meta(&mut self, attempt: &Attempt, now: Time) -> LeaseMeta {
-        let percent = self.config.recycle_jitter;
-        let (expires, renew_at) = match self.config.pool_recycle {
-            Some(age) => {
-                let expires = now.after(self.connects.life(age, percent));
-                let ahead = age.checked_div(20).unwrap_or(Duration::ZERO).min(RENEW_AHEAD);
-                (expires, expires.before(ahead))
-            }
-            None => (Time::NEVER, Time::NEVER),
-        };
-        LeaseMeta {
-            slot: attempt.slot,
-            id: attempt.id,
-            generation: attempt.generation,
-            uses: 0,
-            last_task: None,
-            created: now,
-            expires,
-            renew_at,
-            idle_since: now,
-            validated_at: now,
-            idled: 0,
-            renewal: Renewal::NotYet,
+    fn new_meta(&mut self, attempt: &Attempt, now: Time) -> LeaseMeta {
+        let mut meta = LeaseMeta::new(attempt.slot, attempt.id, attempt.generation, now);
+        if let Some(age) = self.config.pool_recycle {
+            meta.expires = now.after(self.connects.life(age, self.config.recycle_jitter));
+            let ahead = age.checked_div(20).unwrap_or(Duration::ZERO).min(RENEW_AHEAD);
+            meta.renew_at = meta.expires.before(ahead);
         }
+        meta
     }
 
-    /// A connection was opened and has passed its hooks. How long nothing had worked before, if so.
-    pub(crate) fn connected(&mut self, held: PooledConnection<C>, now: Time) -> Option<Duration> {
+    /// A connection was opened and has passed its hooks, which took so long. Returns how long
+    /// nothing had worked before, if so.
+    pub(crate) fn connected(
+        &mut self,
+        conn: C,
+        attempt: &Attempt,
+        took: Duration,
+        now: Time,
+    ) -> Option<Duration> {
+        let held = PooledConnection::new(conn, self.new_meta(attempt, now));
+        self.note_took(took);
         bump(&mut self.totals.created);
+        self.report(Event::Connected { id: attempt.id, took });
         let failed_for = self.connects.failing_since.take().map(|since| now.since(since));
         self.connects.failures = 0;
-        self.effects.extend(self.connects.last_error.take().map(Effect::Forget));
+        self.forget_last_error(None);
         (self.connects.pause, self.connects.last_demand) = (Pause::default(), None);
         (self.connects.failing_fast, self.connects.refused) = (false, false);
         self.connects.replacements_due = self.connects.replacements_due.saturating_sub(1);
         self.connects.last_error_permanent = false;
-        self.slots.shift(held.inner.meta.slot, Stage::Resetting, now);
+        self.slots.shift(attempt.slot, Stage::Resetting, now);
         if self.waiters.is_empty() {
             self.idle.note_successor();
         }
@@ -239,29 +222,30 @@ impl<C: Send + 'static> Ledger<C> {
         self.open_more(now);
         self.note_change();
         self.check();
+        if let Some(after) = failed_for {
+            self.report(Event::Recovered { after });
+        }
         failed_for
     }
 
     /// An attempt failed: its slot is free, and the next one has to wait.
     pub(crate) fn connect_failed(
         &mut self,
-        slot: u32,
+        attempt: &Attempt,
         error: &SharedError,
         class: ErrorClass,
         now: Time,
-    ) -> Setback {
+    ) {
         bump(&mut self.totals.connect_failed);
         let broken = self.streak_expired(now);
         if self.has_demand() {
             self.connects.note_demand(now);
         }
         self.connects.failures = self.connects.failures.saturating_add(1);
-        let before = self.connects.last_error.replace(error.clone());
-        self.effects.extend(before.map(Effect::Forget));
+        self.forget_last_error(Some(error.clone()));
         self.connects.last_error_permanent = class == ErrorClass::Permanent;
-        let pause = self.connects.draw_pause(self.config.backoff_max, now);
-        self.connects.pause = pause;
-        self.slots.shift(slot, Stage::Free, now);
+        self.connects.pause = self.connects.draw_pause(self.config.backoff_max, now);
+        self.slots.shift(attempt.slot, Stage::Free, now);
         if class == ErrorClass::Permanent
             && self.slots.open() == 0
             && let Some(error) = self.connect_error()
@@ -273,7 +257,18 @@ impl<C: Send + 'static> Ledger<C> {
         self.wake_maintenance(now);
         self.note_change();
         self.check();
-        Setback { retry_in: self.not_before(now).since(now), pause, failing_fast }
+        let (id, error, retry_in) = (attempt.id, error.clone(), self.not_before(now).since(now));
+        self.report(Event::ConnectFailed { id, error: error.clone(), class, retry_in });
+        if failing_fast {
+            self.report(Event::FailingFast { error });
+        }
+    }
+
+    /// Replaces the last error. The one before is user code, so it is dropped outside the lock.
+    fn forget_last_error(&mut self, by: Option<SharedError>) {
+        if let Some(before) = mem::replace(&mut self.connects.last_error, by) {
+            self.effects.discard(before);
+        }
     }
 
     /// Notes a failed attempt. `true` at the moment from which new callers fail at once. A pause
@@ -329,9 +324,11 @@ impl<C: Send + 'static> Ledger<C> {
     /// had asked for long, the server may be back: an attempt is made at once, and the caller waits
     /// for it. The refusal is dropped outside the lock.
     pub(crate) fn refusal_delay(&mut self, refusal: PoolError, now: Time) -> Duration {
-        self.effects.push(Effect::ForgetRefusal(refusal));
+        self.effects.discard(refusal);
         let was_quiet = self.not_before(now) > self.connects.pause.with_demand;
-        self.note_refusal(now);
+        // The probe does not keep the long pause.
+        self.connects.note_demand(now);
+        self.open_more(now);
         if was_quiet {
             self.connects
                 .typical_connect
@@ -343,12 +340,6 @@ impl<C: Send + 'static> Ledger<C> {
         } else {
             Duration::ZERO
         }
-    }
-
-    /// A caller was refused because connecting fails: the probe does not keep the long pause.
-    fn note_refusal(&mut self, now: Time) {
-        self.connects.note_demand(now);
-        self.open_more(now);
     }
 
     /// Why the last attempt to connect failed, unless one has succeeded since.

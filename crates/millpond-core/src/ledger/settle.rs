@@ -1,18 +1,46 @@
 //! What becomes of a connection that is available: it is granted, kept idle, or closed, and its
 //! slot is free at the end.
 
-use crate::CloseReason;
-use crate::ledger::{Effect, Grant, Job, Ledger, PooledConnection, Stage, bump};
+use crate::ledger::{
+    Effect, Grant, Job, LeaseMeta, Ledger, PooledConnection, Stage, Verdict, bump,
+};
 use crate::rt::Time;
+use crate::{CloseReason, Event, SharedError};
 use std::time::Duration;
 
 impl<C: Send + 'static> Ledger<C> {
-    /// A borrower returned a connection that needs no reset.
-    pub(crate) fn put_back(&mut self, held: PooledConnection<C>, now: Time) {
-        if self.keeps || self.closed {
-            self.settle(held, now);
-        } else {
-            self.retire(held, CloseReason::NotPooled, now);
+    /// A lease has ended: counts and reports that, and takes its connection back.
+    pub(crate) fn returned(&mut self, mut held: PooledConnection<C>, verdict: Verdict, now: Time) {
+        self.recycle_cell(&mut held);
+        let meta = &mut held.inner.meta;
+        (meta.idle_since, meta.validated_at) = (now, now);
+        let (id, lent) = (meta.id, self.slots.since(meta.slot));
+        let time_held = now.since(lent);
+        self.measure_use(lent, now);
+        self.report(Event::Returned { id, held: time_held });
+        let is_overdue = self.config.max_lease.is_some_and(|limit| time_held >= limit);
+        let closes = matches!(verdict, Verdict::Close(_));
+        let overdue = Verdict::Close(CloseReason::Overdue);
+        self.take_back(held, if is_overdue && !closes { overdue } else { verdict }, now);
+    }
+
+    /// Takes a connection back that was lent, or was about to be.
+    pub(crate) fn take_back(&mut self, held: PooledConnection<C>, verdict: Verdict, now: Time) {
+        let (keeps, hooks) = (self.traits.keeps, self.traits.checkin_hooks);
+        match verdict {
+            Verdict::Close(reason) => {
+                self.retire(held, reason, now);
+                if reason == CloseReason::Broken {
+                    self.mark_suspect(now, now);
+                }
+            }
+            _ if !keeps && !self.closed => self.retire(held, CloseReason::NotPooled, now),
+            Verdict::Reset if keeps => self.send_to_checkin(held, true, now),
+            Verdict::Keep if keeps && hooks => self.send_to_checkin(held, false, now),
+            Verdict::Keep | Verdict::Reset => self.settle(held, now),
+        }
+        if self.slow_returns {
+            self.update_fast_paths();
         }
         self.check();
     }
@@ -66,7 +94,7 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Keeps the connection if there is room among the idle ones, lets it linger, or closes it.
     fn keep_idle(&mut self, held: PooledConnection<C>, now: Time) {
-        if !self.keeps {
+        if !self.traits.keeps {
             return self.retire(held, CloseReason::NotPooled, now);
         }
         let lingers = self.config.overflow_linger > Duration::ZERO;
@@ -102,15 +130,24 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    pub(crate) fn connection_closed(&mut self, slot: u32, now: Time) {
+    /// A connection is closed or dropped: its slot is free.
+    pub(crate) fn connection_closed(
+        &mut self,
+        meta: &LeaseMeta,
+        reason: CloseReason,
+        error: Option<SharedError>,
+        now: Time,
+    ) {
         bump(&mut self.totals.closed);
-        self.free(slot, now);
+        self.free(meta.slot, now);
+        self.report(Event::Closed { id: meta.id, reason, error });
     }
 
     /// A borrower keeps its connection for good: its slot is free.
-    pub(crate) fn detached(&mut self, slot: u32, now: Time) {
+    pub(crate) fn detached(&mut self, meta: &LeaseMeta, now: Time) {
         bump(&mut self.totals.detached);
-        self.free(slot, now);
+        self.free(meta.slot, now);
+        self.report(Event::Detached { id: meta.id });
     }
 
     pub(crate) fn free(&mut self, slot: u32, now: Time) {

@@ -5,16 +5,16 @@
 //! borrowers are those of the shares: they alone wait, are counted, measured and named as holders.
 //! A share takes a slot in [`Slots`](super::slots::Slots) that is no connection's.
 
-use crate::PoolError;
 use crate::ledger::{Borrowers, Caller, LeaseMeta, Ledger, bump};
 use crate::rt::Time;
-use std::time::Duration;
+use crate::{Event, PoolError};
+use std::panic::Location;
 
 /// What a borrower gets that would wait for a member.
 #[derive(Debug)]
 pub(crate) enum WaitOutcome {
-    /// It waits now, as one of so many.
-    Joined(u32),
+    /// It waits now.
+    Joined,
     /// Connecting fails: it asks once more after this time.
     AskAgain(Time),
     Refused(PoolError),
@@ -59,7 +59,8 @@ impl<C: Send + 'static> Ledger<C> {
                 if let Some(borrowers) = &mut self.borrowers {
                     borrowers.join(since, number);
                 }
-                WaitOutcome::Joined(self.waiting())
+                self.report_of_share(Event::Waiting { waiting: self.waiting() as usize });
+                WaitOutcome::Joined
             }
         }
     }
@@ -70,14 +71,18 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// Lends a share of a member to a caller whose acquire began at `since`.
+    /// Lends a share of a member. The acquire began at `since`, or did not wait.
     pub(crate) fn lend_share(
         &mut self,
         member: &LeaseMeta,
         caller: Caller,
-        since: Time,
+        since: Option<Time>,
         now: Time,
     ) -> LentShare {
+        if since.is_none() {
+            self.count_acquire();
+        }
+        let since = since.unwrap_or(now);
         bump(&mut self.totals.succeeded);
         if let Some(histograms) = &self.histograms {
             histograms.wait.add(now.nanos_since(since));
@@ -86,19 +91,37 @@ impl<C: Send + 'static> Ledger<C> {
         if let Some(age) = self.config.report_after() {
             self.wake_by(now.after(age), now);
         }
+        let (waited, location) = (now.since(since), caller.location);
+        self.report_of_share(Event::Acquired { id: member.id, waited, location });
         LentShare { slot, ping_due: self.slots.check_due(member.slot, self.ping_after, now) }
     }
 
-    /// A share has come back. For how long it was held, and whether that was longer than
-    /// `max_lease`.
-    pub(crate) fn end_share(&mut self, slot: u32, now: Time) -> (Duration, bool) {
-        let since = self.slots.since(slot);
-        self.slots.end_share(slot);
+    /// A share has come back. Whether it was held for longer than `max_lease`.
+    pub(crate) fn end_share(&mut self, share: &LeaseMeta, now: Time) -> bool {
+        let since = self.slots.since(share.slot);
+        self.slots.end_share(share.slot);
         if let Some(histograms) = &self.histograms {
             histograms.hold.add(now.nanos_since(since));
         }
         let held = now.since(since);
-        (held, self.config.max_lease.is_some_and(|limit| held >= limit))
+        self.report_of_share(Event::Returned { id: share.id, held });
+        self.config.max_lease.is_some_and(|limit| held >= limit)
+    }
+
+    /// An acquire of a share has failed, or was dropped.
+    pub(crate) fn share_not_lent(
+        &mut self,
+        location: &'static Location<'static>,
+        since: Time,
+        error: Option<&PoolError>,
+        now: Time,
+    ) {
+        self.count_unserved(error);
+        let waited = now.since(since);
+        self.report_of_share(match error.map(PoolError::kind) {
+            Some(failure) => Event::AcquireFailed { failure, waited, location },
+            None => Event::AcquireCancelled { waited, location },
+        });
     }
 
     /// An acquire has ended without a lease, or without a share.

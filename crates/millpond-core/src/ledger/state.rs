@@ -2,11 +2,11 @@
 //! wake-ups of the maintenance task.
 
 use crate::ledger::{
-    Borrowers, ConnectHistory, Effect, Effects, Grant, Idle, Job, Queue, Slots, Stage, Unlocked,
-    bump,
+    Borrowers, ConnectHistory, Effect, Effects, Grant, Idle, Job, PoolTraits, Queue, Slots, Stage,
+    Unlocked, bump,
 };
 use crate::rt::{Handle, Time};
-use crate::{Holder, PoolConfig, PoolError, PoolHistograms, Status, Totals};
+use crate::{Event, Holder, Interest, PoolConfig, PoolError, PoolHistograms, Status, Totals};
 use std::any::Any;
 use std::mem;
 use std::sync::Arc;
@@ -38,8 +38,7 @@ impl MaintenanceTask {
 #[derive(Debug)]
 pub(crate) struct Ledger<C> {
     pub(super) config: PoolConfig,
-    /// Whether connections are kept at all (`NullPool` keeps none).
-    pub(super) keeps: bool,
+    pub(super) traits: PoolTraits,
     pub(super) closed: bool,
     pub(super) suspended: bool,
     /// Whether returns have to take the slow path.
@@ -72,21 +71,19 @@ pub(crate) struct Ledger<C> {
     pub(super) histograms: Option<Arc<PoolHistograms>>,
     /// Of a pool over a `Multiplexer`: then what is counted and measured are shares, and no leases.
     pub(super) borrowers: Option<Borrowers>,
+    /// Whether there are observers, and whether one of them wants an event for every loan.
+    observed: bool,
+    routine_observed: bool,
     seq: u64,
 }
 
 impl<C: Send + 'static> Ledger<C> {
-    pub(crate) fn new(
-        config: PoolConfig,
-        keeps: bool,
-        first_connect_hooks: bool,
-        seed: u64,
-    ) -> Self {
+    pub(crate) fn new(config: PoolConfig, traits: PoolTraits, seed: u64) -> Self {
         Self {
             ping_after: config.ping_after(),
-            connects: ConnectHistory::new(first_connect_hooks, seed),
+            connects: ConnectHistory::new(traits.first_connect_hooks, seed),
             config,
-            keeps,
+            traits,
             closed: false,
             suspended: false,
             slow_returns: true,
@@ -107,37 +104,57 @@ impl<C: Send + 'static> Ledger<C> {
             effects: Effects::default(),
             histograms: None,
             borrowers: None,
+            observed: false,
+            routine_observed: false,
             seq: 0,
         }
     }
 
-    pub(crate) fn next_seq(&mut self) -> u64 {
-        self.seq = self.seq.saturating_add(1);
-        self.seq
+    /// From now on there is an observer of this interest. Returns the histograms if it wants them.
+    pub(crate) fn observe(&mut self, interest: Interest) -> Option<&Arc<PoolHistograms>> {
+        self.observed = true;
+        self.routine_observed |= interest == Interest::Everything;
+        let measured = interest == Interest::Measurements;
+        measured.then(|| &*self.histograms.get_or_insert_default())
     }
 
-    /// The same if there is an observer for it.
-    pub(crate) fn seq_if(&mut self, observed: bool) -> Option<u64> {
-        observed.then(|| self.next_seq())
+    /// Whether loans are measured, or reported with their times: then the clock has to be exact.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.routine_observed || self.histograms.is_some()
     }
 
-    /// Records how long an acquire that began at `since` waited.
+    pub(crate) fn routine_observed(&self) -> bool {
+        self.routine_observed
+    }
+
+    /// Numbers an event, for observers to get it when the lock is released. Acquires and loans of
+    /// members are not reported.
     #[inline]
-    pub(crate) fn measure_wait(&self, since: Time, now: Time) {
-        if let Some(histograms) = self.histograms.as_ref().filter(|_| self.borrowers.is_none()) {
-            histograms.wait.add(now.nanos_since(since));
+    pub(crate) fn report(&mut self, event: Event) {
+        if self.borrowers.is_none() || !event.is_of_a_loan() {
+            self.report_of_share(event);
+        }
+    }
+
+    /// The same of an acquire or a loan of a share.
+    #[inline]
+    pub(crate) fn report_of_share(&mut self, event: Event) {
+        let wanted = if event.is_routine() { self.routine_observed } else { self.observed };
+        if wanted {
+            bump(&mut self.seq);
+            self.effects.push(Effect::Report(self.seq, event));
         }
     }
 
     /// Records how long a connection that was lent at `since` was held.
     #[inline]
-    pub(crate) fn measure_use(&self, since: Time, now: Time) {
+    pub(super) fn measure_use(&self, since: Time, now: Time) {
         if let Some(histograms) = self.histograms.as_ref().filter(|_| self.borrowers.is_none()) {
             histograms.hold.add(now.nanos_since(since));
         }
     }
 
-    pub(crate) fn note_took(&mut self, took: Duration) {
+    pub(super) fn note_took(&mut self, took: Duration) {
         self.connects.note_took(took);
         if let Some(histograms) = &self.histograms {
             histograms.connect.add(Time::at(took).nanos_since(Time::ZERO));
@@ -157,9 +174,12 @@ impl<C: Send + 'static> Ledger<C> {
         &self.config
     }
 
-    /// Whether connections are kept at all (`NullPool` keeps none).
     pub(crate) fn keeps(&self) -> bool {
-        self.keeps
+        self.traits.keeps
+    }
+
+    pub(crate) fn kind(&self) -> &'static str {
+        self.traits.kind
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -195,34 +215,32 @@ impl<C: Send + 'static> Ledger<C> {
         self.histograms.as_ref()
     }
 
-    /// The pool's histograms; from now on they are filled.
-    pub(crate) fn measure(&mut self) -> &Arc<PoolHistograms> {
-        self.histograms.get_or_insert_default()
-    }
-
-    /// An acquire has lent a connection. It began at `since`.
-    pub(crate) fn count_loan(&mut self, since: Time, now: Time) {
+    /// Counts and measures an acquire that has lent a connection. It began at `since`.
+    #[inline]
+    pub(super) fn count_success(&mut self, since: Time, now: Time) {
         if self.borrowers.is_none() {
             bump(&mut self.totals.succeeded);
-            self.measure_wait(since, now);
+            if let Some(histograms) = &self.histograms {
+                histograms.wait.add(now.nanos_since(since));
+            }
         }
     }
 
-    pub(crate) fn count_failure(&mut self, error: &PoolError) {
+    /// Counts an acquire that failed, or was cancelled.
+    pub(super) fn count_failure(&mut self, error: Option<&PoolError>) {
         if self.borrowers.is_none() {
-            self.count_unserved(Some(error));
-        }
-    }
-
-    pub(crate) fn count_cancelled(&mut self) {
-        if self.borrowers.is_none() {
-            self.count_unserved(None);
+            self.count_unserved(error);
         }
     }
 
     #[cfg(all(test, not(millpond_models)))]
     pub(crate) fn first_arrival(&self) -> Option<u64> {
         self.waiters.first_arrival()
+    }
+
+    #[cfg(all(test, not(millpond_models)))]
+    pub(crate) fn pause(&self) -> crate::ledger::Pause {
+        self.connects.pause
     }
 
     #[cfg(all(test, not(millpond_models)))]
@@ -303,13 +321,6 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// A connection has come back: the fast paths may be usable again.
-    pub(crate) fn note_return(&mut self) {
-        if self.slow_returns {
-            self.update_fast_paths();
-        }
-    }
-
     /// Decides which fast paths may be used: not in every state of the pool, nor with settings that
     /// concern every loan.
     pub(crate) fn update_fast_paths(&mut self) {
@@ -319,7 +330,7 @@ impl<C: Send + 'static> Ledger<C> {
             && config.min_idle.is_none()
             && config.report_after().is_none();
         self.slow_returns = !self.fast_loans
-            || !self.keeps
+            || !self.traits.keeps
             || config.idle_timeout.is_some()
             || !config.overflow_linger.is_zero()
             || self.slots.has_suspects()

@@ -20,12 +20,39 @@ use std::collections::VecDeque;
 use std::mem;
 use std::sync::Arc;
 use std::task::Waker;
+use std::time::Duration;
 
 /// How many waiters are woken at once to set timers of their own: the lock is held meanwhile.
 const WAKES_AT_ONCE: usize = 256;
 
 /// How many entries an empty queue keeps for the next waiters.
 const KEPT: usize = 256;
+
+/// A caller and its acquire.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claimant {
+    pub(crate) caller: Caller,
+    pub(crate) limit: Duration,
+    pub(crate) since: Time,
+    pub(crate) deadline: Time,
+    /// Its arrival number, from [`Ledger::arrive`](crate::ledger::Ledger::arrive).
+    pub(crate) arrival: u64,
+    /// Whether it asks again because the connection that it got was unusable.
+    pub(crate) again: bool,
+    /// Whether it was refused once; the next refusal is final.
+    pub(crate) refused_once: bool,
+    /// Whether it sets its timer from the start; else the deadline thread wakes it to do so.
+    pub(crate) has_timer: bool,
+}
+
+impl Claimant {
+    /// A caller that has not asked yet.
+    pub(crate) fn new(caller: Caller, limit: Duration, has_timer: bool) -> Self {
+        let (since, deadline) = (Time::ZERO, Time::NEVER);
+        let (again, refused_once) = (false, false);
+        Self { caller, limit, since, deadline, arrival: 0, again, refused_once, has_timer }
+    }
+}
 
 /// Where a waiter finds what it was granted.
 pub(crate) struct WaiterCell<G>(Mutex<Option<G>>);
@@ -80,12 +107,6 @@ pub(crate) enum TimersSet {
 }
 
 #[derive(Debug)]
-pub(crate) enum Polled<G> {
-    Granted(G),
-    Waiting(Ticket<G>),
-}
-
-#[derive(Debug)]
 pub(crate) struct Queue<G> {
     ring: VecDeque<Waiter<G>>,
     /// Entries in the ring whose waiters have left.
@@ -133,18 +154,12 @@ impl<G> Queue<G> {
     }
 
     /// Queues a waiter by arrival: nearly always at the end, or at the front for one that asks
-    /// again. `has_timer`: it has set a timer already.
-    pub(crate) fn join(
-        &mut self,
-        arrival: u64,
-        since: Time,
-        has_timer: bool,
-        caller: Caller,
-        waker: Option<Waker>,
-    ) -> Ticket<G> {
+    /// again.
+    pub(crate) fn join(&mut self, claimant: &Claimant, waker: Option<Waker>) -> Ticket<G> {
+        let Claimant { arrival, since, caller, has_timer, .. } = *claimant;
         let cell = self.spare.pop().unwrap_or_else(|| Arc::new(WaiterCell(Mutex::new(None))));
-        let waiter =
-            Waiter { arrival, since, caller, claim: Some((waker, Arc::clone(&cell))), has_timer };
+        let claim = Some((waker, Arc::clone(&cell)));
+        let waiter = Waiter { arrival, since, caller, claim, has_timer };
         if self.ring.back().is_none_or(|last| last.arrival < arrival) {
             self.ring.push_back(waiter);
         } else {
@@ -200,10 +215,14 @@ impl<G> Queue<G> {
 
     /// Polls a waiter for its grant; without one, `waker` will be woken. What is left in `waker`
     /// must be dropped outside the lock, since it is user code.
-    pub(crate) fn poll(&mut self, ticket: Ticket<G>, waker: &mut Option<Waker>) -> Polled<G> {
+    pub(crate) fn poll(
+        &mut self,
+        ticket: Ticket<G>,
+        waker: &mut Option<Waker>,
+    ) -> Result<G, Ticket<G>> {
         if let Some(granted) = ticket.cell.take() {
             self.recycle(ticket.cell);
-            return Polled::Granted(granted);
+            return Ok(granted);
         }
         if let Some(new) = waker.as_ref()
             && let Some((old, _)) =
@@ -212,7 +231,7 @@ impl<G> Queue<G> {
         {
             mem::swap(old, waker);
         }
-        Polled::Waiting(ticket)
+        Err(ticket)
     }
 
     /// Leaves the queue. What had been granted, or the waker, to be dropped outside the lock.

@@ -213,13 +213,7 @@ impl<M: Manager> QueuePool<M> {
         (wanted.pool_size, wanted.max_overflow) = (pool_size, max_overflow);
         wanted.min_idle = wanted.min_idle.map(|idle| idle.min(pool_size));
         wanted.check()?;
-        self.shared().change_and_report(|ledger, now| {
-            let resizes = !ledger.is_closed();
-            if resizes {
-                ledger.resize(pool_size, max_overflow, now);
-            }
-            resizes.then_some(Event::Resized { pool_size, max_overflow })
-        });
+        self.shared().change(|ledger, now| ledger.resize(pool_size, max_overflow, now));
         Ok(())
     }
 
@@ -238,18 +232,12 @@ impl<M: Manager> QueuePool<M> {
     /// Lends nothing and opens nothing until [`resume`](Self::resume); callers wait within their
     /// deadlines. What is in use goes on and may come back.
     pub fn suspend(&self) {
-        self.shared().change_and_report(|ledger, now| {
-            ledger.suspend(now);
-            Some(Event::Suspended)
-        });
+        self.shared().change(Ledger::suspend);
     }
 
     /// Ends a suspension.
     pub fn resume(&self) {
-        self.shared().change_and_report(|ledger, now| {
-            ledger.resume(now);
-            Some(Event::Resumed)
-        });
+        self.shared().change(Ledger::resume);
     }
 
     /// Opens connections until this many exist, at most `pool_size`, and at most for
@@ -354,7 +342,7 @@ impl<M: Manager> Clone for NullPool<M> {
 impl<M: Manager> fmt::Debug for QueuePool<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shared = self.shared();
-        f.debug_struct(shared.kind)
+        f.debug_struct(shared.read(Ledger::kind))
             .field("name", &shared.name)
             .field("status", &self.status())
             .finish()

@@ -5,11 +5,11 @@ use super::*;
 use crate::PoolConfig;
 use crate::event::{SharedError, share};
 use crate::ledger::effects::Effect;
-use crate::ledger::entry::{Attempt, Claim, Claimant, Job};
-use crate::ledger::wait_queue::Polled;
+use crate::ledger::entry::{Answer, Job, PoolTraits, Verdict};
 use crate::manager::ErrorClass;
 use crate::proof::paused_runtime;
 use std::panic::Location;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -45,7 +45,15 @@ struct World {
 
 impl World {
     fn new(config: PoolConfig, keeps: bool, seed: u64, fast: bool) -> Self {
-        let mut ledger = Ledger::new(config, keeps, false, seed);
+        let traits = PoolTraits {
+            name: Arc::from("test"),
+            kind: "QueuePool",
+            keeps,
+            first_connect_hooks: false,
+            checkout_hooks: false,
+            checkin_hooks: false,
+        };
+        let mut ledger = Ledger::new(config, traits, seed);
         ledger.maintenance_starts(paused_runtime().handle().clone(), Time::ZERO);
         let (loans, waiting, jobs) = (Vec::new(), Vec::new(), Vec::new());
         Self { ledger, fast, shortcuts: [0; 4], loans, waiting, jobs, now: Time::ZERO }
@@ -60,9 +68,8 @@ impl World {
                 self.put_back(held);
             }
             Event::GiveUp(which) if !self.waiting.is_empty() => {
-                let (ticket, _) = self.waiting.remove(which % self.waiting.len());
-                self.ledger.leave(ticket, now);
-                self.ledger.count_cancelled();
+                let (ticket, claimant) = self.waiting.remove(which % self.waiting.len());
+                self.ledger.cancel(Some(ticket), &claimant, now);
             }
             Event::JobEnds { which, well } if !self.jobs.is_empty() => {
                 let job = self.jobs.swap_remove(which % self.jobs.len());
@@ -88,13 +95,12 @@ impl World {
 
     fn ask(&mut self, contended: bool) {
         let caller = Caller { location: Location::caller(), label: None, task: None };
+        let mut claimant = Claimant::new(caller, Duration::from_secs(30), false);
         let (now, mut waker) = (self.now, Some(Waker::noop().clone()));
-        let claimant =
-            |arrival| Claimant { caller, arrival, since: now, again: false, has_timer: false };
         if self.fast && contended {
-            if let Some((ticket, arrival)) = self.ledger.join_fresh(caller, &mut waker, now) {
+            if let Some(ticket) = self.ledger.join_fresh(&mut claimant, &mut waker, now) {
                 self.shortcuts[1] += 1;
-                self.waiting.push((ticket, claimant(arrival)));
+                self.waiting.push((ticket, claimant));
                 return;
             }
         } else if self.fast
@@ -104,29 +110,30 @@ impl World {
             self.loans.push(held);
             return;
         }
-        let arrival = self.ledger.arrive();
-        self.claim(claimant(arrival));
-    }
-
-    fn claim(&mut self, claimant: Claimant) {
-        match self.ledger.claim(claimant, &mut Some(Waker::noop().clone()), self.now) {
-            Claim::Idle(held) => self.receive(held, claimant),
-            Claim::Wait { ticket, .. } => self.waiting.push((ticket, claimant)),
-            Claim::NeedsMaintenance => panic!("there is a maintenance task"),
-            Claim::Failed(error) => self.ledger.count_failure(&error),
-        }
+        let answer = self.ledger.begin(&mut claimant, &mut waker, now);
+        self.follow_answer(answer, claimant);
     }
 
     /// A ping that is due is answered.
-    fn receive(&mut self, mut held: PooledConnection<u32>, claimant: Claimant) {
-        if self.ledger.must_ping(&held.inner.meta, self.now) {
-            held.inner.meta.validated_at = self.now;
-        }
-        self.ledger.count_loan(claimant.since, self.now);
-        self.loans.push(held);
+    fn follow_answer(&mut self, answer: Answer<u32>, mut claimant: Claimant) {
+        let now = self.now;
+        let next = match answer {
+            Answer::Lent(held) => return self.loans.push(held),
+            Answer::Queued { ticket, .. } => return self.waiting.push((ticket, claimant)),
+            Answer::Failed(_) => return,
+            Answer::NeedsMaintenance => panic!("there is a maintenance task"),
+            Answer::Validate(mut held, phase) => {
+                held.inner.meta.validated_at = now;
+                self.ledger.validated(held, phase, &mut claimant, now)
+            }
+            Answer::AskAgain | Answer::Refused(_) => {
+                self.ledger.claim(&mut claimant, &mut Some(Waker::noop().clone()), now)
+            }
+        };
+        self.follow_answer(next, claimant);
     }
 
-    fn poll(&mut self, ticket: Ticket<Grant<u32>>, claimant: Claimant) {
+    fn poll(&mut self, ticket: Ticket<Grant<u32>>, mut claimant: Claimant) {
         let (now, lendable) = (self.now, self.ledger.unlocked().lendable.load(Ordering::Relaxed));
         let ping_after = self.ledger.ping_after;
         let fresh = |granted: &Grant<u32>| match granted {
@@ -142,15 +149,9 @@ impl World {
             self.loans.push(held);
             return;
         }
-        match self.ledger.poll(ticket, &mut None) {
-            Polled::Waiting(ticket) => self.waiting.push((ticket, claimant)),
-            Polled::Granted(Grant::Refusal(error)) => self.ledger.count_failure(&error),
-            Polled::Granted(Grant::Ready(held) | Grant::NeedsCheck(held)) => {
-                match self.ledger.accept(held, now) {
-                    Some(held) => self.receive(held, claimant),
-                    None => self.claim(Claimant { again: true, ..claimant }),
-                }
-            }
+        match self.ledger.poll(ticket, &mut claimant, &mut None, now) {
+            Err(ticket) => self.waiting.push((ticket, claimant)),
+            Ok(answer) => self.follow_answer(answer, claimant),
         }
     }
 
@@ -162,39 +163,35 @@ impl World {
                 Some(considered) => held = considered,
             }
         }
-        (held.inner.meta.idle_since, held.inner.meta.validated_at) = (now, now);
-        self.ledger.measure_use(self.ledger.slot_since(held.inner.meta.slot), now);
-        self.ledger.put_back(held, now);
-        self.ledger.note_return();
+        self.ledger.returned(held, Verdict::Keep, now);
     }
 
     fn job_ends(&mut self, job: Job<u32>, well: bool) {
         let now = self.now;
         match job {
-            Job::Connect(attempt) if well => self.connected(attempt),
+            Job::Connect(attempt) if well => {
+                self.ledger.connected(attempt.slot, &attempt, Duration::from_millis(1), now);
+            }
             Job::Connect(attempt) => {
                 let error: SharedError = share("scripted".into());
-                self.ledger.connect_failed(attempt.slot, &error, ErrorClass::Transient, now);
+                self.ledger.connect_failed(&attempt, &error, ErrorClass::Transient, now);
             }
             Job::Checkin { mut held, .. } | Job::Validate(mut held) => {
                 held.inner.meta.validated_at = now;
                 self.ledger.settle_checked(held, now);
             }
-            Job::Close(held, _) => self.ledger.connection_closed(held.inner.meta.slot, now),
+            Job::Close(held, reason) => {
+                self.ledger.connection_closed(&held.inner.meta, reason, None, now);
+            }
             Job::Complete(_) => panic!("no validation is left by its caller"),
         }
-    }
-
-    fn connected(&mut self, attempt: Attempt) {
-        let meta = self.ledger.new_meta(&attempt, self.now);
-        self.ledger.connected(PooledConnection::new(attempt.slot, meta), self.now);
     }
 
     fn follow(&mut self) {
         while let Some(effects) = self.ledger.take_effects() {
             for effect in effects.others {
-                if let Effect::Drop(held, _) = effect {
-                    self.ledger.connection_closed(held.inner.meta.slot, self.now);
+                if let Effect::Drop(held, reason) = effect {
+                    self.ledger.connection_closed(&held.inner.meta, reason, None, self.now);
                 }
             }
         }

@@ -1,13 +1,14 @@
 //! What a reset and a sweep look at, of the idle connections.
 
 use crate::PoolConfig;
-use crate::ledger::entry::{Attempt, Job, PooledConnection};
+use crate::ledger::entry::{Attempt, Job, PoolTraits};
 use crate::ledger::slots::Caller;
 use crate::ledger::state::Ledger;
 use crate::ledger::visits;
 use crate::proof::paused_runtime;
 use crate::rt::Time;
 use std::panic::Location;
+use std::sync::Arc;
 use std::time::Duration;
 
 const S: Duration = Duration::from_secs(1);
@@ -21,13 +22,20 @@ fn ledger_with(idle: u32) -> Ledger<u32> {
     config.idle_timeout = Some(S * 600);
     config.min_idle = Some(1);
     config.leak_after = Some(S * 60);
-    let mut ledger = Ledger::new(config, true, false, 1);
+    let traits = PoolTraits {
+        name: Arc::from("test"),
+        kind: "QueuePool",
+        keeps: true,
+        first_connect_hooks: false,
+        checkout_hooks: false,
+        checkin_hooks: false,
+    };
+    let mut ledger = Ledger::new(config, traits, 1);
     ledger.maintenance_starts(paused_runtime().handle().clone(), Time::ZERO);
     for n in 0..idle {
         let (slot, id) = ledger.slots.take(Time::ZERO);
         let attempt = Attempt { slot, id, generation: 0, attempt: 1, first: false };
-        let meta = ledger.new_meta(&attempt, Time::ZERO);
-        ledger.connected(PooledConnection::new(n, meta), Time::ZERO);
+        ledger.connected(n, &attempt, Duration::ZERO, Time::ZERO);
     }
     ledger.turn(Time::ZERO);
     ledger

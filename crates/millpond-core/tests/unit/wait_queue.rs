@@ -5,12 +5,17 @@ use std::panic::Location;
 
 fn queue_of(arrivals: &[u64]) -> (Queue<u64>, Vec<Ticket<u64>>) {
     let mut queue = Queue::new();
-    let caller = Caller { location: Location::caller(), label: None, task: None };
-    let tickets = arrivals
-        .iter()
-        .map(|&a| queue.join(a, Time::ZERO, false, caller, Some(Waker::noop().clone())))
-        .collect();
+    let tickets = arrivals.iter().map(|&arrival| join(&mut queue, arrival)).collect();
     (queue, tickets)
+}
+
+fn claimant(arrival: u64, since: Time, has_timer: bool) -> Claimant {
+    let caller = Caller { location: Location::caller(), label: None, task: None };
+    Claimant { arrival, since, ..Claimant::new(caller, Duration::MAX, has_timer) }
+}
+
+fn join(queue: &mut Queue<u64>, arrival: u64) -> Ticket<u64> {
+    queue.join(&claimant(arrival, Time::ZERO, false), Some(Waker::noop().clone()))
 }
 
 fn served(queue: &mut Queue<u64>) -> Vec<u64> {
@@ -51,9 +56,8 @@ fn what_was_granted_to_one_who_leaves_comes_back() {
 #[test]
 fn places_are_used_again() {
     let (mut queue, mut tickets) = queue_of(&[]);
-    let caller = Caller { location: Location::caller(), label: None, task: None };
     for arrival in 0..10_000 {
-        tickets.push(queue.join(arrival, Time::ZERO, false, caller, Some(Waker::noop().clone())));
+        tickets.push(join(&mut queue, arrival));
         if tickets.len() > 3 {
             let _ = queue.leave(tickets.remove(0));
         }
@@ -69,23 +73,16 @@ fn a_crowd_that_has_gone_leaves_no_memory_behind() {
         let _ = queue.leave(ticket);
     }
     assert_eq!((queue.len(), queue.ring.capacity()), (0, 0));
-    queue.join(
-        1,
-        Time::ZERO,
-        false,
-        Caller { location: Location::caller(), label: None, task: None },
-        Some(Waker::noop().clone()),
-    );
+    join(&mut queue, 1);
     assert_eq!(served(&mut queue), [1]);
 }
 
 #[test]
 fn only_those_that_have_waited_long_are_woken_to_set_timers_and_only_once() {
     let mut queue: Queue<u64> = Queue::new();
-    let caller = Caller { location: Location::caller(), label: None, task: None };
     let at = |n: u64| Time::at_nanos(n);
     let mut tickets: Vec<Ticket<u64>> = (0..10)
-        .map(|n| queue.join(n, at(n), n == 3, caller, Some(Waker::noop().clone())))
+        .map(|n| queue.join(&claimant(n, at(n), n == 3), Some(Waker::noop().clone())))
         .collect();
     let _ = (queue.leave(tickets.remove(5)), queue.leave(tickets.remove(0)));
     let mut woken = Vec::new();
@@ -105,8 +102,7 @@ fn one_that_joins_again_when_no_other_waits_is_woken_too() {
     while let Some(ticket) = tickets.pop() {
         let _ = queue.leave(ticket);
     }
-    let caller = Caller { location: Location::caller(), label: None, task: None };
-    let _again = queue.join(1, Time::ZERO, false, caller, Some(Waker::noop().clone()));
+    let _again = join(&mut queue, 1);
     queue.set_timers(Time::ZERO, Time::ZERO, &mut woken);
     assert_eq!(woken.len(), 3);
 }
@@ -114,10 +110,9 @@ fn one_that_joins_again_when_no_other_waits_is_woken_too() {
 #[test]
 fn those_who_left_from_between_are_swept_out_while_the_first_still_waits() {
     let (mut queue, _first) = queue_of(&[0]);
-    let caller = Caller { location: Location::caller(), label: None, task: None };
-    let mut last = queue.join(1, Time::ZERO, false, caller, Some(Waker::noop().clone()));
+    let mut last = join(&mut queue, 1);
     for arrival in 2..100_000 {
-        let next = queue.join(arrival, Time::ZERO, false, caller, Some(Waker::noop().clone()));
+        let next = join(&mut queue, arrival);
         let _ = queue.leave(mem::replace(&mut last, next));
     }
     assert_eq!(queue.len(), 2);

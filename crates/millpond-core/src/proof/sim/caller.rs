@@ -3,21 +3,20 @@
 
 use super::desk::{self, Phase, Wire};
 use super::plan::Fate;
-use super::users::{Kind, State, Trip, Validation};
+use super::users::{Kind, State, Validation};
 use super::world::World;
-use crate::error::PoolError;
 use crate::event::CloseReason;
-use crate::ledger::Caller;
-use crate::ledger::Grant;
-use crate::ledger::{Claim, Claimant, RECENT_PING};
-use crate::ledger::{LeaseMeta, PooledConnection};
-use crate::ledger::{Polled, Ticket};
+use crate::ledger::{
+    Answer, Caller, Claimant, Grant, LeaseMeta, Ledger, PooledConnection, RECENT_PING, Ticket,
+};
 use crate::rt::Time;
 use crate::rt::deadline_thread::TIMER_AFTER;
 use std::cmp::Reverse;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::Waker;
+use std::time::Duration;
 
 impl World {
     pub(super) fn somebody_asks(&mut self) {
@@ -25,25 +24,19 @@ impl World {
             return self.somebody_goes_on();
         };
         let caller = Caller { location: Location::caller(), label: None, task: None };
-        if !self.plan.checkout_hooks && self.asks_plainly(who, caller) {
+        let limit = self.plan.config.pool_timeout.mul_f64(self.dice.f64());
+        let mut claimant =
+            Claimant::new(caller, limit.max(Duration::from_nanos(1)), self.plan.has_timer);
+        if !self.plan.checkout_hooks && self.asks_plainly(who, &mut claimant) {
             return;
         }
-        let has_timer = self.plan.has_timer;
-        let claimant = self.change(|ledger, now| Claimant {
-            caller,
-            arrival: ledger.arrive(),
-            since: now,
-            again: false,
-            has_timer,
-        });
         self.known.begun += 1;
-        let trip = self.trip(who, claimant);
-        self.claim(who, trip);
+        self.ask(who, claimant, Ledger::begin);
     }
 
     /// The ways to ask that need nothing to be considered. `false`: something is.
-    fn asks_plainly(&mut self, who: u32, caller: Caller) -> bool {
-        let tries = self.dice.u32(0..20) == 0;
+    fn asks_plainly(&mut self, who: u32, claimant: &mut Claimant) -> bool {
+        let (tries, caller) = (self.dice.u32(0..20) == 0, claimant.caller);
         let held = if tries {
             self.change(|ledger, now| ledger.try_claim(caller, now))
         } else if !self.contended || !self.plan.has_timer {
@@ -66,109 +59,124 @@ impl World {
             return tries;
         }
         let mut waker = Some(self.users.get(who).bell.waker());
-        let joined = self.change(|ledger, now| ledger.join_fresh(caller, &mut waker, now));
-        let Some((ticket, arrival)) = joined else { return false };
-        let claimant =
-            Claimant { caller, arrival, since: self.now, again: false, has_timer: false };
+        let joined = self.change(|ledger, now| ledger.join_fresh(claimant, &mut waker, now));
+        let Some(ticket) = joined else { return false };
         self.known.begun += 1;
-        let trip = self.trip(who, claimant);
-        self.wait(who, ticket, trip, false);
+        self.note_deadline(who, claimant);
+        self.wait(who, ticket, *claimant, false);
         true
     }
 
-    /// A trip with a deadline of its own.
-    fn trip(&mut self, who: u32, claimant: Claimant) -> Trip {
-        let limit = self.plan.config.pool_timeout.mul_f64(self.dice.f64());
-        let trip = Trip { claimant, deadline: self.now.after(limit) };
+    fn note_deadline(&mut self, who: u32, claimant: &Claimant) {
         self.deadlines
             .iter_mut()
-            .for_each(|deadlines| deadlines.push(Reverse((trip.deadline, who))));
-        trip
+            .for_each(|deadlines| deadlines.push(Reverse((claimant.deadline, who))));
     }
 
-    /// Asks the ledger, with the arrival number of the trip.
-    fn claim(&mut self, who: u32, trip: Trip) {
+    /// Asks the ledger, for the first time or again.
+    fn ask(
+        &mut self,
+        who: u32,
+        mut claimant: Claimant,
+        how: fn(&mut Ledger<Wire>, &mut Claimant, &mut Option<Waker>, Time) -> Answer<Wire>,
+    ) {
         // Now and then another task polls than before.
         if self.dice.u32(0..8) == 0 {
             self.users.get(who).bell = desk::Bell::of(who);
         }
+        let is_first = claimant.arrival == 0;
         let mut waker = Some(self.users.get(who).bell.waker());
-        let answer = self.change(|ledger, now| ledger.claim(trip.claimant, &mut waker, now));
+        let answer = self.change(|ledger, now| how(ledger, &mut claimant, &mut waker, now));
         drop(waker);
-        match answer {
-            Claim::Idle(held) => {
+        if is_first {
+            self.note_deadline(who, &claimant);
+        }
+        match &answer {
+            Answer::Lent(_) | Answer::Validate(..) => {
                 self.contended = false;
-                self.known.assert_nobody_passed(trip.claimant.arrival);
-                self.inspect(who, held, trip, None);
+                self.known.assert_nobody_passed(claimant.arrival);
             }
-            Claim::Wait { ticket, register } => self.wait(who, ticket, trip, register),
-            Claim::NeedsMaintenance => {
-                self.maintenance_comes();
-                self.claim(who, trip);
+            Answer::Failed(error) => {
+                self.known.assert_refused_rightly(error, &claimant, self.now);
             }
-            Claim::Failed(error) => {
-                self.known.assert_refused_rightly(&error, &trip, self.now);
-                if matches!(error, PoolError::Connect { .. }) {
-                    self.known.asked = Some(self.now);
-                    self.change(|ledger, now| ledger.refusal_delay(error, now));
+            _ => {}
+        }
+        self.follow_answer(who, answer, claimant, None);
+    }
+
+    /// What follows for a caller; `granted` is when a waiter was granted something.
+    fn follow_answer(
+        &mut self,
+        who: u32,
+        answer: Answer<Wire>,
+        claimant: Claimant,
+        granted: Option<Time>,
+    ) {
+        match answer {
+            Answer::Lent(held) => {
+                let opened_for_this = opened_for(&held, granted);
+                self.known.assert_not_suspect(&held.inner.conn, granted.unwrap_or(self.now));
+                self.lend(who, held, opened_for_this);
+            }
+            Answer::Validate(held, phase) => {
+                let ping = phase == crate::Phase::Ping;
+                let opened_for_this = opened_for(&held, granted);
+                self.known.assert_pinged_if_due(
+                    &held.inner.conn,
+                    ping || opened_for_this,
+                    self.now,
+                );
+                if !ping {
+                    self.known.assert_not_suspect(&held.inner.conn, granted.unwrap_or(self.now));
                 }
+                self.validate(who, held, claimant, ping);
+            }
+            Answer::Queued { ticket, register } => self.wait(who, ticket, claimant, register),
+            Answer::NeedsMaintenance => {
+                self.maintenance_comes();
+                self.ask(who, claimant, Ledger::claim);
+            }
+            Answer::AskAgain => self.ask(who, claimant, Ledger::claim),
+            Answer::Refused(until) => {
+                assert!(until <= claimant.deadline, "I9: a pause beyond the deadline");
+                self.known.asked = Some(self.now);
+                if self.dice.bool() {
+                    self.ask(who, claimant, Ledger::claim);
+                } else {
+                    self.cancel(who, None, claimant);
+                }
+            }
+            Answer::Failed(_) => {
                 self.known.ended += 1;
+                self.forget_waker(who);
             }
         }
     }
 
-    fn wait(&mut self, who: u32, ticket: Ticket<Grant<Wire>>, trip: Trip, register: bool) {
+    fn wait(&mut self, who: u32, ticket: Ticket<Grant<Wire>>, claimant: Claimant, register: bool) {
         self.contended = true;
-        self.known.note_wait(who, trip.claimant.arrival);
+        self.known.note_wait(who, claimant.arrival);
         if register {
             self.watch = Some(self.now.after(TIMER_AFTER));
         }
         let user = self.users.get(who);
-        (user.granted, user.has_timer) = (None, trip.claimant.has_timer);
-        self.users.put(who, State::Waiting(ticket, trip));
+        (user.granted, user.has_timer) = (None, claimant.has_timer);
+        self.users.put(who, State::Waiting(ticket, claimant));
     }
 
-    /// What comes with a grant is taken, unless it has gone out of date since.
-    fn receive(
+    /// A connection is validated before it is lent, by a ping or by hooks.
+    fn validate(
         &mut self,
         who: u32,
         mut held: PooledConnection<Wire>,
-        mut trip: Trip,
-        granted: Option<Time>,
+        claimant: Claimant,
+        ping: bool,
     ) {
-        if self.ledger.unfit(&held.inner.meta, self.now).is_some() {
-            held.inner.conn.phase = Phase::Doomed;
-        }
-        if let Some(held) = self.change(|ledger, now| ledger.accept(held, now)) {
-            return self.inspect(who, held, trip, granted);
-        }
-        trip.claimant.again = true;
-        self.claim(who, trip);
-    }
-
-    /// Lends a connection for which nothing is due, or has it validated.
-    fn inspect(
-        &mut self,
-        who: u32,
-        mut held: PooledConnection<Wire>,
-        trip: Trip,
-        granted: Option<Time>,
-    ) {
-        let opened_for_this = opened_for(&held, granted);
-        let ping = self.ledger.must_ping(&held.inner.meta, self.now);
-        self.known.assert_pinged_if_due(&held.inner.conn, ping || opened_for_this, self.now);
-        if !ping {
-            self.known.assert_not_suspect(&held.inner.conn, granted.unwrap_or(self.now));
-        }
-        if !ping && !self.plan.checkout_hooks {
-            self.change(|ledger, now| ledger.count_loan(trip.claimant.since, now));
-            return self.lend(who, held, opened_for_this);
-        }
         self.known.assert_ready(&held, self.now);
         held.inner.conn.phase = Phase::Out;
         let limit = self.plan.config.ping_timeout;
         let fate = self.plan.fate(&mut self.dice, self.now);
-        let validation = Validation { held, trip, fate, ping, ends: self.now.after(limit) };
+        let validation = Validation { held, claimant, fate, ping, ends: self.now.after(limit) };
         self.users.put(who, State::Validating(Box::new(validation)));
     }
 
@@ -231,7 +239,7 @@ impl World {
         if !matches!(self.users.get(who).state, State::Waiting(..)) {
             return;
         }
-        let State::Waiting(ticket, trip) = self.users.take(who) else { return };
+        let State::Waiting(ticket, mut claimant) = self.users.take(who) else { return };
         if let Some(mut held) = self.take_from_cell(&ticket) {
             held.inner.cell = Some(ticket.cell);
             self.ledger.unlocked().taken_unlocked.fetch_add(1, Ordering::Relaxed);
@@ -244,13 +252,13 @@ impl World {
             self.users.get(who).bell = desk::Bell::of(who);
         }
         let mut waker = Some(self.users.get(who).bell.waker());
-        let look = self.change(|ledger, _| ledger.poll(ticket, &mut waker));
+        let polled = self.change(|ledger, now| ledger.poll(ticket, &mut claimant, &mut waker, now));
         drop(waker);
-        match look {
-            Polled::Granted(grant) => self.take_grant(who, grant, trip),
-            Polled::Waiting(ticket) => {
-                self.known.assert_still_waits(who, trip.claimant.arrival);
-                self.users.put(who, State::Waiting(ticket, trip));
+        match polled {
+            Ok(answer) => self.take_grant(who, answer, claimant),
+            Err(ticket) => {
+                self.known.assert_still_waits(who, claimant.arrival);
+                self.users.put(who, State::Waiting(ticket, claimant));
             }
         }
     }
@@ -272,17 +280,13 @@ impl World {
         }
     }
 
-    fn take_grant(&mut self, who: u32, grant: Grant<Wire>, trip: Trip) {
+    fn take_grant(&mut self, who: u32, answer: Answer<Wire>, claimant: Claimant) {
         let granted = self.users.get(who).granted.take();
         assert!(granted.is_some(), "I4: somebody was granted a connection and not woken");
-        match grant {
-            Grant::Ready(held) | Grant::NeedsCheck(held) => self.receive(who, held, trip, granted),
-            Grant::Refusal(error) => {
-                self.known.assert_failed_rightly(&error);
-                self.known.ended += 1;
-                self.forget_waker(who);
-            }
+        if let Answer::Failed(error) = &answer {
+            self.known.assert_failed_rightly(error);
         }
+        self.follow_answer(who, answer, claimant, granted);
     }
 
     /// A validation ends.
@@ -292,28 +296,32 @@ impl World {
             self.users.put(who, State::Validating(validation));
             return;
         }
-        let Validation { mut held, mut trip, fate, ping, .. } = *validation;
+        let Validation { mut held, mut claimant, fate, ping, .. } = *validation;
         if fate == Fate::Well {
             if ping {
                 (held.inner.meta.validated_at, held.inner.conn.heard) = (self.now, self.now);
                 held.inner.conn.validated = self.now;
             }
+            held.inner.conn.phase = Phase::Ready;
             if self.ledger.unfit(&held.inner.meta, self.now).is_some() {
                 held.inner.conn.phase = Phase::Doomed;
             }
-            let Some(fit) = self.change(|ledger, now| ledger.still_fit(held, now)) else {
-                trip.claimant.again = true;
-                return self.claim(who, trip);
+            let phase = if ping { crate::Phase::Ping } else { crate::Phase::Hook };
+            let answer =
+                self.change(|ledger, now| ledger.validated(held, phase, &mut claimant, now));
+            return match answer {
+                Answer::Lent(mut held) => {
+                    self.hand_over(who, &mut held);
+                    self.users.put(who, State::Holding(held));
+                }
+                // A ping has just been answered, and now the hooks are called.
+                Answer::Validate(held, _) => self.validate(who, held, claimant, false),
+                answer => self.follow_answer(who, answer, claimant, None),
             };
-            held = fit;
-            self.change(|ledger, now| ledger.count_loan(trip.claimant.since, now));
-            self.hand_over(who, &mut held);
-            self.users.put(who, State::Holding(held));
-            return;
         }
         self.faults += 1;
         if fate == Fate::Cut {
-            return self.abandon(who, held);
+            return self.abandon(who, held, claimant);
         }
         held.inner.conn.phase = Phase::Doomed;
         if fate == Fate::Failover {
@@ -323,18 +331,17 @@ impl World {
         if ping {
             self.suspect(self.now);
         }
-        trip.claimant.again = true;
-        self.claim(who, trip);
+        let answer = claimant.ask_again();
+        self.follow_answer(who, answer, claimant, None);
     }
 
     /// The caller goes away while its connection is validated: the maintenance task sees that
     /// through, if there is one.
-    fn abandon(&mut self, who: u32, held: PooledConnection<Wire>) {
+    fn abandon(&mut self, who: u32, held: PooledConnection<Wire>, claimant: Claimant) {
         let validation = desk::validation(held, self.plan.config.ping_timeout);
         let cut = self.change(|ledger, now| ledger.take_over(validation, now));
         cut.into_iter().for_each(|validation| self.cut_off(validation));
-        self.known.ended += 1;
-        self.forget_waker(who);
+        self.cancel(who, None, claimant);
     }
 
     /// The caller goes away, wherever it is.
@@ -346,16 +353,22 @@ impl World {
         let Some(who) = self.users.draw(kind, &mut self.dice) else { return };
         self.faults += 1;
         match self.users.take(who) {
-            State::Waiting(ticket, trip) => self.leave(who, ticket, trip),
-            State::Validating(validation) => self.abandon(who, validation.held),
+            State::Waiting(ticket, claimant) => self.leave(who, ticket, claimant),
+            State::Validating(validation) => {
+                self.abandon(who, validation.held, validation.claimant);
+            }
             State::Away | State::Holding(_) => {}
         }
     }
 
-    fn leave(&mut self, who: u32, ticket: Ticket<Grant<Wire>>, trip: Trip) {
-        self.known.note_leave(trip.claimant.arrival);
+    fn leave(&mut self, who: u32, ticket: Ticket<Grant<Wire>>, claimant: Claimant) {
+        self.known.note_leave(claimant.arrival);
         self.users.get(who).granted = None;
-        let waker = self.change(|ledger, now| ledger.leave(ticket, now));
+        self.cancel(who, Some(ticket), claimant);
+    }
+
+    fn cancel(&mut self, who: u32, ticket: Option<Ticket<Grant<Wire>>>, claimant: Claimant) {
+        let waker = self.change(|ledger, now| ledger.cancel(ticket, &claimant, now));
         drop(waker);
         self.known.ended += 1;
         self.forget_waker(who);
@@ -363,23 +376,38 @@ impl World {
 
     /// The deadline of an acquire: if it is still under way, it ends now.
     pub(super) fn deadline_of(&mut self, who: u32, deadline: Time) {
-        let trip = match &self.users.get(who).state {
-            State::Waiting(_, trip) => *trip,
-            State::Validating(validation) => validation.trip,
+        let claimant = match &self.users.get(who).state {
+            State::Waiting(_, claimant) => *claimant,
+            State::Validating(validation) => validation.claimant,
             State::Away | State::Holding(_) => return,
         };
-        if trip.deadline != deadline {
+        if claimant.deadline != deadline {
             return;
         }
-        let ticket = match self.users.take(who) {
-            State::Waiting(ticket, _) => ticket,
-            State::Validating(validation) => return self.abandon(who, validation.held),
-            State::Away | State::Holding(_) => return,
-        };
-        match self.change(|ledger, _| ledger.poll(ticket, &mut None)) {
-            Polled::Granted(grant) => self.take_grant(who, grant, trip),
-            Polled::Waiting(ticket) => self.leave(who, ticket, trip),
+        match self.users.take(who) {
+            State::Waiting(ticket, claimant) => self.give_up_waiting(who, ticket, claimant),
+            State::Validating(validation) => self.abandon(who, validation.held, claimant),
+            State::Away | State::Holding(_) => {}
         }
+    }
+
+    /// A waiter takes what it was granted at the last moment, or fails.
+    fn give_up_waiting(&mut self, who: u32, ticket: Ticket<Grant<Wire>>, claimant: Claimant) {
+        let is_granted = self.users.get(who).granted.is_some();
+        if !is_granted {
+            self.known.note_leave(claimant.arrival);
+        }
+        let (answer, waker) = self.change(|ledger, now| {
+            let error = |ledger: &Ledger<Wire>| ledger.timed_out(None, claimant.limit, None, now);
+            ledger.give_up(ticket, &mut { claimant }, error, now)
+        });
+        drop(waker);
+        if is_granted {
+            return self.take_grant(who, answer, claimant);
+        }
+        let timed_out = matches!(&answer, Answer::Failed(error) if error.is_timeout());
+        assert!(timed_out, "I9: a waiter whose deadline has passed goes on: {answer:?}");
+        self.follow_answer(who, answer, claimant, None);
     }
 }
 

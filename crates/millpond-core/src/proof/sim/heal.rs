@@ -5,7 +5,7 @@ use super::desk;
 use super::plan::Fate;
 use super::users::{Kind, State};
 use super::world::World;
-use crate::ledger::Job;
+use crate::ledger::{Job, Ledger};
 use crate::rt::Time;
 use std::mem;
 use std::time::Duration;
@@ -129,9 +129,9 @@ impl World {
     fn close(&mut self) {
         self.known.closed = true;
         self.known.suspended = false;
-        let first = self.change(|ledger, now| ledger.close(now));
-        assert!(first, "I6: it was closed before");
-        assert!(!self.change(|ledger, now| ledger.close(now)), "I6: it is closed twice");
+        assert!(!self.ledger.is_closed(), "I6: it was closed before");
+        self.change(Ledger::close);
+        self.change(Ledger::close);
         self.connects_end();
         self.check();
         let everybody: Vec<u32> = self.holders();
@@ -154,6 +154,9 @@ impl World {
         );
         assert!(!self.ledger.has_task(), "I6: the maintenance task stays");
         assert_eq!(status.totals.acquires, self.known.ended, "I17: {status:?}");
+        let totals = &status.totals;
+        let ended = totals.succeeded + totals.timed_out + totals.cancelled + totals.failed;
+        assert_eq!(ended, self.known.ended, "I17: an end is not counted: {status:?}");
         assert_eq!(
             status.totals.succeeded, self.known.served,
             "I17: who got a connection, and who is counted: {status:?}"

@@ -2,12 +2,11 @@
 
 use super::desk::{Phase, Wire};
 use super::plan::Plan;
-use super::users::Trip;
 use crate::PoolConfig;
 use crate::error::PoolError;
 use crate::info::ConnectionId;
 use crate::ledger::PooledConnection;
-use crate::ledger::{Pause, Setback};
+use crate::ledger::{Claimant, Pause};
 use crate::manager::ErrorClass;
 use crate::rt::Time;
 use crate::status::Status;
@@ -185,11 +184,11 @@ impl Known {
         self.suspicion = (self.suspicion.0.max(before), self.now);
     }
 
-    pub(super) fn assert_refused_rightly(&self, error: &PoolError, trip: &Trip, now: Time) {
+    pub(super) fn assert_refused_rightly(&self, error: &PoolError, claimant: &Claimant, now: Time) {
         match error {
             PoolError::Closed => assert!(self.closed, "I6: refused as closed"),
             PoolError::TooManyWaiters { limit } => {
-                assert!(!trip.claimant.again, "I9: one who asks again is refused");
+                assert!(!claimant.again, "I9: one who asks again is refused");
                 assert!(self.waiting() >= *limit, "I20: refused although fewer wait than may");
             }
             PoolError::Connect { attempts, .. } => {
@@ -229,9 +228,8 @@ impl Known {
         self.hopeless = class == ErrorClass::Permanent;
     }
 
-    pub(super) fn note_setback(&mut self, now: Time, setback: &Setback) {
-        let (pause, longest) =
-            (setback.pause, self.config.backoff_max.max(Duration::from_millis(1)));
+    pub(super) fn note_pause(&mut self, now: Time, pause: Pause, not_before: Time) {
+        let longest = self.config.backoff_max.max(Duration::from_millis(1));
         assert!(
             pause.with_demand.since(now) <= longest,
             "I20: the pause is longer than backoff_max"
@@ -243,7 +241,7 @@ impl Known {
         );
         self.pause = pause;
         assert_eq!(
-            now.after(setback.retry_in),
+            not_before,
             self.not_before(now, self.waiting()),
             "I20: another pause is reported"
         );

@@ -100,7 +100,7 @@ impl World {
                 }
             }
             Job::Complete(validation) => self.cut_off(validation),
-            Job::Close(held, _) => self.close_ends(held),
+            Job::Close(held, reason) => self.close_ends(held, reason),
         }
     }
 
@@ -112,11 +112,7 @@ impl World {
                 }
                 let wire = Wire::open(attempt.generation, self.now);
                 self.known.note_connected(attempt.id);
-                self.ledger.note_took(took);
-                self.change(|ledger, now| {
-                    let meta = ledger.new_meta(attempt, now);
-                    ledger.connected(PooledConnection::new(wire, meta), now)
-                });
+                self.change(|ledger, now| ledger.connected(wire, attempt, took, now));
                 return;
             }
             Fate::Cut => return self.change(|ledger, now| ledger.free(attempt.slot, now)),
@@ -127,9 +123,8 @@ impl World {
         let error: SharedError = Arc::new(Down);
         let now = self.now;
         self.known.note_connect_failed(now, class);
-        let setback =
-            self.change(|ledger, now| ledger.connect_failed(attempt.slot, &error, class, now));
-        self.known.note_setback(now, &setback);
+        self.change(|ledger, now| ledger.connect_failed(attempt, &error, class, now));
+        self.known.note_pause(now, self.ledger.pause(), self.ledger.not_before(now));
         if class == ErrorClass::Failover {
             self.invalidate(false);
         }
@@ -161,10 +156,10 @@ impl World {
         self.change(|ledger, now| ledger.mark_suspect(before, now));
     }
 
-    fn close_ends(&mut self, held: PooledConnection<Wire>) {
-        let slot = held.inner.meta.slot;
+    pub(super) fn close_ends(&mut self, held: PooledConnection<Wire>, reason: CloseReason) {
+        let meta = held.inner.meta;
         drop(held);
-        self.change(|ledger, now| ledger.connection_closed(slot, now));
+        self.change(|ledger, now| ledger.connection_closed(&meta, reason, None, now));
     }
 
     /// Somebody changes the pool as a whole.
@@ -287,7 +282,7 @@ impl World {
                 self.rest_ends(held, Fate::Cut, CloseReason::Interrupted)
             }
             Job::Complete(validation) => self.cut_off(validation),
-            Job::Close(held, _) => self.close_ends(held),
+            Job::Close(held, reason) => self.close_ends(held, reason),
         }
     }
 

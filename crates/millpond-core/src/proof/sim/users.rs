@@ -15,23 +15,16 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) enum State {
     Away,
-    Waiting(Ticket<Grant<Wire>>, Trip),
+    Waiting(Ticket<Grant<Wire>>, Claimant),
     Validating(Box<Validation>),
     Holding(PooledConnection<Wire>),
-}
-
-/// What an acquire carries along.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Trip {
-    pub(super) claimant: Claimant,
-    pub(super) deadline: Time,
 }
 
 /// A connection being looked at for the one who is about to get it.
 #[derive(Debug)]
 pub(super) struct Validation {
     pub(super) held: PooledConnection<Wire>,
-    pub(super) trip: Trip,
+    pub(super) claimant: Claimant,
     pub(super) fate: Fate,
     pub(super) ping: bool,
     /// When its limit is reached.

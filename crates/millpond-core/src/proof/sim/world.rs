@@ -7,14 +7,14 @@ use super::known::Known;
 use super::plan::{Fate, Plan};
 use super::users::{Kind, State, Users};
 use crate::ledger::TimersSet;
-use crate::ledger::{Effect, Effects, Ledger};
+use crate::ledger::{Effect, Ledger, PoolTraits, Validation};
 use crate::rt::Time;
 use crate::rt::deadline_thread::TIMER_AFTER;
 use fastrand::Rng;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::mem;
-use std::task::Waker;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a world went through.
@@ -58,8 +58,15 @@ impl World {
         desk::clear();
         let mut dice = Rng::with_seed(seed);
         let plan = Plan::draw(&mut dice);
-        let mut ledger =
-            Ledger::new(plan.config.clone(), plan.keeps, plan.first_connect_hooks, dice.u64(..));
+        let traits = PoolTraits {
+            name: Arc::from("simulated"),
+            kind: "QueuePool",
+            keeps: plan.keeps,
+            first_connect_hooks: plan.first_connect_hooks,
+            checkout_hooks: plan.checkout_hooks,
+            checkin_hooks: plan.checkin_hooks,
+        };
+        let mut ledger = Ledger::new(plan.config.clone(), traits, dice.u64(..));
         ledger.update_fast_paths();
         Self {
             ledger,
@@ -140,15 +147,14 @@ impl World {
     }
 
     pub(super) fn follow(&mut self) {
-        let Effects { wake, others } = self.ledger.take_effects().unwrap_or_default();
-        wake.into_iter().for_each(Waker::wake);
+        let effects = self.ledger.take_effects().unwrap_or_default();
         let (mut dropped, mut cut_off) = (Vec::new(), Vec::new());
-        for effect in others {
+        for effect in effects.in_order() {
             match effect {
                 Effect::Wake(waker) => waker.wake(),
-                Effect::Drop(held, _) => dropped.push(held),
-                Effect::CutOff(validation) => cut_off.push(validation),
-                Effect::Changed(_) | Effect::Forget(_) | Effect::ForgetRefusal(_) => {}
+                Effect::Drop(held, reason) => dropped.push((held, reason)),
+                Effect::Discard(value) => cut_off.extend(value.downcast::<Validation<Wire>>()),
+                Effect::Changed(_) | Effect::Report(..) => {}
             }
         }
         let woken = desk::woken();
@@ -158,11 +164,9 @@ impl World {
         for who in woken {
             self.hear(who);
         }
-        cut_off.into_iter().for_each(|validation| self.cut_off(validation));
-        for held in dropped {
-            let slot = held.inner.meta.slot;
-            drop(held);
-            self.change(|ledger, now| ledger.connection_closed(slot, now));
+        cut_off.into_iter().for_each(|validation| self.cut_off(*validation));
+        for (held, reason) in dropped {
+            self.close_ends(held, reason);
         }
     }
 
@@ -261,11 +265,10 @@ impl World {
         for index in 0..self.users.list(Kind::Waiting).len() {
             let who = self.users.list(Kind::Waiting)[index];
             let user = self.users.get(who);
-            let State::Waiting(_, trip) = &user.state else { continue };
+            let State::Waiting(_, claimant) = &user.state else { continue };
             user.has_timer |= user.woken;
-            let in_time = user.has_timer
-                || user.granted.is_some()
-                || (trip.claimant.since > latest && goes_on);
+            let in_time =
+                user.has_timer || user.granted.is_some() || (claimant.since > latest && goes_on);
             assert!(
                 in_time,
                 "I9: the watch has gone by one who does not look after its own deadline"
