@@ -1,8 +1,8 @@
-//! What each level of reset costs: `cargo xtask servers mariadb -- cargo run --release -p
+//! Measures the cost of each reset level: `cargo xtask servers mariadb -- cargo run --release -p
 //! millpond-mysql --example mysql_reset_cost`.
 //!
-//! One borrower after the other takes the only connection of a pool, executes a statement and gives
-//! it back. What one of them takes beyond `none` is the level's.
+//! Borrowers acquire the only connection of a pool in turn, execute a statement and return the
+//! connection. The time beyond that of `none` is the cost of the level.
 
 use millpond_mysql::{MySqlPoolOptions, ResetLevel};
 use std::env;

@@ -1,4 +1,4 @@
-//! What each reset level costs: borrow, ask one question, give back, over and over, on one
+//! Measures the cost of each reset level: acquire, run one query and return, repeatedly, on one
 //! connection.
 //!
 //! `cargo xtask servers postgres -- cargo run --release -p millpond-postgres --example
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The median of five runs, for each round.
+/// Returns the median of five runs, per round.
 async fn per_round(url: &str, level: ResetLevel, raw: bool) -> Result<Duration, sqlx::Error> {
     let pool = PgPoolOptions::new().pool_size(1).max_overflow(0).reset(level).connect(url).await?;
     let mut runs = [Duration::ZERO; 5];

@@ -30,7 +30,8 @@ macro_rules! clear {
 /// leaves no locks.
 const COMMIT: &str = concat!("SELECT pg_catalog.pg_advisory_unlock_all(); COMMIT; ", clear!());
 const ROLLBACK: &str = concat!("ROLLBACK; ", clear!());
-/// The same, followed by an empty transaction for the driver, which counts transactions, to end.
+/// Like [`COMMIT`] and [`ROLLBACK`], followed by an empty transaction for the driver to end,
+/// because the driver counts transactions.
 const COMMIT_FOR_DRIVER: &str =
     concat!("SELECT pg_catalog.pg_advisory_unlock_all(); COMMIT; ", clear!(), "; BEGIN");
 const ROLLBACK_FOR_DRIVER: &str = concat!("ROLLBACK; ", clear!(), "; BEGIN");

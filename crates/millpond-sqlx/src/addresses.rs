@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_silent_holds_nobody_up_wherever_it_stands() {
+    async fn a_silent_address_delays_no_connect_wherever_it_is_in_the_list() {
         let (silent, _listener, _full) = silent().await;
         let (good, _server) = listening().await;
         for addresses in [vec![silent, good], vec![good, silent], vec![silent, silent, good]] {
@@ -265,7 +265,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_slow_server_with_one_address_or_two_good_ones_is_waited_for() {
+    async fn a_slow_server_without_a_silent_address_gets_its_full_time() {
         let (good, server) = listening().await;
         let (other, also) = listening().await;
         for addresses in [vec![good], vec![good, other]] {
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_way_to_one_address_that_fails_here_does_not_end_the_attempt_by_name() {
+    async fn a_failed_attempt_by_address_does_not_end_the_attempt_by_name() {
         let (silent, _listener, _full) = silent().await;
         let (good, _server) = listening().await;
         let (begun, mut has_begun) = tokio::sync::mpsc::unbounded_channel();
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_names_every_address_and_what_it_said() {
+    async fn an_error_names_every_address_and_its_result() {
         let (silent, _listener, _full) = silent().await;
         let (closed, listener) = listening().await;
         drop(listener);

@@ -51,9 +51,10 @@ impl<DB: Database, C: BorrowMut<Command<DB>> + Send> Execute<'_, DB> for ForDriv
         mem::replace(&mut self.0.borrow_mut().sql, SqlStr::from_static(""))
     }
 
-    /// A statement that a user has prepared is known to the driver by its text. Its columns are
-    /// those of when it was prepared: PostgreSQL's driver would use them after a migration too, and
-    /// columns that have changed places would have each other's names.
+    /// The driver knows a prepared statement by its text. The user's own prepared statement is not
+    /// passed on: its columns are those of the time when it was prepared. PostgreSQL's driver would
+    /// use them even after a migration, and swapped columns would be returned under each other's
+    /// names.
     fn statement(&self) -> Option<&DB::Statement> {
         None
     }

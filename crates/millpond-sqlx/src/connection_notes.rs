@@ -67,14 +67,14 @@ impl<DB: Database> Tracked<DB> {
         Ok(())
     }
 
-    /// Notes that the driver's connection is about to be used directly.
+    /// Records that the driver's connection is about to be used directly.
     pub(crate) fn note_direct_use(&mut self) {
         if self.backend().clears_cache_after_direct_use() {
             self.cache.mark_outdated();
         }
     }
 
-    /// Notes that a reset has undone what `on_connect` hooks may have set, for managers.
+    /// Records that a reset has undone what `on_connect` hooks may have set, for managers.
     pub fn note_hooks_undone(&mut self) {
         self.hooks_undone = true;
     }

@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_loses_one_line_end_of_any_kind_and_nothing_else() {
+    fn only_one_line_break_at_the_end_of_a_password_is_removed() {
         for (text, password) in [
             ("pw", "pw"),
             ("pw\n", "pw"),
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_read_again_every_time_without_the_end_of_its_last_line() {
+    fn a_file_is_read_again_every_time_without_its_last_line_break() {
         let path = scratch("file");
         let credentials = Credentials::file(&path);
         for (content, password) in
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn those_opened_before_retire_once_when_the_password_in_a_file_has_changed() {
+    fn a_changed_password_file_retires_older_connections_once() {
         let path = scratch("rotation");
         fs::write(&path, "first").unwrap();
         let rotation = Rotation::new(Credentials::file(&path));
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn tokens_that_differ_every_time_retire_nothing_and_another_user_does() {
+    fn changing_tokens_retire_no_connections_and_another_user_does() {
         let calls = AtomicU32::new(0);
         let callback = move || {
             let n = calls.fetch_add(1, Ordering::Relaxed);
@@ -367,7 +367,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_callback_says_stands_in_the_error_and_passes() {
+    fn the_error_of_a_callback_is_reported_and_transient() {
         let credentials = Credentials::with(|| async { Err::<String, _>("the cloud is away") });
         let error = now(credentials.current()).unwrap_err();
         assert!(

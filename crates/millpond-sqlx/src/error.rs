@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_that_is_not_the_pools_is_not_taken_for_one() {
+    fn an_error_that_is_not_the_pools_is_not_mistaken_for_one() {
         assert!(pool_error(&Error::RowNotFound).is_none());
         assert!(pool_error(&Error::Io(io::ErrorKind::TimedOut.into())).is_none());
         assert!(pool_error(&Error::Configuration("x".into())).is_none());

@@ -318,7 +318,7 @@ where
         Ok(())
     }
 
-    /// Notes that a statement with this keyword may end the transaction or, outside of one, begin
+    /// Records that a statement with this keyword may end the transaction or, outside of one, begin
     /// one.
     async fn note_possible_end(&mut self, keyword: &str) -> Result<(), Error> {
         let outcome = match self.backend().ends_transaction(keyword) {
@@ -335,7 +335,7 @@ where
         Ok(())
     }
 
-    /// Notes the same for several statements in one text.
+    /// Records that one of several statements in one text may end the transaction or begin one.
     async fn note_possible_ends(
         &mut self,
         ends: bool,

@@ -1,4 +1,4 @@
-//! `SqlPool`: what a user of sqlx holds instead of `sqlx::Pool`.
+//! `SqlPool`, which takes the place of `sqlx::Pool`.
 
 use crate::backing_pool::BackingPool;
 use crate::lease::SqlLease;
@@ -366,7 +366,7 @@ impl<DB: Database> SqlPool<DB> {
         self.inner.readers.as_ref().map(|readers| &readers.pool.inner.main)
     }
 
-    /// Adds to a statement that begins a transaction what must be executed first in every one.
+    /// Prefixes a statement that begins a transaction with the setup that every transaction needs.
     fn with_begin_setup(&self, statement: SqlStr) -> SqlStr {
         match self
             .inner

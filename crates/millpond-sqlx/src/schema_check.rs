@@ -2,8 +2,8 @@
 //!
 //! Needed where a driver returns cached columns of a statement although a migration has changed
 //! them. The second check covers the time between the first one and the statement; in a transaction
-//! the database's snapshot does. Of columns that a statement names itself only the declared types
-//! are cached, so checking from time to time is enough.
+//! the database's snapshot does. If a statement names its columns, only their declared types are
+//! cached, so an occasional check is enough.
 
 use crate::backend::{KnownSchema, OpenTransaction};
 use crate::sql_text::StatementEffect;
@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Recheck {
     None,
-    /// Note that the transaction has its snapshot now.
+    /// Record that the transaction has its snapshot now.
     Frozen,
     Required,
 }
@@ -38,8 +38,8 @@ impl<DB: Database> Tracked<DB> {
         }
     }
 
-    /// Notes what a statement may write, if a transaction may be open or begin with it: all but
-    /// what can only read.
+    /// Records that a statement may write, if a transaction may be open or begin with it. Only
+    /// statements that can only read do not count.
     pub(crate) fn note_write(&mut self, sql: &str, effect: SyncState) {
         if !self.may_have_written
             && !sql.is_empty()
@@ -49,8 +49,8 @@ impl<DB: Database> Tracked<DB> {
         }
     }
 
-    /// Notes what may be done through the driver's own connection. Returns what is known of an open
-    /// transaction before that.
+    /// Records that the driver's own connection may be used for anything. Returns the state of the
+    /// open transaction before that.
     pub(crate) fn note_direct_write(&mut self) -> OpenTransaction {
         let open = self.open_transaction();
         self.schema = KnownSchema::unknown();

@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_that_fits_is_left_alone() {
+    fn a_pool_within_the_limits_gets_no_warning() {
         let limits = ServerLimits { connections: vec![("max_connections", 30)], idle: None };
         assert_eq!(misfits(&limits, |_| {}), Vec::<&str>::new());
     }

@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_end_of_any_kind_is_left_out() {
+    fn one_line_break_of_any_kind_is_removed() {
         for end in ["\n", "\r\n", "\r"] {
             assert_eq!(read(&format!("pond://h/d{end}")).unwrap().database.as_deref(), Some("d"));
         }
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_refused_says_why_and_shows_no_secret() {
+    fn a_refusal_names_the_reason_and_shows_no_secret() {
         use UrlProblem::*;
         for (url, problem) in [
             ("pool://ret@h", Scheme),

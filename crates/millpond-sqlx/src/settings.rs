@@ -19,9 +19,9 @@ use std::time::Duration;
 pub struct SqlPoolSettings<DB: Database> {
     /// The settings of the pool.
     pub config: PoolConfig,
-    /// Its name in events, logs and metrics.
+    /// The pool's name in events, logs and metrics.
     pub name: Arc<str>,
-    /// What is done to a connection between two borrowers.
+    /// What is reset between two borrowers.
     pub reset: ResetLevel,
     /// Whether abandoned statements are cancelled at the server.
     pub cancel_abandoned: bool,
@@ -58,7 +58,7 @@ impl<DB: Database> SqlPoolSettings<DB> {
     ///
     /// # Errors
     ///
-    /// `Error::Configuration` that names those that are not.
+    /// `Error::Configuration` that names all settings out of their ranges.
     pub fn check(&self) -> Result<(), Error> {
         self.config.check().map_err(config_error)?;
         for (name, time) in
@@ -87,14 +87,14 @@ impl<DB: Database> SqlPoolSettings<DB> {
         !self.hooks.is_empty()
     }
 
-    /// Whether anything acts on the very first connection.
+    /// Returns true if a hook acts on the pool's very first connection.
     pub fn has_first_connect_hooks(&self) -> bool {
         self.hooks.iter().any(|hooks| hooks.points().contains(HookPoint::FirstConnect))
     }
 
-    /// Has the pools that are built from now on, of this and of its clones, call every
-    /// `on_first_connect` hook once together, on whichever connection is opened first: for two
-    /// pools of one database.
+    /// Makes all pools built from these settings or their clones from now on call every
+    /// `on_first_connect` hook once in total, on the connection that is opened first: for two pools
+    /// of one database.
     pub fn share_first_connect(&mut self) {
         self.hooks.iter_mut().for_each(Attached::share_first_connect);
     }
@@ -375,7 +375,7 @@ macro_rules! pool_settings {
 #[macro_export]
 macro_rules! tcp_settings {
     ($Options:ty) => {
-        /// TCP.
+        /// TCP socket options.
         impl $Options {
             /// Sets how long a TCP connection is idle before the kernel probes its peer. Default:
             /// 60 s, range 1 s to 3600 s; `None` or zero for never.

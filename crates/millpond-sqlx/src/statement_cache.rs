@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// The shortest time between two notifications caused by errors that only hint at a schema change:
-/// they may also be mistakes in a statement.
+/// The shortest time between two notifications caused by errors that only hint at a schema change;
+/// a mistake in a statement causes such an error too.
 const HINT_PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether cached statements and types are still valid after an error.
@@ -83,7 +83,7 @@ pub(crate) struct StatementCache {
     /// The pool's count when the cache was last cleared, or when the connection was opened.
     seen: u64,
     changes: Option<SchemaChanges>,
-    /// Whether a statement of this lease may have changed how others are parsed.
+    /// True if a statement of this lease may have changed how others are parsed.
     parse_changed: bool,
     /// The settings that decide how statements are parsed, if they are known.
     parse_settings: Option<Box<str>>,
@@ -95,7 +95,7 @@ impl StatementCache {
         Self { outdated: false, seen: 0, changes: None, parse_changed: false, parse_settings: None }
     }
 
-    /// Takes part in the schema changes of its pool from now on.
+    /// Shares schema changes with the pool's other connections from now on.
     pub(crate) fn share(&mut self, changes: &SchemaChanges) {
         self.seen = changes.noticed();
         self.changes = Some(changes.clone());
@@ -111,12 +111,12 @@ impl StatementCache {
         self.outdated = true;
     }
 
-    /// Notes that a statement may have changed how others are parsed.
+    /// Records that a statement may have changed how others are parsed.
     pub(crate) fn note_parse_change(&mut self) {
         (self.outdated, self.parse_changed, self.parse_settings) = (true, true, None);
     }
 
-    /// Notes that such a change may have been undone, as by the end of its transaction.
+    /// Records that such a change may have been undone, as by the end of its transaction.
     pub(crate) fn note_possible_revert(&mut self) {
         self.outdated |= self.parse_changed;
     }

@@ -331,7 +331,7 @@ mod linux {
 
         const S: fn(u64) -> Duration = Duration::from_secs;
 
-        /// A socket, and what is set on it.
+        /// Opens a socket to the listener.
         fn connected(listener: &TcpListener) -> TcpStream {
             TcpStream::connect(listener.local_addr().unwrap()).unwrap()
         }

@@ -302,8 +302,8 @@ impl<DB: Database> Tracked<DB> {
         let open = self.note_direct_write();
         self.degrade(SyncState::InDoubt);
         self.may_hold_locks = true;
-        // It may prepare a statement before it changes the database, say, so what it leaves is not
-        // enough to know.
+        // The borrower may prepare a statement before it changes the database, for example, so the
+        // state in which it leaves the connection is not enough to know.
         self.note_direct_use();
         let backend = self.backend;
         let conn = self.driver_mut();
@@ -324,7 +324,8 @@ impl<DB: Database> Tracked<DB> {
         self.begin_statement("", effect)
     }
 
-    /// Does the same for a statement, which an error names if it takes too long.
+    /// Starts an operation for a statement; the error of an exceeded time limit names the
+    /// statement.
     pub(crate) fn begin_statement(
         &mut self,
         sql: &str,

@@ -1,10 +1,10 @@
-//! One statement in a transaction of its own: for connections behind a pooler that lends a server
-//! for each transaction.
+//! Runs each statement in a separate transaction, on connections behind a pooler that lends a
+//! server for each transaction.
 //!
-//! A driver sends a statement with arguments in two turns, and outside a transaction such a pooler
-//! may give them to two servers, of which the second executes what somebody else has prepared
-//! there. And whatever a statement changes in the session of its server would meet others there, so
-//! it is cleared in the message that ends the transaction.
+//! A driver sends a statement with arguments in two turns. Outside a transaction such a pooler may
+//! send them to two servers, and the second one would execute a statement that another client has
+//! prepared there. Changes that a statement makes to the session of its server would affect other
+//! clients, so they are cleared in the message that ends the transaction.
 
 use crate::backend::TransactionWrapper;
 use crate::command::Command;

@@ -235,7 +235,7 @@ impl Tracker {
         self.mark.as_deref().map(str::to_owned)
     }
 
-    /// Notes that a statement may begin or end a transaction.
+    /// Records that a statement may begin or end a transaction.
     pub(crate) fn note_doubt(&mut self, what: &str, outcome: TransactionOutcome, by_choice: bool) {
         let doubt = self.doubt.get_or_insert(Box::new(Doubt {
             text: None,
@@ -259,7 +259,7 @@ impl Tracker {
         }
     }
 
-    /// Notes that an operation has failed or was dropped.
+    /// Records that an operation has failed or was dropped.
     pub(crate) fn fail(&mut self, cause: Option<String>) {
         if !self.is_open() && self.doubt.is_none() {
             return;
@@ -282,7 +282,7 @@ impl Tracker {
         }
     }
 
-    /// Notes that a failure was rolled back to a savepoint.
+    /// Records that a failure was rolled back to a savepoint.
     pub(crate) fn on_rollback_to_savepoint(&mut self) {
         if let Some(doubt) = &mut self.doubt {
             doubt.cause = None;

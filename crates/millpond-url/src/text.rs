@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_line_end_of_any_kind_is_left_out() {
+    fn one_line_break_of_any_kind_is_removed() {
         for text in ["a", "a\n", "a\r\n", "a\r"] {
             assert_eq!(single_line(text), Some("a"), "{text:?}");
         }

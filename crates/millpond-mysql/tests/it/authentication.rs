@@ -1,5 +1,5 @@
-//! How a server lets somebody in and shows somebody out. MySQL keeps a password as a hash: it has
-//! to be sent in full once, after that the server knows it again.
+//! How a server accepts and ends sessions. MySQL stores a hash of the password: the password is
+//! sent in full once, after which the server has it cached.
 
 use crate::cancelling::ended;
 use crate::refusals::refused_at_once;
@@ -9,7 +9,7 @@ use millpond_testkit::OwnServer;
 use sqlx::raw_sql;
 use std::time::Duration;
 
-/// Passwords that are written in a URL, and in SQL.
+/// Passwords as written in a URL and in SQL.
 const PASSWORDS: [(&str, &str); 4] = [
     ("Tr0ub4dor", "Tr0ub4dor"),
     ("p%C3%A4ss%20w%C3%B6rd%22%27%40%2F", "päss wörd\"''@/"),
@@ -17,7 +17,7 @@ const PASSWORDS: [(&str, &str); 4] = [
     ("more-than-the-twenty-bytes-of-a-nonce", "more-than-the-twenty-bytes-of-a-nonce"),
 ];
 
-/// The server without TLS and the one that wants it, each with what a URL says of it.
+/// Returns the server without TLS and the one that requires it, each with its URL parameter.
 fn servers() -> Option<[(Server, &'static str); 2]> {
     let plain = mysql()?;
     let tls = Server { url: server_variable("TLS_URL")? };
@@ -25,7 +25,7 @@ fn servers() -> Option<[(Server, &'static str); 2]> {
 }
 
 #[tokio::test]
-async fn a_password_lets_in_whether_the_server_remembers_it_or_not() {
+async fn a_password_works_whether_the_server_has_it_cached_or_not() {
     let Some(servers) = servers() else { return };
     for (server, mode) in servers {
         for plugin in ["caching_sha2_password", "sha256_password"] {
@@ -50,7 +50,7 @@ async fn a_password_lets_in_whether_the_server_remembers_it_or_not() {
 }
 
 #[tokio::test]
-async fn an_empty_password_is_none() {
+async fn an_empty_password_counts_as_no_password() {
     let Some(server) = server() else { return };
     server.user("millpond_wordless", "").await;
     let login = |word: &str| format!("mysql://millpond_wordless{word}@{}", server.address());
@@ -64,7 +64,7 @@ async fn an_empty_password_is_none() {
 }
 
 #[tokio::test]
-async fn an_account_that_may_not_come_in_fails_at_once_with_the_reason() {
+async fn an_account_that_may_not_connect_fails_at_once_with_the_reason() {
     let Some(server) = mysql() else { return };
     for (how, number) in [
         ("ACCOUNT LOCK", "3118"),
@@ -87,7 +87,7 @@ async fn a_session_that_was_idle_for_too_long_is_not_lent_again() {
     let before = id(&mut lease).await;
     raw_sql("SET wait_timeout = 1").execute(&mut *lease).await.unwrap();
     ended(&server, before).await;
-    // MySQL says 4031, MariaDB nothing.
+    // MySQL reports error 4031, MariaDB nothing.
     sqlx::query("SELECT 1").fetch_one(&mut *lease).await.unwrap_err();
     drop(lease);
     assert_ne!(server.next_is_clean(&pool).await, before);
@@ -119,7 +119,7 @@ async fn a_server_that_is_taken_offline_is_tried_until_it_is_back() {
 }
 
 #[tokio::test]
-async fn over_a_unix_socket_a_password_wants_tls_and_the_error_says_so() {
+async fn over_a_unix_socket_a_password_needs_tls_and_the_error_says_so() {
     if mysql().is_none() {
         return;
     }

@@ -1,4 +1,4 @@
-//! What was abandoned is ended at the server, and nobody else's session is.
+//! Sessions with abandoned statements are ended at the server, and no other client's sessions are.
 
 use crate::support::{LONG, Server, cut_off, id, one, server, until};
 use futures_util::TryStreamExt;
@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Far less than what is abandoned here takes, and enough for a machine that does much else.
+/// Far less than the abandoned statements take, and enough for a busy machine.
 const SOON: Duration = Duration::from_secs(8);
 
-/// Begins a statement that takes long, drops it, and gives the connection back. The number of its
-/// session.
+/// Starts a long statement, drops it, and returns the connection to the pool. Returns the number of
+/// its session.
 async fn abandon(pool: &MySqlPool, sql: &'static str) -> u64 {
     let mut lease = pool.acquire().await.unwrap();
     let id = id(&mut lease).await;
@@ -23,20 +23,20 @@ async fn abandon(pool: &MySqlPool, sql: &'static str) -> u64 {
     id
 }
 
-/// Whether the server still has that session.
+/// Returns true if the server still has this session.
 async fn lives(server: &Server, id: u64) -> bool {
     let sql = "SELECT EXISTS (SELECT * FROM information_schema.processlist WHERE id = ?)";
     sqlx::query_scalar(sql).bind(id).fetch_one(&mut server.connection().await).await.unwrap()
 }
 
-/// Waits until it has not.
+/// Waits until the session has ended.
 pub async fn ended(server: &Server, id: u64) {
     let waiting = async { while lives(server, id).await {} };
     tokio::time::timeout(Duration::from_secs(15), waiting).await.expect("it goes on");
 }
 
 #[tokio::test]
-async fn a_query_that_was_cut_off_burns_nothing_at_the_server_even_if_the_pool_is_full() {
+async fn a_dropped_query_is_stopped_at_the_server_even_if_the_pool_is_full() {
     let Some(server) = server() else { return };
     for kind in [PoolKind::Queue, PoolKind::Null] {
         let pool = one().pool(kind).connect(&server.url).await.unwrap();
@@ -50,7 +50,7 @@ async fn a_query_that_was_cut_off_burns_nothing_at_the_server_even_if_the_pool_i
 }
 
 #[tokio::test]
-async fn a_transaction_of_which_a_query_was_cut_off_gives_its_locks_back_at_once() {
+async fn a_transaction_with_a_dropped_query_releases_its_locks_at_once() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_locks").await;
     sqlx::query("INSERT INTO t VALUES (1)").execute(&pool).await.unwrap();
@@ -58,14 +58,14 @@ async fn a_transaction_of_which_a_query_was_cut_off_gives_its_locks_back_at_once
     sqlx::query("UPDATE t SET i = 2").execute(&mut *tx).await.unwrap();
     assert!(poll_n(raw_sql(LONG).execute(&mut *tx), 1).await.is_none());
     drop(tx);
-    // Waits for the lock if it must, for innodb_lock_wait_timeout (50 s) at most.
+    // Waits for the lock if necessary, at most innodb_lock_wait_timeout (50 s).
     let begun = Instant::now();
     sqlx::query("UPDATE t SET i = 3").execute(&pool).await.unwrap();
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
 }
 
 #[tokio::test]
-async fn a_stream_without_end_that_was_dropped_early_holds_its_slot_for_a_moment_only() {
+async fn an_endless_stream_that_was_dropped_early_frees_its_slot_soon() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
     let sql = "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 99) \
@@ -83,7 +83,7 @@ async fn a_stream_without_end_that_was_dropped_early_holds_its_slot_for_a_moment
 }
 
 #[tokio::test]
-async fn what_is_closed_anyway_is_ended_as_well() {
+async fn the_session_of_a_closed_connection_is_ended_too() {
     let Some(server) = server() else { return };
     let pool = one().reset(ResetLevel::Replace).connect(&server.url).await.unwrap();
     let before = abandon(&pool, LONG).await;
@@ -91,7 +91,7 @@ async fn what_is_closed_anyway_is_ended_as_well() {
 }
 
 #[tokio::test]
-async fn where_it_is_switched_off_the_query_runs_on() {
+async fn without_cancelling_a_dropped_query_goes_on() {
     let Some(server) = server() else { return };
     let pool = one().cancel_abandoned(false).connect(&server.url).await.unwrap();
     let before = abandon(&pool, LONG).await;
@@ -101,13 +101,13 @@ async fn where_it_is_switched_off_the_query_runs_on() {
 }
 
 #[tokio::test]
-async fn a_cancel_that_the_server_refuses_is_reported_and_costs_nothing_more() {
+async fn a_cancel_that_the_server_refuses_is_only_reported() {
     let Some(server) = server() else { return };
     server.user("millpond_cancel", "WITH MAX_USER_CONNECTIONS 1").await;
     let trace = Trace::new();
     let url = format!("mysql://millpond_cancel@{}", server.address());
     let pool = one().observer(trace.clone()).connect(&url).await.unwrap();
-    // The server counts the session that is to be ended.
+    // The server still counts the session that is being ended.
     let before = abandon(&pool, LONG).await;
     let warned = |event: &Event| {
         matches!(event, Event::Warned { setting: "cancel_abandoned", .. }).then_some(())
@@ -120,8 +120,7 @@ async fn a_cancel_that_the_server_refuses_is_reported_and_costs_nothing_more() {
 #[tokio::test]
 async fn the_session_of_another_server_that_has_the_same_number_is_not_ended() {
     let Some(server) = server() else { return };
-    // As after a failover: it has the number that the victim had on the server that was there
-    // before.
+    // As after a failover: the bystander has the number that the victim had on the previous server.
     let mut bystander = server.connection().await;
     let sql = "SELECT CRC32(CONCAT(@@hostname, ':', @@port + 1)) << 32 | CONNECTION_ID()";
     let row = raw_sql(sql).fetch_one(&mut bystander).await.unwrap();
@@ -134,7 +133,7 @@ async fn the_session_of_another_server_that_has_the_same_number_is_not_ended() {
     bystander.ping().await.unwrap();
 }
 
-/// Stands in front of a server as ProxySQL does: the number that it says a session has is its own.
+/// Runs a proxy that, like ProxySQL, reports its own session numbers instead of the server's.
 async fn renumbering(server: String) -> SocketAddr {
     const QUESTION: &[u8] = b"\x03SELECT CONNECTION_ID()";
     const OTHER: &[u8] = b"\x03SELECT 1234567890+0001";
@@ -167,7 +166,7 @@ async fn renumbering(server: String) -> SocketAddr {
 }
 
 #[tokio::test]
-async fn where_a_proxy_has_numbers_of_its_own_nothing_is_killed_by_those_of_the_server() {
+async fn behind_a_proxy_with_its_own_session_numbers_no_session_is_killed() {
     let Some(server) = server() else { return };
     let proxy = renumbering(server.address().to_owned()).await;
     let url = server.url.replace(server.address(), &proxy.to_string());

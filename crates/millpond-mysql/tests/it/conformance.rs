@@ -1,5 +1,4 @@
-//! The backend keeps what the conformance suite asks of every manager, of every SQL manager, and of
-//! every server.
+//! Runs the conformance suite for every manager, for SQL managers, and for servers.
 
 use crate::backend::MANY;
 use crate::support::{IN_TRANSACTION, Server, kind, server_variable};
@@ -14,7 +13,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Its sessions are those of a user of their own, by which the server counts them.
+/// A fixture with its own user, by which the server counts its sessions.
 struct Maria(String);
 
 impl Maria {
@@ -148,7 +147,7 @@ impl Fixture for Maria {
         Ok(())
     }
 
-    /// It refuses files of which it knows nothing, with the error of a server that is read-only.
+    /// Starts a server; it refuses unknown files with the error of a read-only server.
     async fn own_server(&self) -> Result<(OwnServer, String), String> {
         let as_text = |error: BoxError| error.to_string();
         let mut server = OwnServer::start(kind())?;
@@ -181,7 +180,7 @@ impl Fixture for Maria {
 
     async fn statements(&self, conn: &mut Tracked<MySql>) -> Result<u64, BoxError> {
         if kind() == "mysql" {
-            // What the driver closes is not counted there.
+            // Statements that the driver closes are not counted there.
             let sql = "SELECT COUNT(*) FROM performance_schema.prepared_statements_instances \
                        WHERE OWNER_THREAD_ID = PS_CURRENT_THREAD_ID()";
             return Ok(raw_sql(sql).fetch_one(conn).await?.try_get::<i64, _>(0)?.try_into()?);
@@ -207,7 +206,7 @@ impl Fixture for Maria {
     }
 }
 
-/// Ways in which a transaction begins; MySQL does not know the first two.
+/// Statements that begin a transaction; MySQL does not know the first two.
 const BEGINNINGS: [&str; 16] = [
     "/*M! BEGIN */",
     "EXECUTE IMMEDIATE 'SET autocommit = 0'",
@@ -265,12 +264,12 @@ const MARKS: [Mark; 11] = [
 
 const LOCKED: &str = "SELECT 1 FROM DUAL WHERE IS_USED_LOCK('millpond_lock') = CONNECTION_ID()";
 
-/// The server that the environment names: a manager was made for it.
+/// Returns the server of the environment, which exists if a manager was created.
 fn this() -> Server {
     crate::support::server().unwrap()
 }
 
-/// Executes something on another server.
+/// Executes a statement on another server.
 async fn at(url: &str, sql: &'static str) -> Result<(), BoxError> {
     let mut conn = MySqlConnection::connect(url).await?;
     raw_sql(sql).execute(&mut conn).await?;

@@ -1,5 +1,5 @@
-//! A statement is executed in the database that is in use, whatever was in use when it was
-//! prepared.
+//! A statement is executed in the database that is in use, even if another one was in use when it
+//! was prepared.
 
 use crate::support::{one, server};
 use millpond_mysql::{MySqlConnection, MySqlPool, MySqlPoolOptions, ResetLevel};
@@ -10,14 +10,15 @@ const NAMES: [&str; 2] = ["millpond_used_a", "millpond_used_b"];
 const USE_A: &str = "USE millpond_used_a";
 const USE_B: &str = "USE millpond_used_b";
 
-/// The name that stands in the table of the database in use. With an argument, so that it is
-/// prepared.
+/// Returns the name stored in the table of the database in use. With an argument, so that the
+/// statement is prepared.
 async fn name<'e>(executor: impl Executor<'e, Database = MySql>) -> String {
     let sql = "SELECT name FROM t WHERE 1 = ?";
     sqlx::query_scalar(sql).bind(1).fetch_one(executor).await.unwrap()
 }
 
-/// A pool on the first of two databases with a table `t`, in which its database's name stands.
+/// Builds a pool on the first of two databases, each with a table `t` that contains the database's
+/// name.
 async fn pool(options: MySqlPoolOptions, suffix: &str) -> Option<MySqlPool> {
     let server = server()?;
     let mut urls = Vec::new();
@@ -32,7 +33,7 @@ async fn pool(options: MySqlPoolOptions, suffix: &str) -> Option<MySqlPool> {
     Some(options.connect(&urls[0]).await.unwrap())
 }
 
-/// A text with the suffix behind the names of the databases.
+/// Appends the suffix to the names of the databases in a text.
 fn with(sql: &str, suffix: &str) -> AssertSqlSafe<String> {
     AssertSqlSafe(
         sql.replace("used_a", &format!("used_a{suffix}"))
@@ -93,7 +94,7 @@ async fn the_next_borrower_reads_the_database_of_its_pool() {
 }
 
 #[tokio::test]
-async fn a_borrower_reads_the_database_that_a_hook_has_chosen_for_it() {
+async fn a_borrower_reads_the_database_set_by_a_hook() {
     for (n, level) in [ResetLevel::None, ResetLevel::Transaction].into_iter().enumerate() {
         let suffix = format!("_3{n}");
         static TURN: AtomicUsize = AtomicUsize::new(0);
@@ -119,7 +120,7 @@ async fn a_borrower_reads_the_database_that_a_hook_has_chosen_for_it() {
 }
 
 #[tokio::test]
-async fn a_borrower_reads_the_database_that_a_hook_has_chosen_after_the_same_query() {
+async fn a_borrower_reads_the_database_set_by_a_hook_after_the_same_query() {
     for (n, level) in [ResetLevel::None, ResetLevel::Transaction].into_iter().enumerate() {
         let suffix = format!("_4{n}");
         let options = one().reset(level).on_checkout(move |conn, _| {
@@ -137,14 +138,14 @@ async fn a_borrower_reads_the_database_that_a_hook_has_chosen_after_the_same_que
     }
 }
 
-/// Whether NOT binds more tightly than BETWEEN, which is a matter of the SQL mode.
+/// Returns whether NOT binds more tightly than BETWEEN, which depends on the SQL mode.
 async fn binds_tightly<'e>(executor: impl Executor<'e, Database = MySql>) -> i64 {
     let sql = "SELECT NOT 1 BETWEEN -5 AND ?";
     sqlx::query_scalar(sql).bind(5).fetch_one(executor).await.unwrap()
 }
 
 #[tokio::test]
-async fn a_statement_is_read_in_the_sql_mode_that_is_set_and_not_in_an_earlier_one() {
+async fn a_statement_is_parsed_in_the_current_sql_mode() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
     assert_eq!(binds_tightly(&pool).await, 0);

@@ -1,4 +1,4 @@
-//! What a failing acquire says, and how soon.
+//! The error of a failing acquire, and how soon it is returned.
 
 use crate::refusals::refused_at_once;
 use crate::support::{mariadb, one, server};
@@ -30,7 +30,7 @@ async fn a_wrong_setting_in_the_url_fails_at_once() {
 }
 
 #[tokio::test]
-async fn a_server_that_is_full_is_tried_until_there_is_room() {
+async fn a_full_server_is_retried_until_it_accepts_the_connection() {
     let Some(server) = server() else { return };
     server.user("millpond_few", "WITH MAX_USER_CONNECTIONS 1").await;
     let url = format!("mysql://millpond_few@{}", server.address());
@@ -47,9 +47,9 @@ async fn a_server_that_is_full_is_tried_until_there_is_room() {
 }
 
 #[tokio::test]
-async fn an_account_whose_way_of_authentication_is_unknown_fails_at_once_with_a_hint() {
+async fn an_account_with_an_unknown_authentication_method_fails_at_once_with_a_hint() {
     let Some(server) = mariadb() else { return };
-    // An error means that it is there already.
+    // An error means that the plugin is installed already.
     let _ = sqlx::raw_sql("INSTALL SONAME 'auth_ed25519'")
         .execute(&mut server.connection().await)
         .await;
@@ -65,7 +65,7 @@ async fn an_account_whose_way_of_authentication_is_unknown_fails_at_once_with_a_
 }
 
 #[tokio::test]
-async fn a_name_that_no_database_can_have_fails_at_once() {
+async fn an_impossible_database_name_fails_at_once() {
     let Some(server) = server() else { return };
     for name in ["a%20", "x".repeat(65).as_str(), ".."] {
         let error = refused_at_once(&format!("mysql://root@{}/{name}", server.address())).await;

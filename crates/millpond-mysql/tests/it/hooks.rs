@@ -1,4 +1,4 @@
-//! Hooks get the driver's own connection, and leave nothing open on it.
+//! Hooks get the driver's own connection, and leave no transaction open on it.
 
 use crate::support::{one, server};
 use millpond_core::HookFuture;
@@ -17,13 +17,13 @@ async fn a_hook_for_new_connections_prepares_them_and_its_transaction_is_rolled_
     let Some(server) = server() else { return };
     let pool = one().on_connect(careless).connect(&server.url).await.unwrap();
     server.same_is_clean(&pool).await;
-    // Variables are no part of a transaction.
+    // Variables are not part of a transaction.
     let hooked: String = sqlx::query_scalar("SELECT @hooked").fetch_one(&pool).await.unwrap();
     assert_eq!(hooked, "yes");
 }
 
 #[tokio::test]
-async fn what_a_hook_leaves_open_at_a_return_does_not_reach_the_next_borrower() {
+async fn a_transaction_left_open_by_a_checkin_hook_does_not_reach_the_next_borrower() {
     let Some(server) = server() else { return };
     let pool = one().on_checkin(careless).connect(&server.url).await.unwrap();
     for _ in 0..3 {

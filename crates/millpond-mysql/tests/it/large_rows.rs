@@ -1,5 +1,5 @@
-//! Rows of more than 16 MiB, whose first byte the driver takes for the end of the answer if they
-//! come as text: they come whole, or as an error.
+//! Rows of more than 16 MiB in the text protocol, whose first byte the driver mistakes for the end
+//! of the answer: they arrive whole, or as an error.
 
 use crate::support::{Server, one, server};
 use futures_util::TryStreamExt;
@@ -14,7 +14,7 @@ async fn pool(server: &Server) -> MySqlPool {
     one().connect(&server.url).await.unwrap()
 }
 
-/// A borrower and the next one get the answers to their own questions, or errors.
+/// Asserts that this borrower and the next one get the answers to their own queries, or errors.
 async fn goes_on(server: &Server, pool: &MySqlPool) {
     let mut lease = pool.acquire().await.unwrap();
     for n in 0..3 {

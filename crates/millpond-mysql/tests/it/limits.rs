@@ -1,4 +1,4 @@
-//! A pool that asks for more than its server allows gets a warning at the first connection.
+//! A pool whose settings exceed its server's limits gets a warning at the first connection.
 
 use crate::support::{one, server};
 use millpond_core::Event;
@@ -12,7 +12,7 @@ async fn warned(url: &str, options: MySqlPoolOptions) -> Vec<String> {
     let _leases = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
     trace.pick(|event| {
         match event {
-            // The kernel may refuse the timers of a connection that has just gone.
+            // The kernel may refuse the timers of a connection that has just been closed.
             Event::Warned { setting, message } if *setting != "tcp_keepalive" => {
                 Some(format!("{setting}: {message}"))
             }
@@ -22,7 +22,7 @@ async fn warned(url: &str, options: MySqlPoolOptions) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_pool_that_fits_is_not_warned_of_anything() {
+async fn a_pool_within_the_servers_limits_gets_no_warning() {
     let Some(server) = server() else { return };
     assert_eq!(warned(&server.url, MySqlPoolOptions::new()).await, Vec::<String>::new());
 }
@@ -54,7 +54,7 @@ async fn a_ceiling_above_that_of_server_or_user_is_reported_once() {
 }
 
 #[tokio::test]
-async fn a_session_that_may_be_idle_for_less_long_than_a_connection_lives_is_reported() {
+async fn a_session_idle_limit_below_the_age_of_connections_is_reported() {
     let Some(server) = server() else { return };
     // The default of the server: eight hours.
     let options = || one().max_overflow(1).limits(millpond_mysql::Limits::Off);

@@ -1,6 +1,6 @@
-//! sqlx's checked queries on a pool of ours. What they were checked against lies in `.sqlx`, so
-//! that no server is needed to compile them; `SQLX_OFFLINE` in `.cargo/config.toml` ensures that
-//! none is asked.
+//! sqlx's checked queries on a millpond pool. `.sqlx` contains the types they are checked against,
+//! so that compiling needs no server; `SQLX_OFFLINE` in `.cargo/config.toml` ensures that none is
+//! used.
 
 use crate::support::{one, server};
 

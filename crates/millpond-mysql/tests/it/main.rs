@@ -1,4 +1,4 @@
-//! What a user of millpond-mysql sees, against a real server. One module a behaviour.
+//! What a user of millpond-mysql sees, against a real server. One module per behaviour.
 
 mod authentication;
 mod backend;
@@ -20,7 +20,7 @@ mod texts;
 mod tls;
 mod transactions_lost;
 
-// What holds for every server alike.
+// Tests that all backends share.
 #[path = "../../../millpond-sqlx/tests/shared/cancel.rs"]
 mod cancel;
 #[path = "../../../millpond-sqlx/tests/shared/certificates.rs"]

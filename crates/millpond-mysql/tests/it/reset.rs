@@ -1,11 +1,11 @@
-//! What no level of reset keeps.
+//! State that every reset level clears.
 
 use crate::support::{cut_off, id, kind, one, server};
 use millpond_mysql::{MySqlConnection, ResetLevel};
 use sqlx::{Connection, Row, raw_sql};
 
 #[tokio::test]
-async fn a_reset_leads_back_to_the_database_that_a_hook_for_new_connections_has_chosen() {
+async fn a_reset_restores_the_database_that_an_on_connect_hook_has_set() {
     let Some(server) = server() else { return };
     server.database("millpond_hooked").await;
     let options = one().on_connect(|conn, _| {
@@ -25,7 +25,7 @@ async fn a_reset_leads_back_to_the_database_that_a_hook_for_new_connections_has_
 }
 
 #[tokio::test]
-async fn what_was_cut_off_is_closed_at_every_level() {
+async fn a_connection_with_a_dropped_operation_is_closed_at_every_level() {
     let Some(server) = server() else { return };
     for level in
         [ResetLevel::None, ResetLevel::Transaction, ResetLevel::Session, ResetLevel::Replace]
@@ -39,10 +39,10 @@ async fn what_was_cut_off_is_closed_at_every_level() {
     }
 }
 
-// MariaDB takes no lock where sqlx's migrator asks for one without a limit, so it is asked for here
-// as MySQL gives it.
+// MariaDB takes no lock when sqlx's migrator requests one without a time limit, so this test
+// requests it as MySQL grants it.
 #[tokio::test]
-async fn a_lock_that_was_taken_unseen_is_free_when_the_connection_has_gone_back() {
+async fn a_lock_taken_unnoticed_is_released_on_return() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
     let mut lease = pool.acquire().await.unwrap();
@@ -59,8 +59,8 @@ async fn a_lock_that_was_taken_unseen_is_free_when_the_connection_has_gone_back(
     assert_eq!(pool.status().totals.created, 1, "the connection was not worth closing");
 }
 
-/// What a session can hold against others, or keep for itself: how it is taken, and how another
-/// session sees it.
+/// Locks and other state of a session: the statement that takes it, and a statement by which
+/// another session notices it.
 const HELD: [(&str, &str); 5] = [
     ("LOCK TABLES t WRITE", "INSERT INTO t VALUES (1)"),
     ("FLUSH TABLES WITH READ LOCK", "INSERT INTO t VALUES (2)"),
@@ -72,7 +72,7 @@ const HELD: [(&str, &str); 5] = [
     ("XA START 'millpond'; INSERT INTO t VALUES (4)", "INSERT INTO t VALUES (4)"),
 ];
 
-/// The same for what each server alone knows.
+/// Such state that only MariaDB has.
 const HELD_ON_MARIADB: [(&str, &str); 2] = [
     ("BACKUP LOCK t", "ALTER TABLE t COMMENT 'a'"),
     ("BACKUP STAGE START; BACKUP STAGE BLOCK_COMMIT", "INSERT INTO t VALUES (3)"),
@@ -101,7 +101,7 @@ async fn no_lock_of_a_session_survives_a_return() {
             .execute(&mut bystander)
             .await
             .unwrap();
-            // The connection may still be on its way back.
+            // The return of the connection may still be under way.
             drop(pool.acquire().await.unwrap());
             let row = raw_sql(other).fetch_optional(&mut bystander).await.unwrap();
             assert!(

@@ -1,16 +1,16 @@
-//! Credentials that are asked for at every connect.
+//! Credentials that are read for every connect.
 
 use crate::support::{Server, server};
 use millpond_mysql::{Credentials, MySqlPoolOptions};
 
-/// A URL without a password, and the user that it names.
+/// Creates a user with this password, and returns a URL for it without a password.
 async fn user(server: &Server, name: &str, password: &str) -> String {
     server.user(name, &format!("IDENTIFIED BY '{password}'")).await;
     format!("mysql://{name}@{}", server.address())
 }
 
 #[tokio::test]
-async fn a_callback_may_give_the_user_as_well() {
+async fn a_callback_can_return_the_user_too() {
     let Some(server) = server() else { return };
     user(&server, "millpond_other_user", "token").await;
     let url = user(&server, "millpond_never", "never").await;

@@ -1,11 +1,10 @@
-//! A migration under a running pool: what connections remember of prepared statements is forgotten
-//! in time.
+//! A migration under a running pool: connections prepare their statements again in time.
 
 use crate::support::server;
 use sqlx::{AssertSqlSafe, Connection, Row, raw_sql};
 
 #[tokio::test]
-async fn a_changed_table_is_read_as_it_is_now() {
+async fn a_changed_table_is_read_with_its_current_columns() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_changed").await;
     let all = "SELECT * FROM t";
@@ -26,7 +25,7 @@ async fn a_changed_table_is_read_as_it_is_now() {
 }
 
 #[tokio::test]
-async fn statements_that_the_server_does_not_know_any_more_are_prepared_again() {
+async fn statements_that_the_server_no_longer_knows_are_prepared_again() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_forgotten").await;
     for number in [1243, 1461, 1615] {

@@ -1,4 +1,4 @@
-//! What the service for `sqlx::MySqlPool` says in MySQL's own words, and on which pools it runs.
+//! The MySQL part of the service that is written for `sqlx::MySqlPool`, and the pools it runs on.
 
 use crate::ponds::exercise;
 use crate::support::server;
@@ -8,7 +8,7 @@ pub const FIND: &str = "SELECT id, name, depth FROM ponds WHERE id = ?";
 pub const RENAME: &str = "UPDATE ponds SET name = ? WHERE id = ?";
 pub const DELETE: &str = "DELETE FROM ponds WHERE id = ?";
 
-/// The number of the new pond.
+/// Inserts a pond and returns its id.
 pub async fn create(pool: &MySqlPool, name: &str, depth: i64) -> sqlx::Result<i64> {
     let insert =
         sqlx::query("INSERT INTO ponds (name, depth) VALUES (?, ?)").bind(name).bind(depth);

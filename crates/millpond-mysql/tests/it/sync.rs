@@ -1,5 +1,5 @@
-//! What comes back is fit for the next borrower: no open transaction, no answer to somebody else's
-//! question.
+//! A returned connection is fit for the next borrower: no open transaction, no answer to another
+//! borrower's query.
 
 use crate::support::{LONG, cut_off, id, kind, one, rows, server};
 use millpond_core::CloseReason;
@@ -8,7 +8,7 @@ use millpond_testkit::{ChaosProxy, Direction, Flow, Trace, poll_n};
 use sqlx::{AssertSqlSafe, Connection, Executor, Row, raw_sql};
 
 #[tokio::test]
-async fn a_select_after_autocommit_was_turned_off_leaves_no_snapshot_to_the_next_borrower() {
+async fn a_select_without_autocommit_leaves_no_snapshot_to_the_next_borrower() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_snapshot").await;
     let mut lease = pool.acquire().await.unwrap();
@@ -51,7 +51,7 @@ async fn locked_tables_are_unlocked() {
 }
 
 #[tokio::test]
-async fn a_setting_for_the_next_transaction_does_not_wait_for_the_next_borrower() {
+async fn a_setting_for_the_next_transaction_does_not_reach_the_next_borrower() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_next").await;
     sqlx::query("SET TRANSACTION READ ONLY").execute(&pool).await.unwrap();
@@ -76,7 +76,7 @@ async fn statements_of_another_database_are_not_executed_for_the_next_borrower()
     let pool = server.table("millpond_home").await;
     let mut lease = pool.acquire().await.unwrap();
     lease.execute("USE millpond_other").await.unwrap();
-    // With arguments, so that it is prepared: the server looks tables up where that is done.
+    // With arguments, so that it is prepared: the server looks tables up at that time.
     let secret = || sqlx::query_scalar::<_, i32>("SELECT i FROM t WHERE i > ?").bind(0);
     assert_eq!(secret().fetch_one(&mut *lease).await.unwrap(), 4711);
     drop(lease);
@@ -87,7 +87,7 @@ async fn statements_of_another_database_are_not_executed_for_the_next_borrower()
 }
 
 #[tokio::test]
-async fn a_pool_without_a_database_forgets_the_statements_of_the_one_that_was_used() {
+async fn a_pool_without_a_database_clears_the_statements_of_a_used_database() {
     let Some(server) = server() else { return };
     for (name, i) in [("millpond_tenant_a", 1), ("millpond_tenant_b", 2)] {
         let pool = server.table(name).await;
@@ -121,7 +121,7 @@ async fn strings_in_another_character_set_do_not_confuse_the_verification() {
 }
 
 #[tokio::test]
-async fn a_connection_on_which_something_was_cut_off_is_closed() {
+async fn a_connection_with_a_dropped_operation_is_closed() {
     let Some(server) = server() else { return };
     for sql in [LONG, "SELECT SLEEP(0.05)", "SELECT SLEEP(0.05); BEGIN; SELECT nonsense"] {
         let trace = Trace::new();
@@ -137,7 +137,7 @@ async fn a_connection_on_which_something_was_cut_off_is_closed() {
 }
 
 #[tokio::test]
-async fn the_same_borrower_gets_an_error_on_a_connection_after_a_query_on_it_was_cut_off() {
+async fn after_a_dropped_query_the_same_borrower_gets_an_error() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_told").await;
     let mut tx = pool.begin().await.unwrap();
@@ -165,7 +165,7 @@ async fn a_statement_that_takes_longer_than_its_server_allows_does_not_cost_its_
 }
 
 #[tokio::test]
-async fn after_a_ping_that_was_cut_off_its_borrower_gets_right_answers_or_errors() {
+async fn after_a_dropped_ping_its_borrower_gets_right_answers_or_errors() {
     let Some(server) = server() else { return };
     let proxy = ChaosProxy::start(server.address()).await.unwrap();
     let pool = one().connect(&proxy.reroute(&server.url)).await.unwrap();
@@ -192,7 +192,7 @@ async fn after_a_ping_that_was_cut_off_its_borrower_gets_right_answers_or_errors
 }
 
 #[tokio::test]
-async fn who_has_had_the_drivers_own_connection_goes_on_with_it() {
+async fn after_direct_use_of_the_drivers_connection_its_borrower_can_go_on() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_shown").await;
     let mut tx = pool.begin().await.unwrap();

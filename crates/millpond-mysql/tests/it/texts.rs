@@ -1,4 +1,4 @@
-//! What the server makes of texts that no generator of SQL would write.
+//! How the server reads texts that no SQL generator would write.
 
 use crate::shared_texts::no_clean_text_leaves_anything_open;
 use crate::support::{IN_TRANSACTION, rows, server};
@@ -26,7 +26,7 @@ async fn after_a_text_that_counts_as_clean_neither_a_transaction_is_open_nor_aut
 }
 
 #[tokio::test]
-async fn a_comment_that_the_server_executes_hides_no_setting_from_the_next_borrower() {
+async fn a_setting_in_an_executed_comment_does_not_reach_the_next_borrower() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_executed_comments").await;
     for sql in ["/*!SET autocommit = (*/SELECT 0/*!)*/", "/*M!SET autocommit = (*/SELECT 0/*M!)*/"]

@@ -1,4 +1,4 @@
-//! Each `sslmode` does what its name says.
+//! Each `sslmode` behaves as its name says.
 
 use crate::backend::{tls_kind, tls_url};
 use crate::refusals::refused_at_once;
@@ -12,7 +12,7 @@ pub async fn is_encrypted(pool: &MySqlPool) -> bool {
     !row.get::<String, _>(1).is_empty()
 }
 
-/// The server comes back with another certificate, under its variable's name.
+/// Restarts the server with the certificate of this name.
 pub async fn replace_certificate(server: &mut OwnServer, name: &str) {
     server.stop("KILL").await.unwrap();
     server.replace_file("--ssl-cert=", &format!("{name}_CERT")).unwrap();
@@ -22,7 +22,7 @@ pub async fn replace_certificate(server: &mut OwnServer, name: &str) {
 }
 
 #[tokio::test]
-async fn a_server_with_tls_is_talked_to_as_the_mode_says() {
+async fn a_server_with_tls_is_used_as_the_mode_says() {
     let Some(url) = tls_url() else { return };
     let Some(ca) = server_variable("TLS_CA") else { return };
     let Some(wrong) = variable("MILLPOND_TEST_TLS_WRONG_CA") else { return };
@@ -44,7 +44,7 @@ async fn a_server_with_tls_is_talked_to_as_the_mode_says() {
         assert!(text.contains("certificate"), "{query}: {text}");
     }
     let text = refused_at_once(&format!("{url}?sslmode=disabled")).await.to_string();
-    // By number 3159 where the server says why, 1045 where it does not.
+    // Number 3159 where the server reports the reason, 1045 where it does not.
     assert!(text.contains("3159") || text.contains("Access denied"), "{text}");
 }
 

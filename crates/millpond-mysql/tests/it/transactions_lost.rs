@@ -1,5 +1,5 @@
-//! MySQL ends transactions by itself. The next statement is not committed on its own then: it is
-//! refused.
+//! MySQL ends transactions by itself. Then the next statement is refused; it is not committed on
+//! its own.
 
 use crate::support::{one, rows, server};
 use millpond_mysql::{MySql, MySqlPool, Transaction, TransactionOutcome, transaction_lost};
@@ -14,7 +14,7 @@ fn outcome(error: &Error) -> TransactionOutcome {
     transaction_lost(error).unwrap_or_else(|| panic!("{error:?}")).outcome()
 }
 
-/// Two pools that share a table `t` and one `locked` of two rows.
+/// Builds two pools that share a table `t` and a table `locked` with two rows.
 async fn two(name: &str) -> Option<(MySqlPool, MySqlPool)> {
     let server = server()?;
     let pool = server.table(name).await;
@@ -31,9 +31,9 @@ async fn update<'e>(executor: impl Executor<'e, Database = MySql>, i: i32) -> Re
     sqlx::query("UPDATE locked SET n = n + 1 WHERE i = ?").bind(i).execute(executor).await.map(drop)
 }
 
-/// Makes a transaction the victim of a deadlock; the error that it gets.
+/// Makes a transaction the victim of a deadlock, and returns its error.
 async fn deadlock(tx: &mut Transaction<'_, MySql>, other: &MySqlPool) -> Error {
-    // The one that has written less is the victim.
+    // The transaction that has written less is the victim.
     let mut winner = other.begin().await.unwrap();
     for i in 100..120 {
         insert(&mut winner, i).await.unwrap();
@@ -95,7 +95,7 @@ async fn a_victim_that_does_nothing_more_cannot_commit_either() {
 }
 
 #[tokio::test]
-async fn a_lock_that_was_not_had_and_other_errors_leave_the_transaction_as_it_was() {
+async fn a_lock_timeout_and_other_errors_leave_the_transaction_as_it_was() {
     let Some((pool, other)) = two("millpond_lock_wait").await else { return };
     let mut holder = other.begin().await.unwrap();
     update(&mut *holder, 1).await.unwrap();
@@ -113,7 +113,7 @@ async fn a_lock_that_was_not_had_and_other_errors_leave_the_transaction_as_it_wa
 }
 
 #[tokio::test]
-async fn a_statement_that_commits_first_has_committed_and_a_rollback_says_so() {
+async fn after_an_implicit_commit_a_rollback_is_an_error() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_ddl").await;
     for sql in [
@@ -147,7 +147,7 @@ async fn a_statement_that_commits_first_has_committed_and_a_rollback_says_so() {
         assert_eq!(rows(&pool).await, [1, 2], "{sql}");
         pool.execute("DELETE FROM t").await.unwrap();
     }
-    // Everything that was done is there.
+    // Everything that was executed is committed.
     let mut tx = pool.begin().await.unwrap();
     insert(&mut tx, 1).await.unwrap();
     tx.execute("DROP TABLE other").await.unwrap();
@@ -161,7 +161,7 @@ async fn a_statement_that_commits_first_has_committed_and_a_rollback_says_so() {
 }
 
 #[tokio::test]
-async fn a_statement_that_fails_after_it_has_committed_has_committed() {
+async fn a_statement_that_commits_implicitly_and_then_fails_has_committed() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_ddl_fails").await;
     let mut tx = pool.begin().await.unwrap();
@@ -194,7 +194,7 @@ async fn statements_that_are_harmless_leave_the_transaction_as_it_was() {
 }
 
 #[tokio::test]
-async fn a_way_back_to_a_savepoint_is_known_behind_a_comment_and_in_a_block() {
+async fn rollback_to_a_savepoint_is_recognised_after_a_comment_and_in_a_block() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_back_to_a_savepoint").await;
     for sql in [
@@ -308,7 +308,7 @@ async fn a_function_that_sets_completion_type_chains_nothing_to_a_commit_in_sql(
         assert_eq!(rows(&pool).await, kept, "{end}");
         pool.execute("DELETE FROM t").await.unwrap();
     }
-    // Who wants it has it.
+    // A borrower can still enable chaining.
     let mut lease = pool.acquire().await.unwrap();
     lease.execute("SET completion_type = 'CHAIN'").await.unwrap();
     lease.execute("BEGIN").await.unwrap();

@@ -1,4 +1,4 @@
-//! The backend by the names that the tests have for it which all backends share.
+//! The backend's types and helpers, under the names that the tests shared by all backends use.
 
 pub use millpond_postgres::{
     PgConnectOptions as ConnectOptions, PgConnection as Connection, PgManager as Manager,
@@ -10,33 +10,33 @@ pub use sqlx::postgres::PgRow as Row;
 /// The scheme of a URL.
 pub const SCHEME: &str = "postgres";
 
-/// Asks for the name of the database.
+/// Queries the name of the database.
 pub const NAME_OF_THE_DATABASE: &str = "SELECT current_database()::text";
 
-/// Has many rows.
+/// A query with many rows.
 pub const MANY: &str = "SELECT x FROM generate_series(1::int8, 5000) AS x";
 
-/// Has more rows than anybody waits for, a few in a millisecond.
+/// A query with more rows than a test can wait for, a few per millisecond.
 pub const ENDLESS: &str = "SELECT generate_series(1::int8, 9000000000000), pg_sleep(0.0001)";
 
-/// Gives its argument plus what is written behind it.
+/// The beginning of a query that returns its argument plus the text appended to it.
 pub const PLUS: &str = "SELECT $1::int8 +";
 
-/// Whether a connection can be used on when an operation on it was cut off.
+/// True if a connection can still be used after an operation on it was dropped.
 pub const SURVIVES_A_CUT: bool = true;
 
-/// The kind of server that talks over TLS alone.
+/// Returns the kind of server that only accepts TLS.
 pub fn tls_kind() -> String {
     "postgres-tls".to_owned()
 }
 
-/// Where the one is that all tests share.
+/// Returns the URL of the TLS server that all tests share.
 pub fn tls_url() -> Option<String> {
     millpond_testkit::variable("MILLPOND_TEST_POSTGRES_TLS_URL")
 }
 
-/// The server's number of a connection.
+/// The server's number of a session.
 pub type Session = i32;
 
-/// Gives the length of its argument in bytes.
+/// Returns the length of its argument in bytes.
 pub const LENGTH: &str = "SELECT octet_length($1)::int8";

@@ -1,4 +1,4 @@
-//! What was abandoned is stopped at the server, and nobody else's statement is.
+//! Abandoned statements are stopped at the server, and no other client's statements are.
 
 use crate::support::{LONG, Server, cut_off, one, pid, server, until};
 use futures_util::TryStreamExt;
@@ -7,8 +7,8 @@ use millpond_testkit::{ChaosProxy, Direction, Trace};
 use sqlx::{Connection, PgConnection, Row, raw_sql};
 use std::time::{Duration, Instant};
 
-/// How many bytes the server is sent until the second connection is open.
-async fn said_to_open_a_second_one(server: &Server, cancel: bool) -> u64 {
+/// Returns how many bytes are sent to the server until the second connection is open.
+async fn bytes_sent_to_open_a_second_connection(server: &Server, cancel: bool) -> u64 {
     let proxy = ChaosProxy::start(server.address()).await.unwrap();
     let options = PgPoolOptions::new().pool_size(2).cancel_abandoned(cancel);
     let pool = options.connect(&proxy.reroute(&server.url)).await.unwrap();
@@ -17,21 +17,21 @@ async fn said_to_open_a_second_one(server: &Server, cancel: bool) -> u64 {
 }
 
 #[tokio::test]
-async fn where_nothing_is_cancelled_a_connect_costs_no_more_than_the_drivers_own() {
+async fn without_cancelling_a_connect_costs_no_more_than_the_drivers_own() {
     let Some(server) = server() else { return };
     let proxy = ChaosProxy::start(server.address()).await.unwrap();
     let _bare = PgConnection::connect(&proxy.reroute(&server.url)).await.unwrap();
     let bare = proxy.links()[0].arrived(Direction::ToServer);
     let (without, with) = (
-        said_to_open_a_second_one(&server, false).await,
-        said_to_open_a_second_one(&server, true).await,
+        bytes_sent_to_open_a_second_connection(&server, false).await,
+        bytes_sent_to_open_a_second_connection(&server, true).await,
     );
     assert_eq!(without, bare);
     println!("{bare} bytes to the server, {} more where it is cancelled", with - bare);
 }
 
-/// Begins a statement that takes long, drops it, and gives the connection back. The number of its
-/// session.
+/// Starts a long statement, drops it, and returns the connection to the pool. Returns the number of
+/// its session.
 async fn abandon(pool: &PgPool, sql: &'static str) -> i32 {
     let mut lease = pool.acquire().await.unwrap();
     let pid = pid(&mut lease).await;
@@ -39,7 +39,7 @@ async fn abandon(pool: &PgPool, sql: &'static str) -> i32 {
     pid
 }
 
-/// Waits until the server executes nothing in that session.
+/// Waits until the server executes nothing in this session.
 async fn stopped(server: &Server, pid: i32) {
     let mut conn = server.connection().await;
     let sql = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active' AND \
@@ -48,7 +48,7 @@ async fn stopped(server: &Server, pid: i32) {
 }
 
 #[tokio::test]
-async fn a_query_that_was_cut_off_holds_its_slot_for_a_moment_only() {
+async fn a_dropped_query_frees_its_slot_soon() {
     let Some(server) = server() else { return };
     let trace = Trace::new();
     let options = one().max_overflow(1).observer(trace.clone());
@@ -84,7 +84,7 @@ async fn a_full_pool_cancels_over_an_idle_connection() {
 }
 
 #[tokio::test]
-async fn a_stream_that_was_dropped_early_is_stopped_as_well() {
+async fn a_stream_that_was_dropped_early_is_stopped_too() {
     let Some(server) = server() else { return };
     let pool = one().max_overflow(1).connect(&server.url).await.unwrap();
     let sql = "SELECT generate_series(1, 1000000000), repeat('x', 1000)";
@@ -99,7 +99,7 @@ async fn a_stream_that_was_dropped_early_is_stopped_as_well() {
 }
 
 #[tokio::test]
-async fn what_is_closed_is_ended_in_its_own_slot() {
+async fn the_session_of_a_closed_connection_is_ended_in_its_own_slot() {
     let Some(server) = server() else { return };
     let full = one();
     for options in
@@ -116,7 +116,7 @@ async fn what_is_closed_is_ended_in_its_own_slot() {
 }
 
 #[tokio::test]
-async fn where_it_is_switched_off_the_query_runs_on_and_its_connection_is_closed() {
+async fn without_cancelling_a_dropped_query_goes_on_and_its_connection_is_closed() {
     let Some(server) = server() else { return };
     let options =
         one().max_overflow(1).limits(Limits::Off).ping_timeout(Duration::from_millis(100));
@@ -130,11 +130,11 @@ async fn where_it_is_switched_off_the_query_runs_on_and_its_connection_is_closed
 }
 
 #[tokio::test]
-async fn in_a_full_pool_the_next_statement_waits_for_what_was_dropped_and_for_nothing_more() {
+async fn in_a_full_pool_the_next_statement_waits_only_for_the_dropped_one() {
     let Some(server) = server() else { return };
     let pool = one().ping_timeout(Duration::from_secs(12)).connect(&server.url).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
-    // It takes a little longer than the patience with which its cancel is sent.
+    // Takes a little longer than the grace period before its cancel.
     cut_off(&mut lease, "SELECT pg_sleep(1.7)").await;
     let next = sqlx::query_scalar::<_, i32>("SELECT 7").fetch_one(&mut *lease);
     let next =
@@ -146,7 +146,7 @@ async fn in_a_full_pool_the_next_statement_waits_for_what_was_dropped_and_for_no
 const BRIEF: &str = "SELECT pg_sleep(0.01)";
 
 #[tokio::test]
-async fn the_cancel_of_what_was_dropped_does_not_hit_the_drivers_own_connection() {
+async fn the_cancel_of_a_dropped_query_does_not_hit_the_drivers_own_connection() {
     let Some(server) = server() else { return };
     let options = one().max_overflow(1).ping_timeout(Duration::from_millis(800));
     let pool = options.connect(&server.url).await.unwrap();
@@ -161,7 +161,7 @@ async fn the_cancel_of_what_was_dropped_does_not_hit_the_drivers_own_connection(
 }
 
 #[tokio::test]
-async fn without_a_reset_the_cancel_of_what_was_dropped_does_not_hit_the_next_borrower() {
+async fn without_a_reset_the_cancel_of_a_dropped_query_does_not_hit_the_next_borrower() {
     let Some(server) = server() else { return };
     let options =
         one().max_overflow(1).reset(ResetLevel::None).ping_timeout(Duration::from_millis(800));

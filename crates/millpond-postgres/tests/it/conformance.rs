@@ -1,5 +1,4 @@
-//! The backend keeps what the conformance suite asks of every manager, of every SQL manager, and of
-//! every server.
+//! Runs the conformance suite for every manager, for SQL managers, and for servers.
 
 use crate::support::Server;
 use futures_util::TryStreamExt;
@@ -16,7 +15,7 @@ use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Its sessions have an `application_name` of their own, by which the server counts them.
+/// A fixture with its own `application_name`, by which the server counts its sessions.
 struct Pg(String);
 
 impl Pg {
@@ -124,12 +123,12 @@ impl Fixture for Pg {
     }
 
     async fn is_in_transaction(&self, conn: &mut Tracked<Postgres>) -> Result<bool, BoxError> {
-        // By the simple protocol: a statement with arguments begins its own transaction a message
+        // By the simple protocol: a statement with arguments begins its own transaction one message
         // earlier.
         let row = raw_sql("SELECT now() <> statement_timestamp(), pg_backend_pid()")
             .fetch_one(conn)
             .await?;
-        // And as another connection sees it, if that is where it is.
+        // As another connection sees the session, if it still exists there.
         let sql =
             "SELECT state <> 'idle' OR xact_start IS NOT NULL FROM pg_stat_activity WHERE pid = $1";
         let pid: i32 = row.try_get(1)?;
@@ -165,7 +164,7 @@ impl Fixture for Pg {
         if let Some(file) = &plan.password_file {
             options = options.credentials(Credentials::file(file));
         }
-        // A fake server does not understand the question for TLS, which comes first otherwise.
+        // A fake server does not understand the request for TLS, which would come first otherwise.
         let mut url = format!("{}?sslmode=disable", plan.url);
         if let Some(statements) = plan.statements {
             url += &format!("&statement_cache_capacity={statements}");
@@ -203,7 +202,7 @@ impl Fixture for Pg {
         Ok(PgConnection::connect(url).await?.close().await?)
     }
 
-    /// A standby begins as a copy: this one is stopped and configured as one.
+    /// Restarts the server as a standby; a real standby begins as a copy.
     async fn demote(&self, server: &mut OwnServer) -> Result<(), BoxError> {
         server.stop("INT").await?;
         fs::write(format!("{}/standby.signal", server.option(" -D ")), "")?;
@@ -235,7 +234,7 @@ impl Fixture for Pg {
 
 /// Thirteen kinds of session state; the last three are left by plain SELECTs.
 const MARKS: [Mark; 13] = [
-    // The first, since it takes rights that the next two give up.
+    // The first, since it needs rights that the next two give up.
     Mark {
         leave: "CREATE SEQUENCE IF NOT EXISTS public.millpond_ids; SELECT \
             nextval('public.millpond_ids')",
@@ -286,7 +285,7 @@ const MARKS: [Mark; 13] = [
 const LOCKED: &str =
     "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()";
 
-/// The server that the environment names: a manager was made for it.
+/// Returns the server of the environment, which exists if a manager was created.
 fn this() -> Server {
     crate::support::server().unwrap()
 }

@@ -1,4 +1,4 @@
-//! What a failing acquire says, and how soon.
+//! The error of a failing acquire, and how soon it is returned.
 
 use crate::refusals::refused_at_once;
 use crate::support::server;
@@ -21,9 +21,9 @@ async fn a_wrong_setting_in_the_options_fails_at_once() {
 }
 
 #[tokio::test]
-async fn what_does_not_speak_the_protocol_fails_at_once_with_a_hint() {
+async fn a_server_of_another_protocol_fails_at_once_with_a_hint() {
     for mode in ["disable", "require"] {
-        // As MySQL greets.
+        // The greeting of a MySQL server.
         let fake = FakeServer::start(
             [vec![ServerStep::Send(mysql_greeting()), ServerStep::FallSilent]],
             None,
@@ -38,7 +38,7 @@ async fn what_does_not_speak_the_protocol_fails_at_once_with_a_hint() {
 }
 
 #[tokio::test]
-async fn a_database_that_takes_no_connections_fails_at_once() {
+async fn a_database_that_allows_no_connections_fails_at_once() {
     let Some(server) = server() else { return };
     let sql = "DROP DATABASE IF EXISTS millpond_shut; CREATE DATABASE millpond_shut \
         ALLOW_CONNECTIONS false";
@@ -54,7 +54,7 @@ async fn a_database_that_takes_no_connections_fails_at_once() {
 }
 
 #[tokio::test]
-async fn of_a_password_that_scram_does_not_allow_no_character_is_shown() {
+async fn no_character_is_shown_of_a_password_that_scram_forbids() {
     let Some(server) = server() else { return };
     let (_, place) =
         server.url.split_once('@').unwrap_or_else(|| server.url.split_once("://").unwrap());

@@ -1,5 +1,5 @@
-//! PostgreSQL answers the COMMIT of a failed transaction with ROLLBACK, and with no error. `commit`
-//! is one.
+//! PostgreSQL answers the COMMIT of a failed transaction with ROLLBACK and without an error;
+//! `commit` returns an error.
 
 use crate::support::{rows, server};
 use futures_util::TryStreamExt;
@@ -7,7 +7,7 @@ use millpond_postgres::{Postgres, Transaction, TransactionOutcome, transaction_l
 use millpond_testkit::poll_n;
 use sqlx::{Acquire, Error, Executor};
 
-/// Fails in its last row.
+/// A query that fails at its last row.
 const FAILS_LATE: &str = "SELECT 1 / (100000 - x) FROM generate_series(1, 100000) AS x";
 
 async fn insert(tx: &mut Transaction<'_, Postgres>, i: i32) -> Result<(), Error> {
@@ -37,7 +37,7 @@ async fn a_commit_after_an_error_is_an_error_that_names_the_first_one() {
 }
 
 #[tokio::test]
-async fn an_error_that_nobody_has_read_is_reported_by_the_commit() {
+async fn an_unread_error_is_reported_by_the_commit() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_unread").await;
     for round in 0..6 {
@@ -67,7 +67,7 @@ async fn an_error_that_nobody_has_read_is_reported_by_the_commit() {
 }
 
 #[tokio::test]
-async fn a_savepoint_that_is_rolled_back_heals() {
+async fn rolling_back_to_a_savepoint_makes_the_transaction_usable_again() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_heals").await;
     for round in 0..5 {
@@ -104,7 +104,7 @@ async fn a_savepoint_that_is_rolled_back_heals() {
 }
 
 #[tokio::test]
-async fn a_savepoint_that_was_healed_is_not_the_cause_of_a_later_failure() {
+async fn an_error_that_was_rolled_back_is_not_the_cause_of_a_later_failure() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_later").await;
     for is_dropped in [true, false] {
@@ -211,7 +211,7 @@ async fn a_savepoint_that_cannot_begin_in_a_failed_transaction_leaves_it_failed(
 }
 
 #[tokio::test]
-async fn a_transaction_that_the_driver_has_rolled_back_for_a_savepoint_of_its_own_is_lost() {
+async fn a_transaction_that_the_driver_rolled_back_for_its_own_savepoint_is_lost() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_forgotten").await;
     for is_cut in [true, false] {

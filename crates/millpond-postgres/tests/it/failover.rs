@@ -1,17 +1,17 @@
-//! What may be the beginning of a failover makes the pool ask its server.
+//! An error that may indicate a failover makes the pool query its server.
 
 use crate::support::{Server, pid, server};
 use millpond_postgres::PgPoolOptions;
 use millpond_testkit::until;
 
-/// What that session executed last, as another one sees it.
+/// Returns the last statement of this session, as another session sees it.
 async fn last_statement(server: &Server, pid: i32) -> String {
     let sql = "SELECT query FROM pg_stat_activity WHERE pid = $1";
     sqlx::query_scalar(sql).bind(pid).fetch_one(&mut server.connection().await).await.unwrap()
 }
 
 #[tokio::test]
-async fn a_session_that_its_server_ends_makes_another_one_ask_whether_that_takes_writes() {
+async fn a_session_ended_by_its_server_makes_another_one_check_for_a_failover() {
     let Some(server) = server() else { return };
     let pool =
         PgPoolOptions::new().pool_size(2).max_overflow(0).connect(&server.url).await.unwrap();

@@ -1,4 +1,4 @@
-//! Hooks get the driver's own connection, and leave nothing open on it.
+//! Hooks get the driver's own connection, and leave no transaction open on it.
 
 use crate::support::{one, server, until};
 use millpond_core::HookFuture;
@@ -17,7 +17,7 @@ async fn a_hook_for_new_connections_prepares_them_and_its_transaction_is_rolled_
     let Some(server) = server() else { return };
     let pool = one().on_connect(careless).connect(&server.url).await.unwrap();
     server.same_is_clean(&pool).await;
-    // What was set in the transaction went with it.
+    // The setting was rolled back with its transaction.
     let sql = "SELECT current_setting('application_name') = 'hooked'";
     let hooked: bool = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
     assert!(!hooked);
@@ -34,7 +34,7 @@ async fn a_hook_for_new_connections_prepares_them_and_its_transaction_is_rolled_
 }
 
 #[tokio::test]
-async fn what_a_hook_leaves_open_at_a_return_does_not_reach_the_next_borrower() {
+async fn a_transaction_left_open_by_a_checkin_hook_does_not_reach_the_next_borrower() {
     let Some(server) = server() else { return };
     let pool = one().on_checkin(careless).connect(&server.url).await.unwrap();
     for _ in 0..3 {
@@ -43,7 +43,7 @@ async fn what_a_hook_leaves_open_at_a_return_does_not_reach_the_next_borrower() 
 }
 
 #[tokio::test]
-async fn no_lock_that_a_hook_takes_at_a_checkout_survives_the_return() {
+async fn no_lock_taken_by_a_checkout_hook_survives_the_return() {
     let Some(server) = server() else { return };
     let options = one().on_checkout(|conn, _| {
         Box::pin(async move {
@@ -61,7 +61,7 @@ async fn no_lock_that_a_hook_takes_at_a_checkout_survives_the_return() {
 }
 
 #[tokio::test]
-async fn a_hook_at_every_return_is_no_reason_to_release_locks_at_every_return() {
+async fn a_checkin_hook_does_not_cause_locks_to_be_released_at_every_return() {
     let Some(server) = server() else { return };
     let pool = one().on_checkin(careless).connect(&server.url).await.unwrap();
     for first in [true, false] {

@@ -1,4 +1,4 @@
-//! A pool that asks for more than its server allows gets a warning at the first connection.
+//! A pool whose settings exceed its server's limits gets a warning at the first connection.
 
 use crate::support::{Server, one, server};
 use millpond_core::Event;
@@ -9,7 +9,7 @@ use sqlx::raw_sql;
 fn warnings(trace: &Trace) -> Vec<String> {
     trace.pick(|event| {
         match event {
-            // The kernel may refuse the timers of a connection that has just gone.
+            // The kernel may refuse the timers of a connection that has just been closed.
             Event::Warned { setting, message } if *setting != "tcp_keepalive" => {
                 Some(format!("{setting}: {message}"))
             }
@@ -27,7 +27,7 @@ async fn warned(server: &Server, options: PgPoolOptions, query: &str) -> Vec<Str
 }
 
 #[tokio::test]
-async fn a_pool_that_fits_is_not_warned_of_anything() {
+async fn a_pool_within_the_servers_limits_gets_no_warning() {
     let Some(server) = server() else { return };
     assert_eq!(warned(&server, PgPoolOptions::new(), "").await, Vec::<String>::new());
 }
@@ -68,7 +68,7 @@ async fn a_ceiling_above_that_of_server_role_or_database_is_reported_once() {
 }
 
 #[tokio::test]
-async fn a_session_that_may_be_idle_for_less_long_than_a_connection_lives_is_reported() {
+async fn a_session_idle_limit_below_the_age_of_connections_is_reported() {
     let Some(server) = server() else { return };
     let warnings =
         warned(&server, PgPoolOptions::new(), "?options[idle_session_timeout]=10min").await;

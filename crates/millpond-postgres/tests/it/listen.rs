@@ -1,4 +1,4 @@
-//! Notifications, over a connection of the listener's own.
+//! Notifications, over the listener's own connection.
 
 use crate::support::{one, server};
 use millpond_postgres::{PgPoolOptions, Pooler};
@@ -6,7 +6,7 @@ use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n, until};
 use sqlx::Row;
 
 #[tokio::test]
-async fn what_is_notified_over_the_pool_arrives_and_a_lost_connection_is_opened_again() {
+async fn notifications_arrive_and_a_lost_connection_is_opened_again() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
     let options = PgPoolOptions::new();
@@ -42,7 +42,7 @@ async fn a_listener_needs_a_session_and_a_url_that_is_understood() {
 }
 
 #[tokio::test]
-async fn a_listener_that_is_cut_off_anywhere_while_it_opens_leaves_no_connection() {
+async fn a_listener_dropped_at_any_poll_of_its_connect_leaves_no_connection() {
     let Some(server) = server() else { return };
     let proxy = ChaosProxy::start(server.address()).await.unwrap();
     proxy.set(Direction::ToClient, Flow::free().in_pieces_of(4));
@@ -55,7 +55,7 @@ async fn a_listener_that_is_cut_off_anywhere_while_it_opens_leaves_no_connection
     assert!(polls > 5, "{polls} cuts: the messages came in one piece");
 }
 
-/// Whether the kernel keeps the socket alive that comes from this port: 2 is keepalive.
+/// Returns true if the kernel keeps the socket with this local port alive: timer 2 is keepalive.
 #[cfg(target_os = "linux")]
 fn is_kept_alive(port: u16) -> bool {
     let table = std::fs::read_to_string("/proc/self/net/tcp").unwrap();
@@ -67,7 +67,7 @@ fn is_kept_alive(port: u16) -> bool {
 
 #[cfg(target_os = "linux")]
 #[tokio::test]
-async fn the_connection_of_a_listener_is_kept_alive_also_after_it_was_opened_anew() {
+async fn a_listeners_connection_is_kept_alive_also_after_a_reconnect() {
     let Some(server) = server() else { return };
     let mut listener = PgPoolOptions::new().listener(&server.url).await.unwrap();
     listener.listen("millpond_kept_alive").await.unwrap();

@@ -1,4 +1,4 @@
-//! What a user of millpond-postgres sees, against a real server. One module a behaviour.
+//! What a user of millpond-postgres sees, against a real server. One module per behaviour.
 
 mod backend;
 mod cancelling;
@@ -23,7 +23,7 @@ mod sync;
 mod texts;
 mod tls;
 
-// What holds for every server alike.
+// Tests that all backends share.
 #[path = "../../../millpond-sqlx/tests/shared/cancel.rs"]
 mod cancel;
 #[path = "../../../millpond-sqlx/tests/shared/certificates.rs"]

@@ -1,5 +1,5 @@
-//! Behind the real PgBouncer in transaction mode: more clients than servers, and every question
-//! gets its own answer.
+//! Behind a real PgBouncer in transaction mode: more clients than servers, and every query gets its
+//! own answer.
 
 use crate::support::one;
 use futures_util::TryStreamExt;
@@ -13,7 +13,7 @@ use tokio::sync::Mutex;
 
 const CLIENTS: u32 = 16;
 
-/// How many questions are asked in all; `MILLPOND_PGBOUNCER_QUESTIONS=100000` for a soak.
+/// Returns how many queries are sent in all; set `MILLPOND_PGBOUNCER_QUESTIONS=100000` for a soak.
 fn questions() -> u32 {
     env::var("MILLPOND_PGBOUNCER_QUESTIONS")
         .ok()
@@ -29,12 +29,13 @@ fn bouncer() -> Option<String> {
     variable("MILLPOND_TEST_PGBOUNCER_URL")
 }
 
-/// The driver's options without what a stock PgBouncer refuses.
+/// Returns the driver's options without those that PgBouncer refuses by default.
 fn unasked(url: &str) -> PgConnectOptions {
     url.parse::<PgConnectOptions>().unwrap().extra_float_digits(None)
 }
 
-/// Two texts of the same types: what one has prepared can be executed in the place of the other.
+/// Sends one of two texts with the same types: a statement prepared for one can be executed in
+/// place of the other.
 async fn ask<'e>(on: impl Executor<'e, Database = Postgres>, n: u32) -> Result<bool, sqlx::Error> {
     let (sql, factor) =
         if n.is_multiple_of(2) { ("SELECT $1::int8 * 2", 2) } else { ("SELECT $1::int8 * 3", 3) };
@@ -61,9 +62,9 @@ async fn sixteen_clients_on_four_servers_get_their_own_answers() {
     }
 }
 
-// Without this the test above might pass for another reason.
+// Without this test the one above might pass for another reason.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_drivers_own_pool_is_answered_wrongly_in_the_same_place() {
+async fn the_drivers_own_pool_gets_wrong_answers_in_the_same_setup() {
     let Some(url) = bouncer() else { return };
     let pool = sqlx::postgres::PgPoolOptions::new()
         .max_connections(CLIENTS)
@@ -91,7 +92,7 @@ async fn the_drivers_own_pool_is_answered_wrongly_in_the_same_place() {
 }
 
 #[tokio::test]
-async fn transactions_streams_and_types_of_ones_own_work() {
+async fn transactions_streams_and_user_defined_types_work() {
     let Some(url) = bouncer() else { return };
     let pool = options().connect(&url).await.unwrap();
     raw_sql(
@@ -145,7 +146,7 @@ async fn transactions_streams_and_types_of_ones_own_work() {
 }
 
 #[tokio::test]
-async fn what_was_cut_off_or_left_open_does_not_reach_the_next_borrower() {
+async fn dropped_and_open_transactions_do_not_reach_the_next_borrower() {
     let Some(url) = bouncer() else { return };
     let pool = one().behind(Pooler::PgBouncer).connect(&url).await.unwrap();
     for round in 0..60_u32 {
@@ -160,7 +161,7 @@ async fn what_was_cut_off_or_left_open_does_not_reach_the_next_borrower() {
 }
 
 #[tokio::test]
-async fn what_needs_a_session_is_refused_and_the_refusal_says_what_to_do() {
+async fn operations_that_need_a_session_are_refused_with_help() {
     let Some(url) = bouncer() else { return };
     let pool: PgPool = options().connect(&url).await.unwrap();
     for error in [
@@ -180,10 +181,10 @@ async fn what_needs_a_session_is_refused_and_the_refusal_says_what_to_do() {
 }
 
 #[tokio::test]
-async fn a_pool_can_be_shared_by_many_who_hold_nothing_between_two_queries() {
+async fn many_clients_that_hold_no_connection_between_queries_share_a_pool() {
     let Some(url) = bouncer() else { return };
     let pool = Arc::new(options().connect(&url).await.unwrap());
-    // More transactions than servers would wait for each other for ever if one were left open.
+    // If a transaction were left open, these would wait forever, since there are more than servers.
     for round in 0..12 {
         let tx = pool.begin().await.unwrap();
         drop(tx);
@@ -191,7 +192,8 @@ async fn a_pool_can_be_shared_by_many_who_hold_nothing_between_two_queries() {
     }
 }
 
-/// What is left in the sessions of all servers behind the pooler, as others see it who get them.
+/// Returns the state that was left in the sessions of all servers behind the pooler, as other
+/// clients see it.
 async fn left_behind(url: &str) -> Vec<String> {
     let sql = "SELECT concat_ws(' ', current_setting('search_path') <> '\"$user\", public', \
         current_user <> session_user, current_setting('millpond.mark', true) <> '', (SELECT \
@@ -199,14 +201,14 @@ async fn left_behind(url: &str) -> Vec<String> {
         pg_cursors WHERE name = 'millpond_mark'), (SELECT count(*) FROM pg_listening_channels()), \
         (SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()), \
         (SELECT count(*) FROM pg_prepared_statements WHERE name = 'millpond_mark'))";
-    // Two of us at once would wait for each other.
+    // Two tests at once would wait for each other.
     static TURN: Mutex<()> = Mutex::const_new(());
     let _turn = TURN.lock().await;
     let mut others = Vec::new();
     let mut found = Vec::new();
     for _ in 0..4 {
         let mut other = PgConnection::connect_with(&unasked(url)).await.unwrap();
-        // Holds the server, so that the next one gets another.
+        // Holds the server, so that the next transaction gets another one.
         raw_sql("BEGIN").execute(&mut other).await.unwrap();
         let marks: String = raw_sql(sql).fetch_one(&mut other).await.unwrap().get(0);
         if !matches!(marks.as_str(), "f f 0 0 0 0 0" | "f f f 0 0 0 0 0") {
@@ -251,7 +253,7 @@ const MARKS: [&str; 27] = [
     "LOAD 'plpgsql'; SET search_path = pg_temp",
 ];
 
-/// What can be called that changes a session without showing it.
+/// Functions that change a session without naming the change in the statement.
 const HIDDEN: &str = "DROP VIEW IF EXISTS millpond_marks; DROP TABLE IF EXISTS millpond_marked; \
     CREATE OR REPLACE FUNCTION millpond_mark() RETURNS INT LANGUAGE plpgsql AS \
     $$ BEGIN SET search_path = pg_temp; PERFORM pg_advisory_lock(4712); RETURN 1; END $$; \
@@ -291,7 +293,7 @@ async fn no_statement_leaves_anything_in_a_session_that_others_get() {
             if outcome.is_err() && refused.last() != Some(&text) {
                 refused.push(text);
             }
-            // Waits for the maintenance task, which ends what was dropped.
+            // Waits for the maintenance task, which ends dropped operations.
             assert!(ask(&pool, 2).await.unwrap());
             let left = left_behind(&url).await;
             assert!(left.is_empty(), "{text} ({how}, {outcome:?}) left {left:?}");
@@ -304,7 +306,7 @@ async fn no_statement_leaves_anything_in_a_session_that_others_get() {
 }
 
 #[tokio::test]
-async fn what_a_statement_that_was_cut_off_has_changed_is_cleared() {
+async fn session_changes_of_a_dropped_statement_are_cleared() {
     let Some(url) = bouncer() else { return };
     let pool = one().behind(Pooler::PgBouncer).connect(&url).await.unwrap();
     for polls in 0..12 {
@@ -318,7 +320,7 @@ async fn what_a_statement_that_was_cut_off_has_changed_is_cleared() {
 }
 
 #[tokio::test]
-async fn a_commit_that_the_server_refuses_is_an_error_and_what_a_transaction_cannot_hold_works() {
+async fn a_refused_commit_is_an_error_and_statements_outside_transactions_work() {
     let Some(url) = bouncer() else { return };
     let pool = one().behind(Pooler::PgBouncer).connect(&url).await.unwrap();
     let sql = "DROP TABLE IF EXISTS millpond_deferred; \
@@ -344,9 +346,9 @@ async fn a_commit_that_the_server_refuses_is_an_error_and_what_a_transaction_can
 }
 
 #[tokio::test]
-async fn a_pool_that_takes_a_pooler_for_its_server_is_refused_with_help() {
+async fn a_pool_over_an_undeclared_pooler_is_refused_with_help() {
     let Some(url) = bouncer() else { return };
-    // As if the pooler ignored the parameter, which most are configured to do.
+    // As if the pooler ignored the parameter, as most are configured to do.
     let trace = Trace::new();
     let options = PgPoolOptions::new()
         .observer(Arc::new(trace.clone()))
@@ -358,7 +360,7 @@ async fn a_pool_that_takes_a_pooler_for_its_server_is_refused_with_help() {
         "{error}"
     );
     assert!(format!("{trace:?}").contains("Warned"), "{trace:?}");
-    // As it is.
+    // With the pooler as it is.
     let error = PgPoolOptions::new().connect(&url).await.unwrap_err().to_string();
     assert!(
         error.contains("behind = \"pgbouncer\"") && error.contains("extra_float_digits"),
@@ -367,7 +369,7 @@ async fn a_pool_that_takes_a_pooler_for_its_server_is_refused_with_help() {
 }
 
 #[tokio::test]
-async fn what_is_taken_for_a_pooler_is_connected_to_if_the_settings_say_so() {
+async fn a_suspected_pooler_is_accepted_if_the_settings_say_so() {
     let Some(url) = bouncer() else { return };
     let trace = Trace::new();
     let options = PgPoolOptions::new().behind(Pooler::Unchecked).observer(Arc::new(trace.clone()));
@@ -376,18 +378,18 @@ async fn what_is_taken_for_a_pooler_is_connected_to_if_the_settings_say_so() {
     assert!(!trace.lines().contains(&"warned behind".to_owned()), "{trace:?}");
 }
 
-/// Its few servers are the tests' one after the other.
+/// The tests use its few servers one after the other.
 static SESSIONS: Mutex<()> = Mutex::const_new(());
 
 #[tokio::test]
-async fn a_pooler_with_one_session_left_is_connected_to() {
+async fn a_pooler_with_one_session_left_is_accepted() {
     let Some(url) = bouncer() else { return };
     let _turn = SESSIONS.lock().await;
     let url = url.replace("/millpond", "/millpond_session");
     let mut others = Vec::new();
     for _ in 0..3 {
         let mut other = PgConnection::connect_with(&unasked(&url)).await.unwrap();
-        // The first statement has a server lent.
+        // The first statement makes the pooler lend a server.
         raw_sql("SELECT 1").execute(&mut other).await.unwrap();
         others.push(other);
     }
@@ -404,7 +406,7 @@ async fn a_pooler_with_one_session_left_is_connected_to() {
 }
 
 #[tokio::test]
-async fn a_pooler_that_lends_a_server_for_a_session_is_as_good_as_one() {
+async fn a_pooler_in_session_mode_is_accepted_as_a_server() {
     let Some(url) = bouncer() else { return };
     let _turn = SESSIONS.lock().await;
     let url = url.replace("/millpond", "/millpond_session");
@@ -419,7 +421,7 @@ async fn a_pooler_that_lends_a_server_for_a_session_is_as_good_as_one() {
 }
 
 #[tokio::test]
-async fn what_a_pooler_will_never_accept_fails_at_once() {
+async fn a_setting_that_a_pooler_never_accepts_fails_at_once() {
     let Some(url) = bouncer() else { return };
     for url in [url.replace("/millpond", "/millpond_none"), format!("{url}?options[search_path]=x")]
     {

@@ -1,4 +1,4 @@
-//! What a session reset keeps.
+//! The effects of a session reset.
 
 use crate::support::{one, server};
 use millpond_postgres::ResetLevel;
@@ -24,7 +24,7 @@ async fn a_session_reset_keeps_the_statement_cache() {
 }
 
 #[tokio::test]
-async fn a_session_reset_leads_back_to_what_a_hook_for_new_connections_has_set() {
+async fn a_session_reset_restores_what_an_on_connect_hook_has_set() {
     let Some(server) = server() else { return };
     let options = one().reset(ResetLevel::Session).on_connect(|conn, _| {
         Box::pin(async move {
@@ -61,7 +61,7 @@ async fn a_session_reset_forgets_the_seed_of_random_numbers() {
 }
 
 #[tokio::test]
-async fn a_session_reset_keeps_what_the_url_has_set() {
+async fn a_session_reset_keeps_the_settings_of_the_url() {
     let Some(server) = server() else { return };
     let url = format!("{}?application_name=mill&options[statement_timeout]=9min", server.url);
     let pool = one().reset(ResetLevel::Session).connect(&url).await.unwrap();
@@ -88,7 +88,7 @@ async fn no_lock_that_a_statement_takes_survives_a_return() {
         "SELECT pg_catalog.pg_advisory_lock_shared(4714)",
     ] {
         pool.execute(sql).await.unwrap();
-        // The connection may still be on its way back.
+        // The return of the connection may still be under way.
         drop(pool.acquire().await.unwrap());
         let free: bool = sqlx::query_scalar("SELECT pg_try_advisory_lock(4714)")
             .fetch_one(&mut server.connection().await)
@@ -100,7 +100,7 @@ async fn no_lock_that_a_statement_takes_survives_a_return() {
 }
 
 #[tokio::test]
-async fn a_listen_that_was_left_behind_sends_nothing_to_the_next_borrower() {
+async fn a_listen_left_on_a_connection_sends_nothing_to_the_next_borrower() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
     let mut other = server.connection().await;
@@ -117,7 +117,7 @@ async fn a_listen_that_was_left_behind_sends_nothing_to_the_next_borrower() {
     assert_eq!(pool.status().totals.created, 1);
 }
 
-/// The seconds since 1970 of midnight in the time zone of the session.
+/// Returns midnight in the session's time zone, in seconds since 1970.
 async fn midnight<'e>(executor: impl Executor<'e, Database = Postgres>) -> i64 {
     let sql = "SELECT extract(epoch FROM '2020-01-01'::timestamptz)::int8 + $1";
     sqlx::query_scalar(sql).bind(0_i64).fetch_one(executor).await.unwrap()
@@ -126,7 +126,7 @@ async fn midnight<'e>(executor: impl Executor<'e, Database = Postgres>) -> i64 {
 const MIDNIGHT: i64 = 1_577_836_800;
 
 #[tokio::test]
-async fn a_constant_is_read_by_the_settings_of_its_borrower_and_not_of_an_earlier_one() {
+async fn a_constant_is_parsed_with_the_settings_of_its_own_borrower() {
     let Some(server) = server() else { return };
     for level in [ResetLevel::Transaction, ResetLevel::Session] {
         let options = one().reset(level);

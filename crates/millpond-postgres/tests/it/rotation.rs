@@ -1,4 +1,4 @@
-//! Credentials that are asked for at every connect.
+//! Credentials that are read for every connect.
 
 use crate::support::{Server, server};
 use millpond_postgres::{Credentials, PgPoolOptions, PoolError, pool_error};
@@ -7,7 +7,7 @@ use std::env;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A URL without a password, and the role that it names.
+/// Creates a role with this password, and returns a URL for it without a password.
 async fn role(server: &Server, name: &str, password: &str) -> String {
     let sql = format!("DROP ROLE IF EXISTS {name}; CREATE ROLE {name} LOGIN PASSWORD '{password}'");
     raw_sql(AssertSqlSafe(sql)).execute(&mut server.connection().await).await.unwrap();
@@ -21,13 +21,13 @@ async fn change(server: &Server, name: &str, password: &str) {
 }
 
 #[tokio::test]
-async fn tokens_of_a_callback_are_asked_for_every_connection() {
+async fn a_callback_is_called_for_the_token_of_every_connection() {
     let Some(server) = server() else { return };
     let url = role(&server, "millpond_token", "never").await;
     let calls = Arc::new(AtomicU32::new(0));
     let theirs = Arc::clone(&calls);
     let admin = server.url.clone();
-    // Like an authority that gives out a new token every time and forgets the one before.
+    // Like an authority that issues a new token each time and revokes the previous one.
     let token = move || {
         let (token, server) = (
             format!("token{}", theirs.fetch_add(1, Ordering::Relaxed)),

@@ -1,4 +1,4 @@
-//! A migration under a running pool: what connections remember of the schema is forgotten in time.
+//! A migration under a running pool: connections clear their cached schema in time.
 
 use crate::support::{one, server};
 use millpond_postgres::{PgConnection, PgPool, PgPoolOptions, ResetLevel};
@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Executor, Row, SqlSafeStr, Statement, raw_sql};
 
 const ALL: &str = "SELECT * FROM t";
 
-/// A pool of three connections on an empty schema, each of which has executed `sql`.
+/// Builds a pool of three connections on an empty schema, each of which has executed `sql`.
 async fn warmed(url: &str, sql: &'static str, level: ResetLevel) -> PgPool {
     let pool =
         PgPoolOptions::new().pool_size(3).max_overflow(0).reset(level).connect(url).await.unwrap();
@@ -26,7 +26,7 @@ async fn change(conn: &mut PgConnection, sql: &str) {
 }
 
 #[tokio::test]
-async fn a_changed_table_costs_one_error_and_is_known_to_every_connection_then() {
+async fn a_changed_table_costs_one_error_and_all_connections_clear_their_caches() {
     let Some(server) = server() else { return };
     for (n, level) in
         [ResetLevel::None, ResetLevel::Transaction, ResetLevel::Session].into_iter().enumerate()
@@ -48,7 +48,7 @@ async fn a_changed_table_costs_one_error_and_is_known_to_every_connection_then()
 }
 
 #[tokio::test]
-async fn connections_that_are_in_use_learn_of_a_changed_table_before_their_next_statement() {
+async fn connections_in_use_clear_their_caches_before_their_next_statement() {
     let Some(server) = server() else { return };
     let url = server.schema("millpond_changed_in_use").await;
     let mut admin = one().connect(&url).await.unwrap().acquire().await.unwrap();
@@ -70,7 +70,7 @@ async fn connections_that_are_in_use_learn_of_a_changed_table_before_their_next_
 }
 
 #[tokio::test]
-async fn a_changed_table_is_noticed_by_the_error_of_a_query_that_was_cut_off() {
+async fn a_changed_table_is_noticed_by_the_error_of_a_dropped_query() {
     const OTHER: &str = "SELECT *, 1 FROM t";
     let Some(server) = server() else { return };
     for (n, goes_on) in [true, false].into_iter().enumerate() {
@@ -113,7 +113,7 @@ async fn after_the_error_in_a_transaction_the_next_one_works_on_the_same_lease()
 }
 
 #[tokio::test]
-async fn a_statement_that_was_prepared_before_a_table_was_rebuilt_has_the_columns_of_now() {
+async fn a_statement_prepared_before_a_table_was_rebuilt_has_the_current_columns() {
     const BUILD: [&str; 2] = [
         "CREATE TABLE t (name TEXT, email TEXT); INSERT INTO t VALUES ('mill', 'mill@pond')",
         "CREATE TABLE t (email TEXT, name TEXT); INSERT INTO t VALUES ('mill@pond', 'mill')",
@@ -127,7 +127,7 @@ async fn a_statement_that_was_prepared_before_a_table_was_rebuilt_has_the_column
     statement.query().fetch_one(&old).await.unwrap();
     change(&mut admin, &format!("DROP TABLE t; {}", BUILD[1])).await;
     for pool in [&old, &old, &new] {
-        // The first one finds out about the change.
+        // The first query detects the change.
         let Ok(row) = statement.query().fetch_one(pool).await else { continue };
         assert_eq!(row.get::<&str, _>("name"), "mill");
         assert_eq!(row.get::<&str, _>("email"), "mill@pond");
@@ -159,7 +159,7 @@ async fn a_borrower_that_deallocates_everything_harms_neither_itself_nor_the_nex
 }
 
 #[tokio::test]
-async fn what_was_deallocated_unseen_costs_one_error() {
+async fn statements_deallocated_unnoticed_cost_one_error() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
     sqlx::query("SELECT 1").execute(&pool).await.unwrap();
@@ -175,7 +175,7 @@ async fn what_was_deallocated_unseen_costs_one_error() {
 }
 
 #[tokio::test]
-async fn a_pool_that_is_to_keep_no_statement_leaves_none_of_them_at_the_server() {
+async fn a_pool_without_a_statement_cache_leaves_no_statements_at_the_server() {
     let Some(server) = server() else { return };
     let url = format!("{}?statement_cache_capacity=0", server.url);
     let pool = one().connect(&url).await.unwrap();
@@ -210,7 +210,7 @@ struct Depth(i32);
 const TYPES: &str = "CREATE TYPE mood AS ENUM ('Glad'); CREATE TYPE pair AS (a INT, b INT); CREATE \
     DOMAIN depth AS INT; CREATE TABLE t (m mood, p pair, d depth)";
 
-/// Writes a row, with a text that may be one that was prepared before.
+/// Inserts a row, with a text that may be prepared already.
 async fn write(pool: &PgPool, text: &'static str) -> Result<(), sqlx::Error> {
     sqlx::query(text)
         .bind(Mood::Glad)
@@ -222,7 +222,7 @@ async fn write(pool: &PgPool, text: &'static str) -> Result<(), sqlx::Error> {
 }
 
 #[tokio::test]
-async fn a_type_that_was_created_again_costs_one_error_whatever_the_text() {
+async fn a_type_that_was_created_again_costs_one_error_with_any_text() {
     let Some(server) = server() else { return };
     for (n, text) in ["INSERT INTO t VALUES ($1, $2, $3)", "INSERT INTO t  VALUES ($1, $2, $3)"]
         .into_iter()
@@ -284,7 +284,7 @@ const READ: &str = "SELECT jsonb_populate_record(NULL::pair, '{\"a\": 1, \"b\": 
 const READ_ARRAY: &str =
     "SELECT ARRAY[jsonb_populate_record(NULL::pair, '{\"a\": 1, \"b\": 2}'), NULL]";
 
-/// Reads a value in one of several ways, as a type that it has not always had.
+/// Reads a value in one of several ways, as a type that has been altered.
 async fn triple(pool: &PgPool, how: usize) -> Result<(i32, i64, Option<i32>), sqlx::Error> {
     let triple: Triple = match how {
         0 => sqlx::query_scalar(READ).fetch_one(pool).await?,
@@ -299,7 +299,7 @@ async fn triple(pool: &PgPool, how: usize) -> Result<(i32, i64, Option<i32>), sq
 }
 
 #[tokio::test]
-async fn a_composite_type_that_was_altered_costs_one_error_however_it_is_read() {
+async fn an_altered_composite_type_costs_one_error_however_it_is_read() {
     let Some(server) = server() else { return };
     for how in 0..3 {
         let url = server.schema(&format!("millpond_altered_{how}")).await;
@@ -316,11 +316,11 @@ async fn a_composite_type_that_was_altered_costs_one_error_however_it_is_read() 
         let error = triple(&pool, how).await.err();
         assert!(error.is_none_or(|error| error.to_string().contains("altered")), "{how}");
         assert_eq!(triple(&pool, how).await.unwrap(), (1, 2, None), "{how}");
-        // Its borrower goes on.
+        // The borrower continues on the same lease.
         let mut tx = pool.begin().await.unwrap();
         sqlx::query(READ).fetch_all(&mut *tx).await.unwrap();
         change(&mut admin, "ALTER TYPE pair DROP ATTRIBUTE c").await;
-        // A lock has the server look for changes, which it does not before every statement.
+        // A lock makes the server look for changes, which it does not do before every statement.
         sqlx::query("SELECT FROM pg_type LIMIT 1").execute(&mut *tx).await.unwrap();
         let error = sqlx::query(READ).fetch_all(&mut *tx).await.unwrap_err();
         assert!(error.to_string().contains("altered"), "{error}");

@@ -1,5 +1,5 @@
-//! A schema for each tenant: a type is the one of the schema that is in the search path, whatever
-//! was there when the driver asked for it.
+//! A schema for each tenant: a type is looked up in the current search path, not in the one of an
+//! earlier look-up by the driver.
 
 use crate::support::{Server, one, server};
 use millpond_postgres::{PgPool, PgPoolOptions, ResetLevel, SqlLease};
@@ -12,7 +12,7 @@ enum Mood {
     Glad,
 }
 
-/// A pool, and two schemas of that name with a type and a table each.
+/// Builds a pool, and creates two schemas with these names, each with a type and a table.
 async fn pool(server: &Server, name: &str, options: PgPoolOptions) -> PgPool {
     let pool = options.connect(&server.url).await.unwrap();
     let mut lease = server.connection().await;
@@ -32,7 +32,7 @@ async fn write<'e>(executor: impl Executor<'e, Database = Postgres>) -> Result<(
     sqlx::query(sql).bind(Mood::Glad).execute(executor).await.map(drop)
 }
 
-/// Chooses the schema of a tenant in one of the ways in which that is written.
+/// Sets the schema of a tenant in one of several spellings.
 async fn choose(lease: &mut SqlLease<Postgres>, how: usize, schema: &str) {
     let sql = match how {
         0 => format!("SET search_path = {schema}"),
@@ -48,7 +48,7 @@ async fn choose(lease: &mut SqlLease<Postgres>, how: usize, schema: &str) {
 }
 
 #[tokio::test]
-async fn a_lease_that_goes_from_schema_to_schema_writes_the_type_of_each() {
+async fn a_lease_that_changes_its_schema_writes_the_type_of_each_schema() {
     let Some(server) = server() else { return };
     for how in 0..4 {
         let name = format!("millpond_tenants_{how}");
@@ -65,7 +65,7 @@ async fn a_lease_that_goes_from_schema_to_schema_writes_the_type_of_each() {
 }
 
 #[tokio::test]
-async fn a_schema_that_was_chosen_for_one_transaction_is_none_of_the_next_ones() {
+async fn a_schema_set_for_one_transaction_does_not_apply_to_the_next() {
     let Some(server) = server() else { return };
     let name = "millpond_tenant_tx";
     let pool = pool(&server, name, one()).await;
@@ -83,7 +83,7 @@ async fn a_schema_that_was_chosen_for_one_transaction_is_none_of_the_next_ones()
 }
 
 #[tokio::test]
-async fn a_hook_that_chooses_a_schema_at_each_checkout_costs_no_errors_and_no_statements() {
+async fn a_hook_that_sets_a_schema_at_each_checkout_costs_no_errors_and_no_statements() {
     let Some(server) = server() else { return };
     static TURN: AtomicUsize = AtomicUsize::new(0);
     for (n, level) in

@@ -1,4 +1,4 @@
-//! What the service for `sqlx::PgPool` says in PostgreSQL's own words, and on which pools it runs.
+//! The PostgreSQL part of the service that is written for `sqlx::PgPool`, and the pools it runs on.
 
 use crate::ponds::exercise;
 use crate::support::server;
@@ -8,7 +8,7 @@ pub const FIND: &str = "SELECT id, name, depth FROM ponds WHERE id = $1";
 pub const RENAME: &str = "UPDATE ponds SET name = $1 WHERE id = $2";
 pub const DELETE: &str = "DELETE FROM ponds WHERE id = $1";
 
-/// The number of the new pond.
+/// Inserts a pond and returns its id.
 pub async fn create(pool: &PgPool, name: &str, depth: i64) -> sqlx::Result<i64> {
     let insert = sqlx::query_scalar("INSERT INTO ponds (name, depth) VALUES ($1, $2) RETURNING id");
     insert.bind(name).bind(depth).fetch_one(pool).await

@@ -1,29 +1,29 @@
-//! The simulator of transactions: borrowers who do what users do, over the real pool and the real
-//! driver, and a server that makes trouble, all from one seed.
+//! The simulator of transactions: borrowers that act like users, over the real pool and the real
+//! driver, and a server that misbehaves, all from one seed.
 //!
 //! The server speaks PostgreSQL's protocol over a socket of this process. It answers late, in
-//! pieces and in the middle of the rows with errors, forgets what was prepared, changes its schema,
-//! refuses commits, hangs up before and after it has done what it was asked for and, in every other
-//! world, undoes whole transactions by itself and goes on outside of one, as MySQL and SQLite do.
-//! The borrowers cut off what they do after some polls, leave rows unread, use savepoints, begin
-//! and commit by hand, and go away in the middle.
+//! pieces and with errors between rows, forgets prepared statements, changes its schema, refuses
+//! commits, and hangs up before and after it has executed a request. In every other world it also
+//! rolls back whole transactions by itself and continues outside a transaction, as MySQL and SQLite
+//! do. The borrowers drop operations after some polls, leave rows unread, use savepoints, begin and
+//! commit by plain SQL, and leave in the middle.
 //!
-//! These hold in every world:
+//! In every world:
 //!
-//! - A commit that was Ok is in the server's book as a whole, with nothing that was undone; what
-//!   was certainly not committed is not in it; what is not known is in it as a whole or not at all.
-//!   Nothing is executed twice.
-//! - No statement is executed in a transaction of somebody else's or, if it belongs to one, outside
-//!   of one.
-//! - No connection is lent in a transaction.
-//! - Every answer is the one to its question, and every error that of its statement.
-//! - Of what the server has forgotten on a connection, the pool asks for one statement at most.
-//! - Everybody is served. In the end all connections can be acquired at once, and a close leaves no
-//!   session.
+//! - A commit that was Ok is in the server's book as a whole, without anything that was undone; a
+//!   transaction that was certainly not committed is not in it; one with an unknown outcome is in
+//!   it as a whole or not at all. Nothing is executed twice.
+//! - No statement is executed in another borrower's transaction or, if it belongs to a transaction,
+//!   outside of it.
+//! - No connection is lent with an open transaction.
+//! - Every answer belongs to its query, and every error to its statement.
+//! - The pool uses at most one prepared statement that the server has forgotten on a connection.
+//! - Every borrower is served. In the end all connections can be acquired at once, and a close
+//!   leaves no session.
 //!
-//! `cargo xtask sim --transactions` runs it for as long as one likes. The seed decides what
-//! everybody does and what goes wrong; the order in which sockets are ready is the kernel's, so a
-//! seed that fails may need some attempts to fail again.
+//! `cargo xtask sim --transactions` runs it for any length of time. The seed determines the actions
+//! and the faults; the order in which sockets become ready depends on the kernel, so a failing seed
+//! may need several attempts to fail again.
 
 mod borrower;
 mod execution;
@@ -48,7 +48,7 @@ use tokio::time::timeout;
 /// The steps of one world before it is healed and closed.
 const WORLD_STEPS: u64 = 500;
 
-/// What a run without `cargo xtask sim` does.
+/// The steps of a run without `cargo xtask sim`.
 const STEPS: u64 = 10_000;
 
 const POOL_SIZE: u32 = 2;
@@ -60,7 +60,7 @@ fn number(name: &str) -> Option<u64> {
 }
 
 #[test]
-fn whatever_a_server_does_transactions_are_whole_and_answers_belong_to_their_questions() {
+fn transactions_are_whole_and_answers_belong_to_their_queries_whatever_a_server_does() {
     let steps = number("MILLPOND_SIM_STEPS").unwrap_or(STEPS);
     let first = number("MILLPOND_SIM_SEED").unwrap_or(1);
     let (mut done, mut faults, mut violations) = (0, 0, 0);
@@ -81,14 +81,14 @@ fn whatever_a_server_does_transactions_are_whole_and_answers_belong_to_their_que
     assert_eq!(violations, 0, "the commands above show each of them again");
 }
 
-/// What a world came to.
+/// The results of a world.
 struct Life {
     steps: u64,
     faults: u64,
     violations: Vec<String>,
 }
 
-/// One world from its beginning to its end.
+/// Runs one world from beginning to end.
 async fn live(seed: u64, length: u64) -> Life {
     let mut dice = Rng::with_seed(seed);
     let temper = if seed.is_multiple_of(2) { Temper::Refuses } else { Temper::RollsBack };
@@ -138,7 +138,7 @@ fn pool(server: &Server, dice: &mut Rng) -> PgPool {
     }
 }
 
-/// No place is lost, and nothing is left on any connection.
+/// Asserts that no slot was lost and that every connection is clean.
 async fn assert_all_can_be_acquired(pool: &PgPool, server: &Server) {
     let mut leases = Vec::new();
     for _ in 0..POOL_SIZE + MAX_OVERFLOW {
@@ -149,7 +149,7 @@ async fn assert_all_can_be_acquired(pool: &PgPool, server: &Server) {
         }
     }
     for lease in &mut leases {
-        // The first one may find out that what was prepared has been forgotten.
+        // The first attempt may find that the prepared statement was forgotten.
         for attempt in 0..2 {
             let wanted = execution::nonce(server.number(), 0);
             let answer = sqlx::query_scalar::<_, i64>("SELECT $1 AS first /* 1 */")

@@ -1,5 +1,5 @@
-//! What comes back is fit for the next borrower: no open transaction, no answer to somebody else's
-//! question.
+//! A returned connection is fit for the next borrower: no open transaction, no answer to another
+//! borrower's query.
 
 use crate::support::{LONG, cut_off, one, rows, server};
 use futures_util::TryStreamExt;
@@ -9,11 +9,11 @@ use millpond_testkit::{Trace, poll_n};
 use sqlx::{AssertSqlSafe, raw_sql};
 use std::time::Duration;
 
-/// Fails after a while: a division of constants would fail at once.
+/// A query that fails after a while; a division of constants would fail at once.
 const LATE_ERROR: &str = "SELECT pg_sleep(0.05), 1 / (pg_backend_pid() - pg_backend_pid())";
 
 #[tokio::test]
-async fn a_procedure_leaves_no_transaction_open_whether_it_ends_or_is_cut_off() {
+async fn a_procedure_leaves_no_transaction_open_whether_it_ends_or_is_dropped() {
     let Some(server) = server() else { return };
     let pool = one().connect(&server.schema("millpond_procedure").await).await.unwrap();
     let sql = "CREATE TABLE t (i INT); CREATE PROCEDURE p() LANGUAGE plpgsql AS \
@@ -35,7 +35,7 @@ async fn a_procedure_leaves_no_transaction_open_whether_it_ends_or_is_cut_off() 
 }
 
 #[tokio::test]
-async fn a_copy_out_that_was_dropped_midway_leaves_nothing_for_the_next_borrower() {
+async fn a_copy_out_dropped_midway_leaves_nothing_for_the_next_borrower() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
     for _ in 0..3 {
@@ -50,7 +50,7 @@ async fn a_copy_out_that_was_dropped_midway_leaves_nothing_for_the_next_borrower
 }
 
 #[tokio::test]
-async fn a_query_that_was_cut_off_is_waited_for_while_the_limit_of_a_ping_lasts() {
+async fn the_pool_waits_for_a_dropped_query_for_up_to_ping_timeout() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
     for sql in ["SELECT pg_sleep(0.05)", LATE_ERROR, "SELECT pg_sleep(0.05); BEGIN; SELECT 1 / 0"] {
@@ -63,7 +63,7 @@ async fn a_query_that_was_cut_off_is_waited_for_while_the_limit_of_a_ping_lasts(
 }
 
 #[tokio::test]
-async fn a_query_that_outlasts_the_limit_costs_its_connection_and_nothing_more() {
+async fn a_dropped_query_that_outlasts_ping_timeout_costs_only_its_connection() {
     let Some(server) = server() else { return };
     let trace = Trace::new();
     let options =
@@ -92,7 +92,7 @@ async fn the_same_borrower_can_go_on_after_a_dropped_query() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_out_of_sync_after_a_dropped_copy_is_found_out_and_closed() {
+async fn a_connection_out_of_sync_after_a_dropped_copy_is_detected_and_closed() {
     let Some(server) = server() else { return };
     let trace = Trace::new();
     let pool =
@@ -103,8 +103,8 @@ async fn a_connection_that_is_out_of_sync_after_a_dropped_copy_is_found_out_and_
     copy.send(&b"1\n"[..]).await.unwrap();
     drop(copy);
     drop(lease);
-    // sqlx does not wait for the end of what it has aborted, and is one answer behind from then on:
-    // the nonce tells.
+    // sqlx does not wait for the end of an aborted copy, and is one answer behind from then on,
+    // which the nonce reveals.
     server.next_is_clean(&pool).await;
     assert_eq!(trace.closed(), [CloseReason::ResetFailed]);
     let rows: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM t").fetch_one(&pool).await.unwrap();
@@ -112,7 +112,7 @@ async fn a_connection_that_is_out_of_sync_after_a_dropped_copy_is_found_out_and_
 }
 
 #[tokio::test]
-async fn a_transaction_that_was_committed_leaves_no_doubt() {
+async fn a_committed_transaction_leaves_no_doubt() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
     for committed in [true, false] {
@@ -127,7 +127,7 @@ async fn a_transaction_that_was_committed_leaves_no_doubt() {
 }
 
 #[tokio::test]
-async fn after_a_copy_that_was_dropped_midway_its_borrower_gets_right_answers_or_errors() {
+async fn after_a_copy_dropped_midway_its_borrower_gets_right_answers_or_errors() {
     let Some(server) = server() else { return };
     let pool = one().connect(&server.schema("millpond_half_copied").await).await.unwrap();
     raw_sql("CREATE TABLE t (i INT)").execute(&pool).await.unwrap();
@@ -178,7 +178,7 @@ async fn after_a_copy_that_was_dropped_midway_its_borrower_gets_right_answers_or
     }
 }
 
-/// Statements whose error has a code of the class of lost connections, or is the driver's own.
+/// Runs statements whose error has a code of the class of lost connections, or is the driver's own.
 async fn harmless_errors(pool: &PgPool) {
     let mut tx = pool.begin().await.unwrap();
     for how in 0..4 {

@@ -1,4 +1,4 @@
-//! What PostgreSQL makes of texts that no generator of SQL would write.
+//! How PostgreSQL reads texts that no SQL generator would write.
 
 use crate::shared_texts::no_clean_text_leaves_anything_open;
 use crate::support::server;
@@ -13,7 +13,7 @@ async fn after_a_text_that_counts_as_clean_no_transaction_is_open() {
     no_clean_text_leaves_anything_open(async |text| {
         let _ = raw_sql(AssertSqlSafe(text.to_owned())).execute(&mut conn).await;
         let outside = raw_sql("SELECT now() = statement_timestamp()").fetch_one(&mut conn).await;
-        // An error says that a transaction is open, and has failed.
+        // An error means that a transaction is open and has failed.
         let open = !outside.is_ok_and(|row| row.get::<bool, _>(0));
         if open {
             raw_sql("ROLLBACK").execute(&mut conn).await.unwrap();

@@ -1,4 +1,4 @@
-//! Each `sslmode` does what its name says.
+//! Each `sslmode` behaves as its name says.
 
 use crate::backend::{tls_kind, tls_url};
 use crate::refusals::refused_at_once;
@@ -18,7 +18,7 @@ pub async fn is_encrypted(pool: &PgPool) -> bool {
         .unwrap()
 }
 
-/// The server comes back with another certificate, under its variable's name.
+/// Restarts the server with the certificate of this name.
 pub async fn replace_certificate(server: &mut OwnServer, name: &str) {
     server.stop("INT").await.unwrap();
     server.replace_file("ssl_cert_file=", &format!("{name}_CERT")).unwrap();
@@ -28,7 +28,7 @@ pub async fn replace_certificate(server: &mut OwnServer, name: &str) {
 }
 
 #[tokio::test]
-async fn a_server_with_tls_is_talked_to_as_the_mode_says() {
+async fn a_server_with_tls_is_used_as_the_mode_says() {
     let Some(url) = tls_url() else { return };
     let Some(ca) = variable("MILLPOND_TEST_POSTGRES_TLS_CA") else { return };
     for query in [
@@ -75,7 +75,7 @@ async fn a_server_that_demands_a_certificate_of_its_clients_accepts_the_right_on
 }
 
 #[tokio::test]
-async fn on_the_way_to_one_address_of_a_host_its_name_is_verified_as_ever() {
+async fn a_connect_to_one_address_of_a_host_still_verifies_its_name() {
     let Some(url) = tls_url() else { return };
     let Some(ca) = variable("MILLPOND_TEST_POSTGRES_TLS_CA") else { return };
     let options =

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_address_that_is_silent_holds_nobody_up_wherever_it_stands() {
+    async fn a_silent_address_delays_no_connect_wherever_it_is_in_the_list() {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
         let full = socket.listen(1).unwrap();

@@ -91,7 +91,7 @@ async fn any_other_use_leaves_the_connection_in_doubt() {
 }
 
 #[tokio::test]
-async fn sqlxs_own_transaction_on_a_lease_is_verified_when_it_comes_back() {
+async fn sqlxs_own_transaction_on_a_lease_is_verified_on_return() {
     let dir = Dir::new();
     let pool = dir.one().await;
     let mut lease = pool.acquire().await.unwrap();

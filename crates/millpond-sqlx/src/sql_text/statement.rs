@@ -75,7 +75,7 @@ const fn number(&[a, b, c, d, e, f, g]: &[u8; 7]) -> u64 {
     u64::from_le_bytes([a, b, c, d, e, f, g, 0])
 }
 
-/// Eight bytes at a time, so that it vectorises.
+/// Compares eight bytes at a time, so that the comparison vectorises.
 fn has_semicolon(text: &[u8]) -> bool {
     let (pieces, rest) = text.as_chunks::<8>();
     let has_one = |piece: &[u8]| piece.iter().fold(false, |found, &byte| found | (byte == b';'));
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_begins_a_transaction_is_in_doubt_however_it_is_written() {
+    fn every_spelling_of_begin_leaves_doubt() {
         for sql in [
             "BEGIN",
             "begin",
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_on_which_backends_differ_are_not_looked_through() {
+    fn comments_on_which_backends_differ_are_not_skipped() {
         assert_ne!(effect_of("/*! SET autocommit = 0 */ SELECT 1"), StatementEffect::None);
         assert_ne!(effect_of("/*M! BEGIN */ SELECT 1"), StatementEffect::None);
         assert_ne!(effect_of("/* /* */ SELECT 1 */ BEGIN"), StatementEffect::None);
@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn comments_on_which_backends_agree_are_looked_through() {
+    fn comments_on_which_backends_agree_are_skipped() {
         for sql in [
             "-- a\r\nSELECT 1",
             "--a\n\r\tSELECT 1",

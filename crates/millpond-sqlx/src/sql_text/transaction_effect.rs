@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_a_semicolon_in_a_comment_is_read_as_well() {
+    fn text_after_a_semicolon_in_a_comment_is_read_too() {
         for (sql, expected) in [
             ("COMMIT -- ;\n AND CHAIN", Meaning::End { commits: true, chained: true }),
             ("COMMIT /* a;b */ AND CHAIN", Meaning::End { commits: true, chained: true }),
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn of_several_statements_it_is_only_known_what_they_may_do() {
+    fn several_statements_are_classified_by_what_they_may_do() {
         let several = |ends, reopens, nests| Meaning::Several { ends, reopens, nests };
         assert_eq!(
             meaning("INSERT INTO t VALUES (1); INSERT INTO t VALUES (2)"),

@@ -1,4 +1,4 @@
-//! Futures dropped at every poll: nothing is lost and nothing stays open.
+//! Drops futures at every poll: no slot is lost and no transaction stays open.
 
 use crate::backend::{Pool, SURVIVES_A_CUT};
 use crate::support::{Server, server};
@@ -6,8 +6,8 @@ use millpond_sqlx::Transaction;
 use millpond_testkit::poll_n;
 use sqlx::AssertSqlSafe;
 
-/// The next borrower sees nothing of what was cut off, on the same connection if that can be used
-/// on.
+/// Asserts that the next borrower sees no trace of a dropped operation, on the same connection if
+/// that survives.
 async fn after_a_cut(server: &Server, pool: &Pool) {
     if SURVIVES_A_CUT {
         server.same_is_clean(pool).await;
@@ -21,7 +21,7 @@ async fn after_a_cut(server: &Server, pool: &Pool) {
 async fn a_begin_cancelled_at_any_poll_leaves_no_transaction_open() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
-    // The server often answers before the first poll is over; then nothing was cut off.
+    // The server often answers within the first poll; then nothing was dropped half-way.
     let (mut cut, mut rounds) = (0, 0);
     while cut == 0 || (cut < 40 && rounds < 400) {
         assert!(rounds < 5_000, "none of {rounds} was cut off");
@@ -62,7 +62,7 @@ async fn a_transaction_is_lost_with_an_error_when_the_begin_of_a_savepoint_is_dr
     let Some(server) = server() else { return };
     let pool = server.table("millpond_lost").await;
     let (mut lost, mut round) = (0, 0);
-    // A server on the same machine may answer within the first poll: then nothing was cut off.
+    // A server on the same machine may answer within the first poll; then nothing was dropped.
     while lost < 3 {
         round += 1;
         assert!(round < 5_000, "no begin was cut off");
@@ -71,8 +71,8 @@ async fn a_transaction_is_lost_with_an_error_when_the_begin_of_a_savepoint_is_dr
         let begun = poll_n(async { tx.begin().await?.rollback().await }, 1).await.is_some();
         match sqlx::query("INSERT INTO t VALUES (2)").execute(&mut *tx).await {
             Err(error) => {
-                // Or it had begun and its rollback was cut off: then a connection that does not
-                // survive that says so.
+                // The savepoint may have begun and its rollback may have been dropped: the error
+                // then says that the connection did not survive.
                 let says_so =
                     error.to_string().contains("the transaction is lost") || !SURVIVES_A_CUT;
                 assert!(!begun && says_so, "{error}");
@@ -93,7 +93,7 @@ async fn a_transaction_is_lost_with_an_error_when_the_begin_of_a_savepoint_is_dr
 }
 
 #[tokio::test]
-async fn a_savepoint_that_is_cut_off_while_it_is_committed_takes_nothing_else_with_it_unnoticed() {
+async fn dropping_the_commit_of_a_savepoint_loses_no_other_change_silently() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_cut_release").await;
     let (mut cut, mut round) = (0, 0);
@@ -101,7 +101,7 @@ async fn a_savepoint_that_is_cut_off_while_it_is_committed_takes_nothing_else_wi
         round += 1;
         assert!(round < 5_000, "no commit was cut off");
         let mut tx = pool.begin().await.unwrap();
-        // Rolled back, it is still there under its name.
+        // A savepoint that was rolled back still exists under its name.
         tx.begin().await.unwrap().rollback().await.unwrap();
         sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
         let inner = tx.begin().await.unwrap();

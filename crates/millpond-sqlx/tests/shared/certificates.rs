@@ -1,4 +1,4 @@
-//! A certificate is looked at as closely as the `sslmode` says.
+//! Each `sslmode` verifies the certificate as strictly as its name says.
 
 use crate::backend::{tls_kind, tls_url};
 use crate::refusals::refused_at_once;
@@ -37,7 +37,7 @@ async fn a_server_without_tls_is_refused_by_the_modes_that_ask_for_it() {
 }
 
 #[tokio::test]
-async fn a_certificate_for_another_host_or_out_of_date_is_refused_by_the_modes_that_look_at_that() {
+async fn a_wrong_or_expired_certificate_is_refused_by_the_modes_that_verify_it() {
     let Some(mut server) = OwnServer::or_skip(&tls_kind()) else { return };
     let (url, ca) = (server.url().to_owned(), server.own_variable("CA").to_owned());
     let require = format!("{url}?sslmode=require");

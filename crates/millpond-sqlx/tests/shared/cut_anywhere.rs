@@ -1,5 +1,5 @@
-//! Every future that a pool and its transactions give out, dropped after every number of polls,
-//! over a network on which messages come in pieces.
+//! Drops every future of a pool and its transactions after every number of polls, over a network on
+//! which messages arrive in pieces.
 
 use crate::backend::{PLUS, Pool};
 use crate::support::{Server, one, server};
@@ -9,7 +9,7 @@ use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n, until};
 use sqlx::{AssertSqlSafe, Executor, SqlStr};
 use std::time::Duration;
 
-/// More polls than any of them needs.
+/// More polls than any of the futures needs.
 const POLLS_MAX: usize = 2_000;
 
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +47,7 @@ const ACTIONS: [Action; 14] = [
     Action::Rollback,
 ];
 
-/// Does it, at most for so many polls. Whether it came to its end.
+/// Performs an action and drops it after `polls` polls. Returns true if it completed.
 async fn done_within(polls: usize, action: Action, pool: &Pool, url: &str) -> bool {
     match action {
         Action::Acquire => poll_n(pool.acquire(), polls).await.is_some(),
@@ -68,7 +68,7 @@ async fn done_within(polls: usize, action: Action, pool: &Pool, url: &str) -> bo
         Action::Connect => poll_n(one().connect(url), polls).await.is_some(),
         Action::Execute => poll_n(pool.execute("SELECT 1; SELECT 2"), polls).await.is_some(),
         Action::FetchPrepared => {
-            // A text of its own each time: it has to be prepared.
+            // A new text each time, so that it has to be prepared.
             let sql = AssertSqlSafe(format!("{PLUS} {polls}"));
             let sum =
                 poll_n(sqlx::query_scalar::<_, i64>(sql).bind(1_i64).fetch_one(pool), polls).await;

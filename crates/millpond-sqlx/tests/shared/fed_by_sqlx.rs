@@ -1,4 +1,5 @@
-//! `#[sqlx::test]` makes a database for a test and can feed a pool of ours with it.
+//! `#[sqlx::test]` creates a database for a test, and a millpond pool can be built from its
+//! options.
 
 use crate::backend::{ConnectOptions, Db, NAME_OF_THE_DATABASE, Options};
 use crate::support::server;
@@ -7,8 +8,8 @@ use sqlx::testing::{TestArgs, TestFn};
 use std::env;
 use std::process::Command;
 
-/// What would stand below the attribute.
-async fn it_has_a_database_of_its_own(
+/// The body of a test with the attribute.
+async fn the_test_has_its_own_database(
     _: PoolOptions<Db>,
     options: ConnectOptions,
 ) -> sqlx::Result<()> {
@@ -23,22 +24,23 @@ async fn it_has_a_database_of_its_own(
     Ok(())
 }
 
-/// What the attribute makes of it; it is not used itself, because its tests panic where there is no
-/// `DATABASE_URL`. As a process cannot safely change its own, another one runs the test.
+/// Runs the expansion of the attribute. The attribute itself is not used, because its tests panic
+/// without a `DATABASE_URL`. A process cannot safely change its own environment, so another process
+/// runs the test.
 #[test]
-fn sqlxs_attribute_for_tests_can_feed_a_pool() {
+fn sqlxs_test_attribute_works_with_a_millpond_pool() {
     let Some(server) = server() else { return };
     if env::var("DATABASE_URL").is_ok_and(|url| url == server.url) {
         static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("tests/migrations");
-        let mut args = TestArgs::new("it_has_a_database_of_its_own");
+        let mut args = TestArgs::new("the_test_has_its_own_database");
         args.migrator(&MIGRATOR);
-        let test: fn(_, _) -> _ = it_has_a_database_of_its_own;
+        let test: fn(_, _) -> _ = the_test_has_its_own_database;
         TestFn::run_test(test, args).unwrap();
         return;
     }
     let mut again = Command::new(env::current_exe().unwrap());
     again
-        .args(["--exact", "fed_by_sqlx::sqlxs_attribute_for_tests_can_feed_a_pool"])
+        .args(["--exact", "fed_by_sqlx::sqlxs_test_attribute_works_with_a_millpond_pool"])
         .env("DATABASE_URL", &server.url);
     let output = again.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);

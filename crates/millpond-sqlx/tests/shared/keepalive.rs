@@ -1,12 +1,12 @@
-//! The kernel asks idle connections whether their server is still there.
+//! The kernel probes idle connections to check that their server is still there.
 
 use crate::support::{one, server};
 use millpond_testkit::{ChaosProxy, until};
 use std::fs;
 use std::time::Duration;
 
-/// What the kernel's timers of all sockets to this port are for: 2 is keepalive, 0 is nothing, and
-/// 1 that the peer has yet to acknowledge something.
+/// Returns the kind of the active kernel timer of each socket to this port: 2 is keepalive, 0 is
+/// none, and 1 means that data is unacknowledged.
 fn timers(address: &str) -> Vec<u8> {
     let port: u16 = address.rsplit_once(':').unwrap().1.parse().unwrap();
     let table = fs::read_to_string("/proc/self/net/tcp").unwrap();
@@ -18,7 +18,7 @@ fn timers(address: &str) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn idle_connections_are_kept_alive_unless_that_is_switched_off() {
+async fn idle_connections_are_kept_alive_unless_keepalive_is_off() {
     let Some(server) = server() else { return };
     for (keepalive, timer) in
         [(None, 2), (Some(Duration::from_secs(5)), 2), (Some(Duration::ZERO), 0)]

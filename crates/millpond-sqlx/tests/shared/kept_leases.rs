@@ -1,5 +1,4 @@
-//! What a borrower leaves behind is stopped at the server even if the borrower keeps the
-//! connection.
+//! An abandoned statement is stopped at the server even if the borrower keeps the connection.
 
 use crate::backend::{Db, ENDLESS, Pool, SURVIVES_A_CUT, Session};
 use crate::support::{LONG, SHORT, Server, id, one, server};
@@ -13,10 +12,10 @@ use std::time::Duration;
 /// Far less than [`LONG`] takes, and enough for a busy machine.
 const SOON: Duration = Duration::from_secs(12);
 
-/// A limit that ends [`LONG`] early, and leaves time for an easy question on a busy machine.
+/// A limit that ends [`LONG`] early, and leaves time for a simple query on a busy machine.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Begins [`LONG`] and drops it as soon as the server executes it.
+/// Starts [`LONG`] and drops it as soon as the server executes it.
 async fn cut(server: &Server, lease: &mut SqlLease<Db>) {
     let session = id(lease).await;
     tokio::select! {
@@ -25,7 +24,7 @@ async fn cut(server: &Server, lease: &mut SqlLease<Db>) {
     }
 }
 
-/// The server stops, and the lease either works or says that it does not.
+/// Asserts that the server stops the statement, and that the lease then works or returns an error.
 async fn is_stopped(server: &Server, session: Session, lease: &mut SqlLease<Db>) {
     let stopped = until("the server has stopped", async || !server.works(session).await);
     tokio::time::timeout(SOON, stopped).await.expect("the server goes on");
@@ -48,7 +47,7 @@ async fn a_statement_that_takes_too_long_is_stopped_although_its_lease_is_kept()
 }
 
 #[tokio::test]
-async fn a_ping_timeout_without_end_is_harmless() {
+async fn a_ping_timeout_of_duration_max_is_accepted() {
     let Some(server) = server() else { return };
     let options = one().max_overflow(1).limits(Limits::Off).ping_timeout(Duration::MAX);
     let pool = options.statement_timeout(LIMIT).connect(&server.url).await.unwrap();
@@ -65,10 +64,10 @@ async fn a_ping_timeout_without_end_is_harmless() {
 }
 
 #[tokio::test]
-async fn a_full_pool_stops_a_statement_that_takes_too_long_at_once_over_one_connection_more() {
+async fn a_full_pool_stops_an_expired_statement_at_once_over_an_extra_connection() {
     let Some(server) = server() else { return };
     let options = one().pool_size(2).statement_timeout(LIMIT);
-    // Long enough for the test to fail if it waited for that.
+    // So long that the test would fail if it waited for it.
     let pool = options.ping_timeout(Duration::from_secs(60)).connect(&server.url).await.unwrap();
     let (mut first, mut second) = (pool.acquire().await.unwrap(), pool.acquire().await.unwrap());
     for lease in [&mut first, &mut second] {
@@ -81,7 +80,8 @@ async fn a_full_pool_stops_a_statement_that_takes_too_long_at_once_over_one_conn
     pool.close().await;
 }
 
-/// Statements whose limit ends at about the moment at which they do, each followed by a question.
+/// Runs statements whose limit ends at about the time at which they complete, each followed by a
+/// query.
 async fn race(pool: Pool, user: u64) {
     for round in 0..10 {
         let mut lease = pool.acquire().await.unwrap();
@@ -99,7 +99,7 @@ async fn race(pool: Pool, user: u64) {
 }
 
 #[tokio::test]
-async fn in_a_full_pool_a_limit_that_ends_with_its_statement_hits_no_other_one() {
+async fn in_a_full_pool_the_cancel_of_an_expired_statement_hits_no_other_one() {
     let Some(server) = server() else { return };
     let pool = one().pool_size(4).connect(&server.url).await.unwrap();
     let users: Vec<_> = (0..6).map(|user| tokio::spawn(race(pool.clone(), user))).collect();
@@ -124,7 +124,7 @@ async fn a_statement_that_is_dropped_is_stopped_although_its_lease_is_kept() {
 #[tokio::test]
 async fn the_next_statement_does_not_wait_for_the_end_of_one_that_was_dropped() {
     let Some(server) = server() else { return };
-    // Where the pool has no room for a cancel, the statement is an error.
+    // If the pool has no slot for a cancel, the statement fails.
     for overflow in [1, 0] {
         let pool = one().max_overflow(overflow).connect(&server.url).await.unwrap();
         let mut lease = pool.acquire().await.unwrap();
@@ -152,11 +152,11 @@ async fn on_a_silent_server_the_next_statement_of_a_lease_ends_with_an_error() {
     tokio::time::timeout(SOON, next).await.expect("it has no limit").unwrap_err();
 }
 
-/// The bytes of a ping, as both drivers send it.
+/// The length of a ping in bytes, as both drivers send it.
 const PING: u64 = 5;
 
 #[tokio::test]
-async fn a_cancel_that_comes_late_hits_neither_the_next_statement_nor_the_next_borrower() {
+async fn a_late_cancel_hits_neither_the_next_statement_nor_the_next_borrower() {
     let Some(server) = server() else { return };
     let proxy = ChaosProxy::start(server.address()).await.unwrap();
     let pool = one().pool_size(2).connect(&proxy.reroute(&server.url)).await.unwrap();
@@ -164,14 +164,14 @@ async fn a_cancel_that_comes_late_hits_neither_the_next_statement_nor_the_next_b
     let before = id(&mut lease).await;
     drop(other);
     until("the other one is idle", async || pool.num_idle() == 1).await;
-    // The cancel goes over the other one, and is held up on its way.
+    // The cancel is sent over the other connection, and delayed on its way.
     let link = proxy.links().pop().unwrap();
     link.set(Direction::ToServer, Flow::free().then(PING, NetworkFault::Stall));
     lease.set_statement_timeout(Duration::from_millis(20));
-    // On a stalling machine the answer may be there before the limit is looked at.
+    // On a busy machine the answer may arrive before the limit is checked.
     while raw_sql(SHORT).execute(&mut *lease).await.is_ok() {}
     lease.set_statement_timeout(None);
-    // What was read over by then is forgotten with it, the cancel is not.
+    // A dropped statement must not make the pool forget the pending cancel.
     let _cut =
         tokio::time::timeout(Duration::from_millis(400), raw_sql("SELECT 1").execute(&mut *lease))
             .await;
@@ -185,7 +185,7 @@ async fn a_cancel_that_comes_late_hits_neither_the_next_statement_nor_the_next_b
 }
 
 #[tokio::test]
-async fn a_full_pool_stops_it_over_an_idle_connection_be_that_older_or_newer() {
+async fn a_full_pool_stops_a_statement_over_an_older_or_newer_idle_connection() {
     let Some(server) = server() else { return };
     for is_older in [true, false] {
         let options = one().pool_size(2).statement_timeout(LIMIT);
@@ -200,7 +200,7 @@ async fn a_full_pool_stops_it_over_an_idle_connection_be_that_older_or_newer() {
 }
 
 #[tokio::test]
-async fn it_is_stopped_although_the_idle_connection_that_is_tried_first_is_dead() {
+async fn a_statement_is_stopped_although_the_first_idle_connection_is_dead() {
     let Some(server) = server() else { return };
     let proxy = ChaosProxy::start(server.address()).await.unwrap();
     let options = one().pool_size(3).statement_timeout(LIMIT);
@@ -217,8 +217,7 @@ async fn it_is_stopped_although_the_idle_connection_that_is_tried_first_is_dead(
 }
 
 #[tokio::test]
-async fn two_that_take_too_long_at_once_are_both_stopped_although_the_first_connect_to_do_so_hangs()
-{
+async fn two_expired_statements_are_stopped_although_the_first_cancel_connect_hangs() {
     let Some(server) = server() else { return };
     let proxy = ChaosProxy::start(server.address()).await.unwrap();
     proxy.plan(|number, _| if number == 3 { Flow::stalled() } else { Flow::free() });
@@ -237,7 +236,7 @@ async fn two_that_take_too_long_at_once_are_both_stopped_although_the_first_conn
 }
 
 #[tokio::test]
-async fn rows_without_end_that_were_left_behind_hold_up_neither_the_next_statement_nor_the_end() {
+async fn endless_unread_rows_delay_neither_the_next_statement_nor_the_end() {
     let Some(server) = server() else { return };
     let options = one().max_overflow(1).ping_timeout(Duration::from_millis(400));
     let pool = options.connect(&server.url).await.unwrap();
@@ -245,7 +244,7 @@ async fn rows_without_end_that_were_left_behind_hold_up_neither_the_next_stateme
         let mut tx = pool.begin().await.unwrap();
         sqlx::query(ENDLESS).fetch(&mut *tx).try_next().await.unwrap().unwrap();
         let ended = async {
-            // Whether that is an error depends on how the server is stopped.
+            // The result depends on how the server is stopped.
             let _outcome = match end {
                 "commit" => tx.commit().await,
                 "rollback" => tx.rollback().await,

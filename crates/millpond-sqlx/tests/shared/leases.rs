@@ -1,4 +1,4 @@
-//! What was done on a lease is known when it comes back.
+//! The pool knows what was done on a returned lease.
 
 use crate::backend::MANY;
 use crate::support::server;
@@ -27,7 +27,7 @@ async fn unread_rows_leave_the_connection_in_doubt() {
 }
 
 #[tokio::test]
-async fn sqlxs_own_transaction_on_a_lease_is_verified_when_it_comes_back() {
+async fn sqlxs_own_transaction_on_a_lease_is_verified_on_return() {
     let Some(server) = server() else { return };
     let pool = server.one().await;
     let mut lease = pool.acquire().await.unwrap();

@@ -1,5 +1,5 @@
-//! A transaction that is no longer the one that was begun says so, and rows that were left behind
-//! are in nobody's way.
+//! A transaction that is no longer the one that was begun returns an error, and unread rows do not
+//! disturb it.
 
 use crate::backend::{Db, MANY};
 use crate::support::{rows, server};
@@ -16,7 +16,7 @@ fn outcome(error: &Error) -> TransactionOutcome {
 }
 
 #[tokio::test]
-async fn after_a_commit_in_sql_nothing_else_is_done_and_a_rollback_says_that_it_came_too_late() {
+async fn after_a_commit_in_sql_statements_are_refused_and_a_rollback_is_an_error() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_hand_commit").await;
     for sql in ["COMMIT", "/* x */ commit and chain"] {
@@ -34,7 +34,7 @@ async fn after_a_commit_in_sql_nothing_else_is_done_and_a_rollback_says_that_it_
 }
 
 #[tokio::test]
-async fn after_a_rollback_in_sql_a_commit_says_that_nothing_was_kept() {
+async fn after_a_rollback_in_sql_a_commit_reports_that_nothing_was_kept() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_hand_rollback").await;
     for sql in ["ROLLBACK", "SELECT 1; ROLLBACK"] {
@@ -66,7 +66,7 @@ async fn several_statements_that_commit_and_begin_again_lose_the_transaction() {
         let mut tx = pool.begin().await.unwrap();
         insert(&mut tx, 1).await.unwrap();
         if tx.execute(sql).await.is_err() {
-            // It was refused, and nothing of it was executed.
+            // The text was refused, and no part of it was executed.
             assert!(sql.contains("SAVEPOINT"), "{sql}");
             insert(&mut tx, 3).await.unwrap();
             tx.commit().await.unwrap();
@@ -123,7 +123,7 @@ async fn several_plain_statements_at_once_and_savepoints_in_sql_lose_nothing() {
 }
 
 #[tokio::test]
-async fn a_transaction_in_sql_on_a_lease_goes_on_and_ends_as_it_is_written() {
+async fn a_transaction_in_sql_on_a_lease_works_as_with_the_driver() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_by_hand").await;
     let mut lease = pool.acquire().await.unwrap();
@@ -146,7 +146,7 @@ async fn a_transaction_in_sql_on_a_lease_goes_on_and_ends_as_it_is_written() {
 }
 
 #[tokio::test]
-async fn rows_that_are_left_behind_are_in_nobodys_way() {
+async fn unread_rows_do_not_disturb_the_next_statement() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_left_rows").await;
     for keep in [false, true] {
@@ -174,7 +174,7 @@ async fn rows_that_are_left_behind_are_in_nobodys_way() {
 }
 
 #[tokio::test]
-async fn who_goes_away_with_the_first_result_leaves_nothing_behind() {
+async fn a_dropped_stream_after_the_first_result_leaves_nothing_pending() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_first_result").await;
     let mut tx = pool.begin().await.unwrap();

@@ -1,4 +1,4 @@
-//! Idle connections do not keep the memory of the largest value that ever went through them.
+//! Idle connections do not keep the memory of the largest value that they transferred.
 
 use crate::backend::{Db, LENGTH};
 use crate::support::{LARGE, one, server, until};
@@ -7,16 +7,16 @@ use peak_alloc::PeakAlloc;
 use sqlx::{AssertSqlSafe, Row};
 use tokio::sync::Mutex;
 
-/// It counts what is allocated. The system's count would be of what the allocator keeps for reuse,
-/// too.
+/// Counts allocated memory. The system's count would include memory that the allocator keeps for
+/// reuse.
 #[global_allocator]
 static MEMORY: PeakAlloc = PeakAlloc;
 
 const SIZE: usize = 36 << 20;
 
-/// Six idle connections are small again after this was done on each of them.
+/// Asserts that six idle connections are small again after `large` ran on each of them.
 async fn stay_small_after(large: impl AsyncFn(&mut SqlLease<Db>)) {
-    // What one of these tests holds, another one would count.
+    // Memory of one test would be counted in another one.
     static TURN: Mutex<()> = Mutex::const_new(());
     let _turn = TURN.lock().await;
     let Some(server) = server() else { return };
@@ -31,8 +31,8 @@ async fn stay_small_after(large: impl AsyncFn(&mut SqlLease<Db>)) {
         leases.push(lease);
     }
     drop(leases);
-    // Other tests of this process come and go; what an idle connection holds would stay for an
-    // hour.
+    // Other tests of this process allocate and free memory, but memory of an idle connection would
+    // stay for an hour.
     until(|| pool.num_idle() == 6 && MEMORY.current_usage() < before + (64 << 20)).await;
     assert_eq!(pool.status().totals.created, 6);
 }

@@ -1,4 +1,4 @@
-//! A migration that failed keeps no other migrator out.
+//! A failed migration does not block other migrators.
 
 use crate::support::{one, server};
 use sqlx::SqlSafeStr;
@@ -18,7 +18,7 @@ fn migrator(sql: &'static str) -> Migrator {
 }
 
 #[tokio::test]
-async fn a_failed_migration_leaves_no_lock_on_the_connection_that_went_back() {
+async fn a_failed_migration_leaves_no_lock_on_its_returned_connection() {
     let Some(server) = server() else { return };
     let url = server.scratch("millpond_failed_migration").await;
     let pool = one().connect(&url).await.unwrap();
@@ -33,7 +33,7 @@ async fn a_failed_migration_leaves_no_lock_on_the_connection_that_went_back() {
             }
         };
         drop(pool.acquire().await.unwrap());
-        // Another replica, which would wait for ever.
+        // Another replica, which would wait forever.
         let other = one().connect(&url).await.unwrap();
         let migrated =
             timeout(Duration::from_secs(20), migrator("CREATE NONSENSE").run(&other)).await;

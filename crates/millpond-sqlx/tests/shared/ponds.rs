@@ -1,4 +1,4 @@
-//! A service as it is written for a pool of sqlx's, compiled against ours. Only the imports differ.
+//! A service as written for sqlx's pool, compiled against millpond's. Only the imports differ.
 
 use crate::backend::{Connection, Db, DbExecutor, Pool, Row};
 use crate::service::{DELETE, FIND, RENAME, create};
@@ -85,7 +85,7 @@ async fn deepen<'a>(source: impl Acquire<'a, Database = Db>) -> sqlx::Result<()>
     tx.commit().await
 }
 
-/// What code that is generic over `Acquire` writes so that it begins on a pool too.
+/// Code that is generic over `Acquire`, written so that it can begin on a pool too.
 async fn deepen_on_any<'a>(source: impl Acquire<'a, Database = Db>) -> sqlx::Result<()> {
     let mut conn = source.acquire().await?;
     let mut tx = sqlx::Connection::begin(&mut *conn).await?;
@@ -97,7 +97,7 @@ async fn with_the_drivers(conn: &mut Connection) -> sqlx::Result<i64> {
     count(conn).await
 }
 
-/// Everything that it does.
+/// Calls every function of the service.
 pub async fn exercise(pool: Pool) -> sqlx::Result<()> {
     let ponds = Ponds { pool };
     sqlx::migrate!("tests/migrations").run(&ponds.pool).await?;

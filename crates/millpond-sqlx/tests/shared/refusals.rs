@@ -7,7 +7,7 @@ use millpond_sqlx::pool_error;
 use millpond_testkit::Trace;
 use std::time::{Duration, Instant};
 
-/// The refusal of a first connection, which must come after a single attempt.
+/// Returns the error of a first connection, which must come after a single attempt.
 pub async fn refused_at_once(url: &str) -> sqlx::Error {
     let trace = Trace::new();
     let error = one().observer(trace.clone()).connect(url).await.unwrap_err();
@@ -41,7 +41,7 @@ fn settings_out_of_range_fail_when_the_pool_is_built() {
 }
 
 #[test]
-fn an_unknown_parameter_dies_when_the_pool_is_built() {
+fn an_unknown_parameter_fails_when_the_pool_is_built() {
     let error = Options::new().connect_lazy(&format!("{SCHEME}://h/d?ssl=require")).unwrap_err();
     assert!(matches!(error, sqlx::Error::Configuration(_)));
     assert!(error.to_string().contains("sslmode=require"), "{error}");

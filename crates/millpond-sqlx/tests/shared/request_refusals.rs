@@ -52,7 +52,7 @@ async fn a_request_that_a_hook_refuses_costs_no_connection_and_its_error_can_be_
 }
 
 #[tokio::test]
-async fn an_error_of_sqlx_with_which_a_hook_refuses_is_what_the_caller_gets() {
+async fn a_hook_that_refuses_with_an_sqlx_error_gives_it_to_the_caller() {
     let Some(database) = url_of_a_database() else { return };
     let options = one().on_checkout(|conn, _| {
         Box::pin(async move {

@@ -4,7 +4,7 @@ use crate::backend::{ConnectOptions, Manager, Options, SCHEME};
 use std::str::FromStr;
 
 #[test]
-fn nothing_of_ours_shows_a_password() {
+fn no_output_shows_a_password() {
     let url = format!("{SCHEME}://u:Tr0ub4dor@h/d");
     let options = ConnectOptions::from_str(&url).unwrap();
     let manager = Manager::new(options.clone());

@@ -1,18 +1,18 @@
-//! Texts that no generator of SQL would write, judged by us and by the server: where we say that
-//! nothing stays behind, the server must say that nothing is open.
+//! Texts that no SQL generator would write: where millpond expects that a text leaves no
+//! transaction open, the server must confirm it.
 //!
-//! A few thousand here; `MILLPOND_TEXTS=1000000` for a run by hand, `MILLPOND_TEXTS_SEED` for
-//! another one.
+//! A few thousand texts here; set `MILLPOND_TEXTS=1000000` for a long run, and
+//! `MILLPOND_TEXTS_SEED` for other texts.
 
 use millpond_sqlx::backend_api::{StatementEffect, effect_of};
 use std::env;
 
-/// Blanks, for one server or another, and what is none.
+/// Blanks, for at least one server, and characters that only look like blanks.
 const BLANKS: [&str; 15] = [
     " ", " ", "\n", "\n", "\r", "\r\n", "\t", "\u{b}", "\u{c}", "\u{85}", "\u{a0}", "\u{2028}",
     "\u{feff}", "\u{3000}", "\0",
 ];
-/// Whatever begins or ends a comment, a string or a name somewhere.
+/// Everything that begins or ends a comment, a string or a name for some server.
 const MARKS: [&str; 33] = [
     "--",
     "-- ",
@@ -77,7 +77,7 @@ fn one<'a>(list: &[&'a str]) -> &'a str {
     list[fastrand::usize(..list.len())]
 }
 
-/// Blanks and comments, most of them whole, with statements in them.
+/// Adds blanks and comments, most of them complete, which may contain statements.
 fn gap(text: &mut String) {
     for _ in 0..fastrand::usize(..4) {
         match fastrand::u8(..16) {
@@ -145,7 +145,8 @@ fn number(name: &str, default: u64) -> u64 {
     env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(default)
 }
 
-/// `leaves_open` executes a text, tells whether something is open after it, and undoes that.
+/// `leaves_open` executes a text, returns true if a transaction is open after it, and rolls that
+/// back.
 pub async fn no_clean_text_leaves_anything_open(mut leaves_open: impl AsyncFnMut(&str) -> bool) {
     let (count, seed) = (number("MILLPOND_TEXTS", 8_000), number("MILLPOND_TEXTS_SEED", 4711));
     fastrand::seed(seed);
@@ -154,7 +155,7 @@ pub async fn no_clean_text_leaves_anything_open(mut leaves_open: impl AsyncFnMut
         let text = text();
         let is_clean = effect_of(&text) == StatementEffect::None;
         clean += u64::from(is_clean);
-        // Of the others some are enough, to see that there is something to be found.
+        // A sample of the other texts is enough to show that the check finds something.
         if (is_clean || n % 8 == 0) && leaves_open(&text).await {
             opened += 1;
             if is_clean {

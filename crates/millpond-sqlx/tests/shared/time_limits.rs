@@ -1,5 +1,5 @@
-//! What takes too long ends on this side, whatever the server does, and the connection is checked
-//! or closed.
+//! A statement that exceeds its limit ends in the client, whatever the server does, and the
+//! connection is verified or closed.
 
 use crate::support::{LONG, one, rows, server, until};
 use futures_util::TryStreamExt;
@@ -11,10 +11,10 @@ use std::time::Duration;
 
 const MOMENT: Duration = Duration::from_millis(50);
 
-/// Far less than [`LONG`] takes, and enough for an easy question on a busy machine.
+/// Far less than [`LONG`] takes, and enough for a simple query on a busy machine.
 const LIMIT: Duration = Duration::from_secs(3);
 
-/// Asserts that an error is the one of this limit, and names the statement and this file.
+/// Asserts that an error is that of this limit, and names the statement and this file.
 fn is_expired(error: &sqlx::Error, setting: &str, words: &str) {
     assert!(matches!(error, sqlx::Error::Io(io) if io.kind() == ErrorKind::TimedOut), "{error}");
     let text = error.to_string();
@@ -46,7 +46,7 @@ async fn a_statement_that_takes_too_long_ends_with_an_error_and_is_stopped_at_th
 }
 
 #[tokio::test]
-async fn a_silent_server_ends_every_statement_in_time_and_the_pool_goes_on_when_it_is_back() {
+async fn on_a_silent_server_statements_end_in_time_and_the_pool_recovers() {
     let Some(server) = server() else { return };
     let proxy = ChaosProxy::start(server.address()).await.unwrap();
     let options = one()
@@ -75,12 +75,12 @@ async fn a_silent_server_ends_every_statement_in_time_and_the_pool_goes_on_when_
 }
 
 #[tokio::test]
-async fn one_call_or_one_lease_may_have_a_limit_of_its_own() {
+async fn one_call_or_one_lease_can_have_its_own_limit() {
     let Some(server) = server() else { return };
     let pool = one().connect(&server.url).await.unwrap();
     let brisk = pool.statement_timeout(MOMENT);
     assert!(Expired::of(&raw_sql(LONG).execute(&brisk).await.unwrap_err()).is_some());
-    // What begins a transaction has the limit as well.
+    // The statement that begins a transaction has the limit as well.
     let mut tx = pool.statement_timeout(LIMIT).begin().await.unwrap();
     assert!(Expired::of(&raw_sql(LONG).execute(&mut *tx).await.unwrap_err()).is_some());
     drop(tx);
@@ -94,7 +94,7 @@ async fn one_call_or_one_lease_may_have_a_limit_of_its_own() {
 }
 
 #[tokio::test]
-async fn nothing_more_is_done_on_a_lease_that_is_older_than_max_lease() {
+async fn a_lease_older_than_max_lease_executes_nothing_more() {
     let Some(server) = server() else { return };
     let pool = one().max_overflow(1).max_lease(LIMIT).connect(&server.url).await.unwrap();
     let mut lease = pool.acquire().await.unwrap();
@@ -109,7 +109,7 @@ async fn nothing_more_is_done_on_a_lease_that_is_older_than_max_lease() {
 }
 
 #[tokio::test]
-async fn a_transaction_that_is_older_than_max_lease_is_not_committed_whatever_its_owner_says() {
+async fn a_transaction_older_than_max_lease_cannot_be_committed() {
     let Some(server) = server() else { return };
     let url = server.scratch("millpond_outlived").await;
     let pool = one().connect(&url).await.unwrap();

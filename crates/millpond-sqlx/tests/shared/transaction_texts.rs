@@ -1,15 +1,15 @@
-//! Texts that seem to end a transaction, or seem not to: whatever the server makes of one, `commit`
-//! and `rollback` of the transaction in which it was executed say what became of the rows.
+//! Texts that seem to end a transaction, or seem not to: whatever the server makes of a text,
+//! `commit` and `rollback` of its transaction report correctly whether the rows were kept.
 //!
-//! Written by hand, and by a generator: some hundreds, or as many as `MILLPOND_TEXTS` says, from
-//! `MILLPOND_TEXTS_SEED` on.
+//! The texts are written by hand, and by a generator: 500, or as many as `MILLPOND_TEXTS` says,
+//! with the seed `MILLPOND_TEXTS_SEED`.
 
 use crate::backend::{Db, Pool};
 use millpond_sqlx::Transaction;
 use sqlx::{AssertSqlSafe, Error, Executor, raw_sql};
 use std::env;
 
-/// What has deceived somebody, or might.
+/// Texts that have misled a parser, or might.
 const TEXTS: [&str; 47] = [
     "COMMIT AND CHAIN; SELECT nonsense",
     "ROLLBACK /* back to the start */",
@@ -118,7 +118,7 @@ fn one<'a>(list: &[&'a str]) -> &'a str {
     list[fastrand::usize(..list.len())]
 }
 
-/// One statement or some, with comments between the words.
+/// Generates one or several statements, with comments between the words.
 fn text() -> String {
     let mut text = String::new();
     for n in 0..[1, 1, 2, 2, 3][fastrand::usize(..5)] {
@@ -145,7 +145,7 @@ enum End {
 }
 
 impl End {
-    /// Whether the changes were kept, or undone, if that is what it said.
+    /// Ends the transaction. Returns true if the changes were reported as kept, false if as undone.
     async fn of(self, tx: Transaction<'_, Db>) -> Option<bool> {
         match self {
             Self::Commit => tx.commit().await.ok().map(|()| true),
@@ -155,7 +155,8 @@ impl End {
     }
 }
 
-/// Executes a text in a transaction, between two rows. What was wrong with the rows afterwards.
+/// Executes a text in a transaction, between two inserts. Returns what is wrong with the rows
+/// afterwards.
 async fn in_a_transaction(pool: &Pool, text: &str, fails: bool, end: End) -> Option<String> {
     let mut tx = pool.begin().await.unwrap();
     insert(&mut tx, 1).await.unwrap();
@@ -171,8 +172,7 @@ async fn in_a_transaction(pool: &Pool, text: &str, fails: bool, end: End) -> Opt
     let is_right = match kept {
         Some(true) => has_one && has_two == second.is_ok(),
         Some(false) => !has_one && !has_two,
-        // It said that it is not as wanted, or nobody listened. The text may have committed the
-        // first row.
+        // The end failed or was not observed. The text may have committed the first row.
         None => !has_two,
     };
     (!is_right).then(|| {
@@ -180,7 +180,8 @@ async fn in_a_transaction(pool: &Pool, text: &str, fails: bool, end: End) -> Opt
     })
 }
 
-/// The same in a savepoint, between two rows of its own.
+/// Executes a text in a savepoint, between two inserts. Returns what is wrong with the rows
+/// afterwards.
 async fn in_a_savepoint(pool: &Pool, text: &str, end: End) -> Option<String> {
     let mut tx = pool.begin().await.unwrap();
     insert(&mut tx, 1).await.unwrap();
@@ -216,7 +217,7 @@ fn number(name: &str, default: u64) -> u64 {
     env::var(name).ok().and_then(|number| number.parse().ok()).unwrap_or(default)
 }
 
-/// The pool has a table `t` with a column `i`.
+/// Executes all texts. The pool must have a table `t` with a column `i`.
 pub async fn no_text_deceives_a_transaction(pool: &Pool) {
     const ENDS: [End; 3] = [End::Commit, End::Rollback, End::Drop];
     let (count, seed) = (number("MILLPOND_TEXTS", 500), number("MILLPOND_TEXTS_SEED", 4711));

@@ -1,4 +1,4 @@
-//! Transactions that own their connection, and savepoints in them.
+//! Transactions that own their connection, and their savepoints.
 
 use crate::backend::Db;
 use crate::support::{rows, server};
@@ -30,7 +30,7 @@ async fn commit_keeps_the_changes_and_rollback_and_drop_undo_them() {
 }
 
 #[tokio::test]
-async fn savepoints_undo_only_themselves() {
+async fn savepoints_undo_only_their_own_changes() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_savepoints").await;
     let mut tx = pool.begin().await.unwrap();
@@ -51,7 +51,7 @@ async fn savepoints_undo_only_themselves() {
 }
 
 #[tokio::test]
-async fn a_transaction_can_begin_with_a_statement_of_ones_own() {
+async fn a_transaction_can_begin_with_a_custom_statement() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_own_begin").await;
     let mut tx = pool.begin_with("START TRANSACTION READ ONLY").await.unwrap();

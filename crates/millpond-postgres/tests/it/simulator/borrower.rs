@@ -1,5 +1,4 @@
-//! A borrower: does what users do with a pool, drops a part of it half-way, and records what it
-//! got.
+//! A borrower: uses a pool as users do, drops some operations half-way, and records the results.
 
 use super::execution::{NAMED, nonce};
 use super::server::{Server, Temper};
@@ -17,30 +16,30 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// Nothing in a world takes as long.
+/// No operation in a world takes this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// How an action ended, as far as its borrower knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Nothing of it was kept.
+    /// No part of it was kept.
     Undone,
-    /// All of it was.
+    /// All of it was kept.
     Committed,
-    /// All or nothing.
+    /// All of it was kept, or nothing.
     Unknown,
 }
 
-/// What a borrower knows of a transaction, or of a statement that commits by itself.
+/// The history of a transaction, or of a statement that commits by itself, as its borrower saw it.
 #[derive(Debug)]
 pub struct Story {
     number: i64,
     /// Steps that were Ok.
     done: HashSet<i64>,
-    /// Steps that ended with an error, or were undone.
+    /// Steps that failed or were undone.
     undone: HashSet<i64>,
     pub end: End,
-    /// Whether something was executed that commits on such a server.
+    /// True if a statement was executed that commits implicitly on such a server.
     commits: bool,
     step: i64,
 }
@@ -60,7 +59,7 @@ impl Story {
         self.step
     }
 
-    /// Notes what was said of a step.
+    /// Records the result of a step.
     fn note<T>(&mut self, step: i64, said: Option<&Result<T, Error>>) {
         match said {
             Some(Ok(_)) => _ = self.done.insert(step),
@@ -69,7 +68,7 @@ impl Story {
         }
     }
 
-    /// What is wrong with what was committed, if it is not what the borrower knows.
+    /// Returns what is wrong with the committed steps, compared with this history.
     pub fn judge(&self, committed: Option<&HashSet<i64>>) -> Option<String> {
         let nothing = HashSet::new();
         let found = committed.unwrap_or(&nothing);
@@ -83,14 +82,14 @@ impl Story {
     }
 }
 
-/// One of those who borrow at the same time.
+/// One of the concurrent borrowers.
 pub struct Borrower {
     pool: PgPool,
     server: Arc<Server>,
     dice: Rng,
     steps: Arc<AtomicU64>,
     stories: Vec<Story>,
-    /// What the statement under way asks for, if it says so: see [`nonce`].
+    /// The number that the current statement queries, if it names it: see [`nonce`].
     asked: Option<i64>,
 }
 
@@ -99,7 +98,7 @@ impl Borrower {
         Self { pool, server, dice, steps, stories: Vec::new(), asked: None }
     }
 
-    /// Borrows until so many steps were made by all.
+    /// Runs until all borrowers together have made this many steps.
     pub async fn live(mut self, steps: u64) -> Vec<Story> {
         while self.steps.load(Ordering::Relaxed) < steps {
             match self.dice.u8(0..10) {
@@ -112,7 +111,7 @@ impl Borrower {
         self.stories
     }
 
-    /// Does something to its end, or for some polls. `None` if it was cut off.
+    /// Runs an operation to completion, or for some polls. Returns `None` if it was dropped.
     async fn does<T>(
         &mut self,
         action: impl Future<Output = Result<T, Error>>,
@@ -125,7 +124,8 @@ impl Borrower {
         said
     }
 
-    /// The same past the pool's eyes, where the driver tells errors of what was cut off before.
+    /// Runs an operation that the pool does not track; the driver may then return errors of earlier
+    /// dropped operations.
     async fn does_unseen<T>(
         &mut self,
         action: impl Future<Output = Result<T, Error>>,
@@ -141,7 +141,7 @@ impl Borrower {
         }
     }
 
-    /// An error that names a statement has to name the one that it ends.
+    /// Asserts that an error that names a statement names the statement that it ended.
     fn check_error(&self, error: &Error, asked: Option<i64>) {
         let Error::Database(error) = error else { return };
         let named = error.message().rsplit_once(NAMED).map(|(_, named)| named.parse().unwrap());
@@ -150,7 +150,7 @@ impl Borrower {
         }
     }
 
-    /// Something without which there is nothing to go on with: it is not cut off, and has to be Ok.
+    /// Runs an operation that must succeed for the borrower to continue; it is never dropped.
     async fn gets<T>(&mut self, action: impl Future<Output = Result<T, Error>>) -> Option<T> {
         self.steps.fetch_add(1, Ordering::Relaxed);
         match timeout(PATIENCE, action).await {
@@ -194,7 +194,7 @@ impl Borrower {
         self.record(story);
     }
 
-    /// The same with statements instead of a guard.
+    /// Runs a transaction with plain statements instead of a guard.
     async fn transact_by_hand(&mut self) {
         let mut story = Story::of(self.server.number());
         let Some(mut lease) = self.gets(self.pool.acquire()).await else { return };
@@ -237,8 +237,7 @@ impl Borrower {
             }
         }
         if self.dice.u8(0..6) == 0 {
-            // It goes back with a transaction that nobody has ended, and that the pool has not
-            // seen.
+            // The connection is returned with an open transaction that the pool did not track.
             let _ = self.does_unseen((&mut **lease).execute("BEGIN")).await;
         }
     }
@@ -265,7 +264,7 @@ impl Borrower {
         }
     }
 
-    /// An INSERT that commits by itself.
+    /// Runs an INSERT that commits by itself.
     async fn insert_alone<'c>(&mut self, on: impl Executor<'c, Database = Postgres>) {
         let mut story = Story::of(-self.server.number());
         let step = story.next_step();
@@ -298,7 +297,7 @@ impl Borrower {
         }
     }
 
-    /// Asks for a number, in one of several wordings; what is answered has to be that number.
+    /// Queries a number, in one of several wordings, and asserts that the answer is that number.
     async fn ask<'c>(
         &mut self,
         on: impl Executor<'c, Database = Postgres>,
@@ -331,7 +330,7 @@ impl Borrower {
         }
     }
 
-    /// Reads some of the rows of a statement and leaves the others.
+    /// Reads some of the rows of a statement and drops the others.
     async fn leave_rows(&mut self, conn: &mut Tracked<Postgres>, number: i64, step: i64) {
         let wanted = nonce(number, step);
         self.asked = Some(wanted);
@@ -355,7 +354,7 @@ impl Borrower {
         let _ = self.does(rows).await;
     }
 
-    /// Something in a transaction.
+    /// Runs a random step of a transaction.
     async fn step(&mut self, conn: &mut Tracked<Postgres>, story: &mut Story) {
         let (number, step) = (story.number, story.next_step());
         match self.dice.u8(0..14) {
@@ -363,7 +362,7 @@ impl Borrower {
             1 => self.leave_rows(conn, number, step).await,
             2 | 3 => self.ask(&mut *conn, number, step, "").await,
             4 => {
-                // A savepoint by hand, which is undone.
+                // A savepoint in plain SQL, which is rolled back.
                 let Some(Ok(_)) = self.does(conn.execute("SAVEPOINT a")).await else { return };
                 let said = self.insert(&mut *conn, number, step).await;
                 let end = self.does(conn.execute("ROLLBACK TO SAVEPOINT a")).await;
@@ -382,7 +381,7 @@ impl Borrower {
         }
     }
 
-    /// A savepoint, which borrows the transaction.
+    /// Runs a savepoint, which borrows the transaction.
     async fn nest(&mut self, tx: &mut Transaction<'_, Postgres>, story: &mut Story) {
         let Some(Ok(mut inner)) = self.does(tx.begin()).await else { return };
         let (number, step) = (story.number, story.next_step());
@@ -416,7 +415,7 @@ impl Borrower {
     }
 }
 
-/// What the end of a transaction says of it: `wanted` if it is Ok.
+/// Returns the outcome of a transaction by the result of its end; `wanted` if that is Ok.
 fn end_of<T>(said: Option<Result<T, Error>>, wanted: End) -> End {
     match said {
         Some(Ok(_)) => wanted,

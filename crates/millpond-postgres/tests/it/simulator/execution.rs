@@ -1,26 +1,26 @@
-//! What a session executes, and where: a statement says whose it is, so the server notices one that
-//! does not belong.
+//! Executes statements in a session. Each statement names its owner, so the server detects one that
+//! does not belong there.
 //!
-//! `INSERT INTO book VALUES (7, 2)` is step 2 of the borrower's action 7, and `SELECT 7002` asks in
-//! it for an answer. A negative number is to commit by itself; a `first` statement is the first of
-//! a borrower.
+//! `INSERT INTO book VALUES (7, 2)` is step 2 of the borrower's action 7, and `SELECT 7002` is a
+//! query in that step. A negative number commits by itself; a `first` statement is the first of a
+//! borrower.
 
 use super::server::Temper;
 use super::session::Session;
 use super::wire::{BOOL, INT8, TEXT, Value};
 
-/// How many answers an action has room for: see [`nonce`].
+/// The most answers of an action: see [`nonce`].
 const ANSWERS: i64 = 1_000;
 
-/// What stands before the statement that an error names.
+/// The text before the statement that an error names.
 pub const NAMED: &str = " in statement ";
 
-/// What an action asks for in one of its steps.
+/// Returns the number that an action queries in one of its steps.
 pub fn nonce(number: i64, step: i64) -> i64 {
     number * ANSWERS + step
 }
 
-/// Whether a transaction is open.
+/// The state of a session's transaction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     Idle,
@@ -28,23 +28,23 @@ pub enum State {
     Failed,
 }
 
-/// Why a statement ends otherwise than well.
+/// Why a statement does not complete.
 #[derive(Debug)]
 pub enum Stop {
-    /// With an error: its code, the server's words and routine.
+    /// An error: its code, the server's message and routine.
     Error(&'static str, String, &'static str),
-    /// With its session, with or without a word.
+    /// The session ends, with or without a message.
     Fatal,
     HungUp,
 }
 
-/// What comes of a statement.
+/// The results of a statement.
 #[derive(Debug, Default)]
 pub struct Outcome {
     pub columns: Vec<u32>,
     pub rows: Vec<Vec<Value>>,
     pub tag: String,
-    /// What ends it after some of its rows.
+    /// The error that ends the statement after some of its rows.
     pub stop: Option<Stop>,
 }
 
@@ -149,7 +149,7 @@ impl Session {
         Ok(())
     }
 
-    /// Notes when a statement of this action does not belong here.
+    /// Records a violation if a statement of this action does not belong here.
     fn belongs(&mut self, action: i64, text: &str) {
         let is_first = text.contains("first");
         let fault = match self.state {
@@ -183,7 +183,7 @@ impl Session {
         };
         let word = words.first().map_or("", String::as_str);
         if let Some(rest) = word.strip_prefix('\'') {
-            // The pool asks whether it is in step, and whether a transaction is open.
+            // The pool's query whether it is in sync, and whether a transaction is open.
             let outside = if self.state == State::Idle { "t" } else { "f" };
             let nonce = rest.split('\'').next().unwrap_or_default();
             let row =

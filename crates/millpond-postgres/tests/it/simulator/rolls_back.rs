@@ -1,5 +1,5 @@
-//! A backend for a server that undoes a whole transaction by itself: PostgreSQL's, but for what
-//! follows from that.
+//! A backend for a server that rolls back whole transactions by itself; otherwise the same as
+//! PostgreSQL's.
 
 use millpond_core::{
     ConnectInfo, ErrorClass, Manager, PoolConfig, QueuePool, ResetLevel, Triage, async_trait,
@@ -89,7 +89,7 @@ struct RollsBackManager {
     changes: SchemaChanges,
 }
 
-/// A pool over such a server.
+/// Builds a pool over such a server.
 pub fn pool(options: PgConnectOptions, reset: ResetLevel, config: PoolConfig) -> PgPool {
     let inner = PgManager::new(options).with_reset(reset);
     let pool_handle = inner.pool_handle();

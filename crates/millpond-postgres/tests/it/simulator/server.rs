@@ -1,5 +1,4 @@
-//! The server: its book of what was committed, its sessions, and what it has noticed that must not
-//! be.
+//! The server: its book of committed steps, its sessions, and the violations that it has detected.
 
 use super::session::Session;
 use fastrand::Rng;
@@ -14,31 +13,31 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::net::UnixListener;
 use tokio::task::JoinHandle;
 
-/// What a server does with a transaction in which something has failed.
+/// How a server treats a transaction in which a statement has failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Temper {
-    /// It refuses everything else in it, as PostgreSQL does.
+    /// Refuses all further statements in it, as PostgreSQL does.
     Refuses,
-    /// It undoes the statement or, if it likes, the whole transaction, and goes on outside of one.
-    /// It commits at DDL. MySQL and SQLite are so.
+    /// Rolls back the statement or, at random, the whole transaction, and continues outside a
+    /// transaction. Commits at DDL. MySQL and SQLite behave like this.
     RollsBack,
 }
 
-/// What all sessions share.
+/// State that all sessions share.
 #[derive(Debug, Default)]
 pub struct Book {
     /// The steps that were committed, by the number of their transaction.
     pub committed: HashMap<i64, HashSet<i64>>,
-    /// What must not be and was.
+    /// The detected violations.
     pub violations: Vec<String>,
-    /// Whether troubles still happen.
+    /// True if faults no longer happen.
     pub is_healed: bool,
     pub faults: u64,
-    /// How many sessions there are.
+    /// The number of sessions.
     pub sessions: usize,
-    /// How often the schema was changed.
+    /// The number of schema changes.
     pub schema: u64,
-    /// How many transactions were begun.
+    /// The number of transactions that were begun.
     pub begun: u64,
 }
 
@@ -51,7 +50,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one in a directory of its own, in which its socket is.
+    /// Starts a server with its socket in a new directory.
     pub fn start(temper: Temper, seed: u64) -> (Arc<Self>, Accepting) {
         let dir = env::temp_dir().join(format!("millpond-sim-{:x}", fastrand::u64(..)));
         fs::create_dir_all(&dir).unwrap();
@@ -75,7 +74,7 @@ impl Server {
         (server, Accepting(accepting))
     }
 
-    /// Where the driver finds it.
+    /// Returns the directory of the socket, for the driver.
     pub fn dir(&self) -> &Path {
         &self.dir
     }
@@ -84,7 +83,7 @@ impl Server {
         self.book.lock().unwrap()
     }
 
-    /// The number of a borrower's action: nobody else has it.
+    /// Returns a unique number for a borrower's action.
     pub fn number(&self) -> i64 {
         self.numbers.fetch_add(1, Ordering::Relaxed)
     }
@@ -100,7 +99,7 @@ impl Drop for Server {
     }
 }
 
-/// Takes connections until it is dropped.
+/// Accepts connections until it is dropped.
 pub struct Accepting(JoinHandle<()>);
 
 impl Drop for Accepting {

@@ -1,4 +1,4 @@
-//! A session of the server: what it is asked, what goes wrong with it, and what it says and when.
+//! A session of the server: the requests it gets, the faults it has, and the replies it sends.
 
 use super::execution::{NAMED, Outcome, State, Stop};
 use super::server::{Book, Server, Temper};
@@ -17,7 +17,7 @@ const HISTORY: usize = 12;
 /// A prepared statement.
 struct Prepared {
     sql: String,
-    /// The schema for which it was planned.
+    /// The schema version for which the statement was planned.
     schema: u64,
 }
 
@@ -27,20 +27,20 @@ pub struct Session {
     pub(super) dice: Rng,
     reply: Reply,
     pub(super) state: State,
-    /// Whose the open transaction is.
+    /// The action that owns the open transaction.
     pub(super) owner: Option<i64>,
-    /// When it began.
+    /// When the transaction began.
     pub(super) began: u64,
-    /// What was not committed yet.
+    /// Steps that are not yet committed.
     pub(super) pending: Vec<(i64, i64)>,
     pub(super) savepoints: Vec<(String, usize)>,
     statements: HashMap<String, Prepared>,
-    /// The names that were forgotten, and whether the client knows.
+    /// The names of forgotten statements, and whether the client knows that one was forgotten.
     forgotten: (HashSet<String>, bool),
     bound: (String, Vec<i64>),
-    /// Whether the messages up to the next Sync are passed over.
+    /// True if messages up to the next Sync are skipped.
     skips: bool,
-    /// What was executed of late, and how it ended.
+    /// The last statements and their results.
     history: VecDeque<String>,
 }
 
@@ -65,7 +65,7 @@ impl Session {
         }
     }
 
-    /// Serves until one of the two hangs up.
+    /// Serves the client until one side closes the connection.
     pub async fn serve(mut self) {
         let _ = self.converse().await;
     }
@@ -122,8 +122,7 @@ impl Session {
         }
     }
 
-    /// Says what there is to say: at once, late, in pieces, or only a part of it before it hangs
-    /// up.
+    /// Sends the pending reply: at once, late, in pieces, or only a part of it before hanging up.
     async fn deliver(&mut self, goes_on: bool) -> io::Result<()> {
         let is_healed = self.server.book().is_healed;
         let pieces = if is_healed { 1 } else { self.dice.usize(1..4) };
@@ -151,7 +150,7 @@ impl Session {
         self.reply.message(b'Z', &[state]);
     }
 
-    /// What was executed outside of a transaction is committed.
+    /// Ends a message; steps that were executed outside a transaction are committed.
     fn end_of_message(&mut self) {
         if self.state == State::Idle {
             self.commit();
@@ -170,7 +169,7 @@ impl Session {
         self.leave();
     }
 
-    /// The transaction is over; what is pending is not part of the next one.
+    /// Ends the transaction; its pending steps are dropped.
     pub(super) fn leave(&mut self) {
         self.state = State::Idle;
         self.owner = None;
@@ -189,7 +188,7 @@ impl Session {
         self.server.violation(format!("{text}; before: {:?}", self.history));
     }
 
-    /// A statement has failed.
+    /// Handles a failed statement.
     fn fail(&mut self) {
         match (self.state, self.server.temper) {
             (State::Idle, _) => self.pending.clear(),
@@ -214,7 +213,7 @@ impl Session {
         Ok(())
     }
 
-    /// Tells the rows, and how they end.
+    /// Adds the rows to the reply, and how they end.
     fn answer(&mut self, outcome: Outcome, binary: bool) -> Result<(), Stop> {
         outcome.rows.iter().for_each(|row| self.reply.row(row, binary));
         match outcome.stop {
@@ -291,8 +290,8 @@ impl Session {
         Ok(())
     }
 
-    /// A prepared statement, unless it was forgotten. A client that knows that one was may not ask
-    /// for another one of those.
+    /// Returns a prepared statement, unless it was forgotten. A client that knows that one was
+    /// forgotten must not use another of the forgotten ones.
     fn known(&mut self, name: &str) -> Result<&Prepared, Stop> {
         if self.forgotten.0.contains(name) && mem::replace(&mut self.forgotten.1, true) {
             self.violation(&format!(
@@ -308,7 +307,7 @@ impl Session {
         self.forgotten = (self.statements.drain().map(|(name, _)| name).collect(), false);
     }
 
-    /// Whether a trouble happens that does so once in so many times.
+    /// Returns true, on average once in this many times, for a fault to happen.
     pub(super) fn happens(&mut self, once_in: u32) -> bool {
         let happens = self.dice.u32(0..once_in) == 0;
         let mut book = self.server.book();
@@ -326,7 +325,7 @@ impl Session {
         }
     }
 
-    /// Executes a statement, or has a trouble with it.
+    /// Executes a statement, or causes a fault.
     fn statement(&mut self, sql: &str, parameters: &[i64]) -> Result<Outcome, Stop> {
         let before = self.happens(100);
         let after = self.happens(100);
@@ -337,7 +336,7 @@ impl Session {
         }
         let mut outcome = self.execute(sql, parameters)?;
         if after {
-            // It has happened, and the client does not learn it.
+            // The statement was executed, and the client does not learn it.
             if self.state == State::Idle {
                 self.commit();
             }

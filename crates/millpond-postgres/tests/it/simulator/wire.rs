@@ -5,12 +5,12 @@ use std::io;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixStream;
 
-/// A type of a column: its name on the wire.
+/// The type ids of columns.
 pub const BOOL: u32 = 16;
 pub const INT8: u32 = 20;
 pub const TEXT: u32 = 25;
 
-/// A message of a client, or what it says first.
+/// A message of a client, or its start-up message.
 pub struct Asked {
     pub kind: u8,
     body: Vec<u8>,
@@ -18,7 +18,7 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// The start-up message, which has no kind.
+    /// Reads the start-up message, which has no kind.
     pub async fn first(stream: &mut UnixStream) -> io::Result<Self> {
         Self::with_kind(0, stream).await
     }
@@ -51,7 +51,7 @@ impl Asked {
         i16::from_be_bytes(self.bytes())
     }
 
-    /// The parameters of a Bind whose portal and statement have been read: all of them numbers in
+    /// Reads the parameters of a Bind whose portal and statement have been read; all are numbers in
     /// the binary format.
     pub fn numbers(&mut self) -> Vec<i64> {
         for _ in 0..self.int16() {
@@ -73,7 +73,7 @@ pub enum Value {
     Text(String),
 }
 
-/// What the server is about to say.
+/// The reply that the server is about to send.
 #[derive(Debug, Default)]
 pub struct Reply(Vec<u8>);
 
@@ -97,7 +97,7 @@ impl Reply {
         self.message(b'E', &body);
     }
 
-    /// The types of a statement's parameters, all of them numbers.
+    /// Adds the types of a statement's parameters, which are all numbers.
     pub fn parameters(&mut self, count: u16) {
         let mut body = count.to_be_bytes().to_vec();
         (0..count).for_each(|_| body.extend_from_slice(&INT8.to_be_bytes()));
@@ -139,7 +139,7 @@ impl Reply {
         self.0.len()
     }
 
-    /// Says what stands before this place.
+    /// Sends the reply up to this offset.
     pub async fn say(&mut self, stream: &mut UnixStream, until: usize) -> io::Result<()> {
         let said: Vec<u8> = self.0.drain(..until).collect();
         stream.write_all(&said).await
