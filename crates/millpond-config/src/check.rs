@@ -1,5 +1,5 @@
-//! From merged layers to settings: every value read, every range checked, every refusal with its
-//! source.
+//! Converts merged layers to settings: reads every value, checks every range, and reports every
+//! problem with its source.
 
 use millpond_settings::{Limits, TCP_TIMES};
 use millpond_url::single_line;
@@ -14,8 +14,8 @@ use crate::raw::Raw;
 use crate::schema::{Form, SETTINGS, Setting};
 use crate::suggest;
 
-/// If the help of a problem of `PoolConfig` contains this, it says to lift the ranges. How that is
-/// written depends on where the value was written, which `PoolConfig` does not know.
+/// If the help of a problem of `PoolConfig` contains this, the help suggests lifting the ranges.
+/// How to write that depends on where the value was set, which `PoolConfig` does not know.
 const LIMITS_OFF: &str = "limits = \"off\"";
 
 /// Reads every setting and adds problems to `problems`. If there are any, the returned settings
@@ -75,7 +75,7 @@ fn range_help(source: &str, prefix: &str) -> String {
     format!("choose a value in the range, or lift the ranges with {setting}")
 }
 
-/// The problem of a value that is out of its range, of a setting that `PoolConfig` does not have.
+/// Returns the problem of a value out of its range, for a setting that `PoolConfig` does not have.
 fn range_problem(
     setting: &Setting,
     settings: &Settings,
@@ -106,7 +106,7 @@ fn range_problem(
     Some(problem.of_value(Some(setting.shown(&mut settings.clone()))))
 }
 
-/// The problem of a value that is not of its setting's form.
+/// Returns the problem of a malformed value.
 fn refusal(setting: &Setting, raw: &Raw, settings: &Settings, layers: &Layers) -> SettingProblem {
     let range = setting.range(settings).map(|range| format!(" ({range})")).unwrap_or_default();
     let what = match raw {

@@ -1,7 +1,8 @@
-//! Settings that have no effect, or less than they say, beside others, each with its source.
+//! Finds settings that have no effect, or less than they say, because of other settings; each with
+//! its source.
 //!
-//! Those of one pool are known to `millpond-settings`; here are those of `db.pool`, `db.reset` and
-//! `db.behind` beside it.
+//! `millpond-settings` knows the conflicts within one pool; this module adds those with `db.pool`,
+//! `db.reset` and `db.behind`.
 
 use millpond_settings::{Conflict, PoolKind, Pooler, ResetLevel};
 

@@ -1,4 +1,5 @@
-//! All settings: for each its path, the form of its value, and its field in [`Settings`].
+//! The table of all settings: the path of each, the form of its value, and its field in
+//! [`Settings`].
 //!
 //! File keys, variable names, suggestions, parsing, the explanation and `docs/settings.md` come
 //! from here. The settings of a pool are those that `PoolConfig` lists.
@@ -209,8 +210,7 @@ impl Setting {
         Some(())
     }
 
-    /// The value in force, fit to be seen by anybody, in the form in which [`Setting::put`] would
-    /// read it.
+    /// Returns the value in force, without secrets, in a form that [`Setting::assign`] can parse.
     pub(crate) fn shown(&self, settings: &mut Settings) -> String {
         let config = &settings.db.pool;
         match self.form {
@@ -309,9 +309,10 @@ fn read_preset(raw: &Raw) -> Option<Option<String>> {
 }
 
 /// Not parsed, and unchanged but for one line end, which files and variables have at their end.
-/// An empty text is refused, since it is a variable that somebody forgot. So is one that begins or
-/// ends with a blank or contains an invisible character: a file of that name would be created, or
-/// such a password be sent.
+/// Parses a secret: it is kept unchanged except for one line break at the end, which files and
+/// variables have. An empty text is refused, since the variable was probably forgotten. So is a
+/// text that begins or ends with a space or contains an invisible character: a file with that name
+/// would be created, or such a password be sent.
 fn read_secret(raw: &Raw) -> Option<Option<Secret>> {
     match raw {
         Raw::Unset => Some(None),

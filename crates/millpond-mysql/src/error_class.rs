@@ -143,7 +143,7 @@ mod tests {
     use std::io;
 
     #[test]
-    fn what_a_server_says_about_itself_passes_and_what_it_says_about_the_caller_does_not() {
+    fn errors_about_the_server_are_transient_and_errors_about_the_caller_permanent() {
         for number in [1044, 1045, 1049, 1102, 1698, 1130, 3159] {
             assert!(is_permanent(number) && !is_transient(number), "{number}");
         }

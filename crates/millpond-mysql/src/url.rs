@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_an_error_that_names_it() {
+    fn an_unknown_parameter_is_an_error_that_names_it() {
         let text = |query: &str| parse(&format!("mysql://u@h/d?{query}")).unwrap_err().to_string();
         let ssl = text("ssl=require");
         assert!(ssl.contains("\"ssl\"") && ssl.contains("sslmode=required"), "{ssl}");
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_an_error() {
+    fn contradictory_parameters_are_an_error() {
         for query in [
             "sslmode=required&ssl-mode=disabled",
             "unix_socket=/run/x.sock",
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_is_looked_at_whenever_one_is_named() {
+    fn a_named_certificate_authority_is_always_verified() {
         for (query, mode) in [
             ("ssl_ca=/ca.pem", "VerifyIdentity"),
             ("ssl_ca=/ca.pem&ssl_check_hostname=true", "VerifyIdentity"),

@@ -198,7 +198,7 @@ mod tests {
     use std::io;
 
     #[test]
-    fn what_a_server_says_about_itself_passes_and_what_it_says_about_the_caller_does_not() {
+    fn errors_about_the_server_are_transient_and_errors_about_the_caller_permanent() {
         for code in ["28P01", "28000", "3D000"] {
             assert!(is_permanent(code) && !is_transient(code), "{code}");
         }
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_pooler_says_is_classified_by_its_words() {
+    fn a_poolers_errors_are_classified_by_their_message() {
         for message in [
             "no such database: x",
             "database \"x\" does not exist",

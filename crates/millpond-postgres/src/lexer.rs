@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn what_depends_on_a_setting_or_has_no_end_is_unclear() {
+    fn text_that_depends_on_a_setting_or_has_no_end_is_unclear() {
         for sql in [
             "SELECT '\\'; SET x",
             "'a",

@@ -295,7 +295,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_needs_a_session_is_refused_however_it_is_written() {
+    fn statements_that_need_a_session_are_refused_in_every_spelling() {
         for sql in [
             "begin",
             "/* x */ LISTEN a",
@@ -325,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn what_can_be_enclosed_is() {
+    fn statements_that_can_be_wrapped_in_a_transaction_are() {
         for sql in [
             "SELECT 1",
             "SET LOCAL x = 1",
@@ -345,7 +345,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_transaction_can_hold_runs_alone() {
+    fn statements_that_cannot_run_in_a_transaction_run_alone() {
         for sql in [
             "VACUUM t",
             "/* x */ CREATE DATABASE a",

@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_an_error_that_names_it() {
+    fn an_unknown_parameter_is_an_error_that_names_it() {
         let text = parse("postgres://u@h/d?ssl=require").unwrap_err().to_string();
         assert!(text.contains("\"ssl\"") && text.contains("sslmode=require"), "{text}");
         let text = parse("postgres://u@h/d?channel_binding=require").unwrap_err().to_string();
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_contradicts_itself_is_an_error() {
+    fn contradictory_parameters_are_an_error() {
         for query in [
             "sslmode=require&ssl-mode=disable",
             "user=other",
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn an_authority_is_looked_at_whenever_one_is_named() {
+    fn a_named_certificate_authority_is_always_verified() {
         let options = parse("postgres://u@h/d?sslmode=require&ssl_ca=/ca.pem").unwrap();
         assert!(matches!(options.get_ssl_mode(), PgSslMode::VerifyCa));
         let options = parse("postgres://u@h/d?sslmode=verify-full&sslrootcert=/ca.pem").unwrap();

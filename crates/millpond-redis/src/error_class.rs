@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_server_says_about_itself_passes_and_what_it_says_about_the_caller_does_not() {
+    fn errors_about_the_server_are_transient_and_errors_about_the_caller_permanent() {
         for text in [
             "LOADING Redis is loading",
             "CLUSTERDOWN Hash slot not served",

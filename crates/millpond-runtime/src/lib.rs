@@ -1,8 +1,8 @@
-//! What the pools of millpond need of tokio and of the machine: clocks, timers, tasks, the pool's
-//! lock, and guards against panics in code that is not theirs.
+//! What millpond's pools need from tokio and the machine: clocks, timers, tasks, the pool's lock,
+//! and guards against panics in foreign code.
 //!
-//! It is made for the crates of millpond, which decide what is in it. `millpond-core` names neither
-//! tokio nor an implementation of locks: it uses this crate alone.
+//! This crate is internal to millpond, and its content follows the needs of the other crates.
+//! `millpond-core` uses neither tokio nor a lock implementation directly, only this crate.
 //!
 //! ```
 //! use millpond_runtime::{Clock, sleep, until};
@@ -52,20 +52,21 @@ pub type TaskId = tokio::task::Id;
 /// The longest timer: thirty years, which every clock can represent.
 const MAX_TIMER: Duration = Duration::from_secs(60 * 60 * 24 * 365 * 30);
 
-/// By how much the coarse clock may be wrong. The kernel moves it at each tick, every 1 to 10 ms;
-/// on a machine that had lost a core to others for a while it was seen to be 20 ms late.
+/// The largest error of the coarse clock. The kernel advances it at each tick, every 1 to 10 ms; on
+/// a machine with an overloaded core it was 20 ms late.
 pub const COARSE_ERROR: Duration = Duration::from_millis(50);
 
 /// How many acquires share one unit of a task's cooperative budget of 128: a task that does nothing
-/// else lets others run several times a millisecond, and an acquire pays for a count.
+/// else still lets others run several times per millisecond, and an acquire only pays for a
+/// counter.
 const POLLS_PER_BUDGET_UNIT: u8 = 16;
 
 thread_local! {
     static POLLS: Cell<u8> = const { Cell::new(0) };
 }
 
-/// Takes part in tokio's cooperative scheduling, once in [`POLLS_PER_BUDGET_UNIT`] calls. Pending:
-/// the task has gone on for long, and is woken again when others have had their turn.
+/// Takes part in tokio's cooperative scheduling, once in [`POLLS_PER_BUDGET_UNIT`] calls. Returns
+/// `Pending` if the task has run for long; it is woken again after others had their turn.
 #[inline]
 pub fn cooperate(cx: &mut Context<'_>) -> Poll<()> {
     let polls = POLLS.try_with(|polls| polls.replace(polls.get().wrapping_add(1)));
@@ -86,34 +87,33 @@ pub async fn yield_now() {
     tokio::task::yield_now().await;
 }
 
-/// The runtime that the caller is in.
+/// Returns the runtime of the calling thread.
 pub fn current() -> Option<Handle> {
     Handle::try_current().ok()
 }
 
-/// The task that the caller is in: `None` in the body of `block_on`.
+/// Returns the current task; `None` in the body of `block_on`.
 #[inline]
 pub fn task() -> Option<TaskId> {
     tokio::task::try_id()
 }
 
-/// Runs a task of its own, for ever or until its runtime ends.
+/// Spawns a task that runs until it ends or its runtime does.
 pub fn spawn(runtime: &Handle, task: impl Future<Output = ()> + Send + 'static) {
     runtime.spawn(task);
 }
 
-/// A pool's clock: tokio's, so that a paused clock pauses the pool. For ages there is a coarse one
-/// beside it.
+/// A pool's clock: tokio's, so that a paused clock pauses the pool, and a coarse one for ages.
 #[derive(Debug)]
 pub struct Clock {
     origin: tokio::time::Instant,
     coarse_origin: coarsetime::Instant,
-    /// Whether tokio's clock was ever seen to be paused: from then on only it is read.
+    /// True once tokio's clock was found to be paused: from then on only it is read.
     paused: AtomicBool,
 }
 
 impl Clock {
-    /// Starts to count.
+    /// Starts a clock at zero.
     pub fn start() -> Self {
         let clock = Self {
             origin: tokio::time::Instant::now(),
@@ -124,12 +124,12 @@ impl Clock {
         clock
     }
 
-    /// The exact time.
+    /// Returns the exact time.
     pub fn now(&self) -> Time {
         Time::at(tokio::time::Instant::now().saturating_duration_since(self.origin))
     }
 
-    /// The time to within [`COARSE_ERROR`], early or late: good enough for ages, not for a
+    /// Returns the time to within [`COARSE_ERROR`], early or late: exact enough for ages, not for a
     /// deadline.
     #[inline]
     pub fn coarse(&self) -> Time {
@@ -140,12 +140,12 @@ impl Clock {
         Time::at_nanos(now.duration_since(self.coarse_origin).as_nanos())
     }
 
-    /// Whether tokio's clock was seen to be paused.
+    /// Returns true if tokio's clock was found to be paused.
     pub fn is_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed)
     }
 
-    /// Notes whether tokio's clock is paused while the machine's goes on, as in tests that pause
+    /// Checks whether tokio's clock is paused while the machine's goes on, as in tests that pause
     /// it.
     pub fn detect_pause(&self) {
         if self.paused.load(Ordering::Relaxed) {
@@ -160,11 +160,11 @@ impl Clock {
         }
     }
 
-    /// A timer that elapses at `deadline`, on the calling thread's runtime, else on `runtime`.
-    /// `None` if neither has a timer.
+    /// Returns a timer that elapses at `deadline`, on the calling thread's runtime or else on
+    /// `runtime`; `None` if neither has a timer.
     pub fn timer(&self, deadline: Time, runtime: impl FnOnce() -> Option<Handle>) -> Option<Timer> {
         let at = self.origin.checked_add(deadline.elapsed().min(MAX_TIMER))?;
-        // A runtime without a timer panics here; that must not reach the caller.
+        // A runtime without a timer panics here; the panic must not reach the caller.
         let make = || catch_unwind(|| Timer(Box::pin(tokio::time::sleep_until(at)))).ok();
         if current().is_some()
             && let Some(timer) = make()
@@ -177,7 +177,7 @@ impl Clock {
     }
 }
 
-/// Whether a runtime has its timer enabled: without, nothing could ever be given up in time.
+/// Returns true if a runtime has its timer enabled; without it no time limit could be kept.
 pub fn has_timer(runtime: &Handle) -> bool {
     let _entered = runtime.enter();
     catch_unwind(|| drop(tokio::time::sleep(Duration::ZERO))).is_ok()
@@ -188,41 +188,41 @@ pub fn has_timer(runtime: &Handle) -> bool {
 pub struct Timer(Pin<Box<tokio::time::Sleep>>);
 
 impl Timer {
-    /// Whether it has elapsed; if not, the task is woken when it does. `None`: the runtime that it
-    /// was set on has shut down.
+    /// Returns true if the timer has elapsed; if not, the task is woken when it does. Returns
+    /// `None` if the timer's runtime has shut down.
     pub fn poll_elapsed(&mut self, cx: &mut Context<'_>) -> Option<bool> {
-        // tokio says so by a panic.
+        // tokio reports that with a panic.
         catch_unwind(AssertUnwindSafe(|| self.0.as_mut().poll(cx).is_ready())).ok()
     }
 }
 
-/// Sleeps; the timer is made when this is first polled, which must be inside a runtime.
+/// Sleeps for this time. The timer is created at the first poll, which must be inside a runtime.
 pub async fn sleep(span: Duration) {
     tokio::time::sleep(span.min(MAX_TIMER)).await;
 }
 
-/// The jobs of a maintenance task, side by side. Dropping it drops them.
+/// The concurrent jobs of a maintenance task. Dropping this drops the jobs.
 #[derive(Debug, Default)]
 pub struct Jobs(tokio::task::JoinSet<()>);
 
 impl Jobs {
-    /// Starts a job on the runtime that the caller is in.
+    /// Starts a job on the current runtime.
     pub fn start(&mut self, job: impl Future<Output = ()> + Send + 'static) {
         self.0.spawn(job);
     }
 
-    /// Forgets jobs that have ended; the task is woken when another one does.
+    /// Removes jobs that have ended; the task is woken when another one ends.
     pub fn reap(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(_)) = self.0.poll_join_next(cx) {}
     }
 }
 
-/// A number that only grows, and wakes all that wait for it.
+/// A number that only grows, and wakes all tasks that wait for it.
 #[derive(Debug, Default)]
 pub struct Signal(tokio::sync::watch::Sender<u64>);
 
 impl Signal {
-    /// Raises the number, unless it is as high already.
+    /// Raises the number to `to`, unless it is as high already.
     pub fn raise(&self, to: u64) {
         self.0.send_if_modified(|level| to > std::mem::replace(level, to.max(*level)));
     }
@@ -230,12 +230,12 @@ impl Signal {
     /// Waits until the number is above `level`.
     pub async fn raised_above(&self, level: u64) {
         let mut seen = self.0.subscribe();
-        // The sender lives in `self`: an error cannot come.
+        // The sender is owned by `self`, so this cannot fail.
         let _ = seen.wait_for(|raised| *raised > level).await;
     }
 }
 
-/// Runs `future` until `end` ends; `None` if that was first.
+/// Runs `future` until `end` completes; returns `None` if `end` was first.
 pub async fn until<F: Future>(end: impl Future<Output = ()>, future: F) -> Option<F::Output> {
     let (mut end, mut future) = (pin!(end), pin!(future));
     poll_fn(|cx| {

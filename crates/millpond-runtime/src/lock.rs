@@ -1,11 +1,11 @@
-//! The locks and atomics of a pool: the only file that names an implementation of them.
+//! The locks and atomics of a pool; the only file that names their implementations.
 //!
 //! In the exhaustive models (`cargo xtask models`) they are loom's, which tries every order in
-//! which threads can meet.
+//! which threads can interleave.
 //!
-//! What the lock of our own gains over parking_lot's, by the programs of `benches` with `--quick`
-//! on one core, three runs in turn: `hold64_core1` 4.31 M/s against 3.86, `hold256_core1` 4.29 M/s
-//! against 3.84 (12 %). With std's, `threads2` falls from 1.90 to 1.22 times deadpool.
+//! Gain of this lock over parking_lot's, measured with the programs of `benches` with `--quick` on
+//! one core, three runs in turn: `hold64_core1` 4.31 M/s against 3.86, `hold256_core1` 4.29 M/s
+//! against 3.84 (12 %). With std's lock, `threads2` falls from 1.90 to 1.22 times deadpool.
 
 pub use kind::{AtomicBool, AtomicU64, Mutex, MutexGuard};
 
@@ -20,28 +20,27 @@ mod kind {
 
     pub use std::sync::atomic::{AtomicBool, AtomicU64};
 
-    /// How often the first waiting thread tries again with its core kept busy, for twice as long
-    /// each time.
+    /// How many times the first waiting thread retries with its core kept busy, each time for twice
+    /// as long.
     const SPINS: u32 = 3;
 
-    /// How often it yields before it sleeps: the thread with the lock has lost its core.
+    /// How many times it yields before it sleeps: the thread that holds the lock has lost its core.
     const YIELDS: u32 = 100;
 
     const SLEEP: Duration = Duration::from_micros(50);
 
-    /// A mutex without poison: no user code runs under it, and the ledger is never left half
+    /// A mutex without poisoning: no user code runs under it, and the ledger is never left half
     /// changed.
     ///
-    /// It is given back by a plain store, which saves the atomic operation that finds out whether a
-    /// thread sleeps on it. So a waiting thread has to poll: one does, and the others sleep on a
-    /// lock of the usual kind.
+    /// Unlocking is a plain store, without the atomic operation that finds sleeping threads. So one
+    /// waiting thread polls the lock, and the others sleep on an ordinary lock.
     #[derive(Debug)]
     pub struct Mutex<T> {
         spin: spin::mutex::SpinMutex<T>,
         queue: std::sync::Mutex<()>,
     }
 
-    /// Access to what the lock guards; dropping it gives the lock back.
+    /// Access to the value under the lock; dropping the guard unlocks it.
     #[derive(Debug)]
     pub struct MutexGuard<'a, T> {
         guard: spin::mutex::SpinMutexGuard<'a, T>,
@@ -50,7 +49,7 @@ mod kind {
     }
 
     impl<T> Mutex<T> {
-        /// A lock that guards this value.
+        /// Creates a lock around this value.
         pub fn new(value: T) -> Self {
             Self { spin: spin::mutex::SpinMutex::new(value), queue: std::sync::Mutex::new(()) }
         }
@@ -107,12 +106,12 @@ mod kind {
     pub use loom::sync::MutexGuard;
     pub use loom::sync::atomic::{AtomicBool, AtomicU64};
 
-    /// The same for models.
+    /// The mutex for models.
     #[derive(Debug)]
     pub struct Mutex<T>(loom::sync::Mutex<T>);
 
     impl<T> Mutex<T> {
-        /// A lock that guards this value.
+        /// Creates a lock around this value.
         pub fn new(value: T) -> Self {
             Self(loom::sync::Mutex::new(value))
         }
@@ -124,13 +123,13 @@ mod kind {
     }
 }
 
-/// How a model is run.
+/// Runs models.
 #[cfg(millpond_models)]
 pub mod model {
     pub use loom::future::block_on;
     pub use loom::thread;
 
-    /// Runs `body` once for each order in which its threads can meet, with at most so many
+    /// Runs `body` once for each order in which its threads can interleave, with at most this many
     /// preemptions.
     pub fn explore(preemptions: usize, body: impl Fn() + Send + Sync + 'static) {
         let mut builder = loom::model::Builder::new();

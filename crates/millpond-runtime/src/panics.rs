@@ -1,14 +1,14 @@
-//! Guards against panics in code that is not ours.
+//! Guards against panics in foreign code.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Calls a function that answers at once; a panic in it is caught.
+/// Calls a synchronous function and catches its panic.
 pub fn catch_panic<T>(call: impl FnOnce() -> T) -> Result<T, String> {
     catch_unwind(AssertUnwindSafe(call)).map_err(|panic| message(&*panic))
 }
 
-/// Drops a value that is not ours, whatever its destructor does.
+/// Drops a foreign value and catches a panic of its destructor.
 pub fn drop_catching_panic<T>(value: T) -> Result<(), String> {
     catch_panic(|| drop(value))
 }

@@ -1,29 +1,29 @@
-//! Settings that do not go together: each is in its range, but one of them keeps another from
-//! having its effect.
+//! Conflicting settings: each is in its range, but one of them keeps another from having its
+//! effect.
 //!
-//! A pool with such settings works, so they are no error. They are reported when it is built, since
-//! the one who wrote them counts on them. What could never work is refused by
-//! [`PoolConfig::check`].
+//! A pool with such settings works, so they are not an error. They are reported when the pool is
+//! built, since their author relies on them. [`PoolConfig::check`] refuses settings that cannot
+//! work at all.
 
 use crate::{PoolConfig, SETTINGS, SettingValue};
 use std::fmt;
 use std::time::Duration;
 
-/// A setting that has no effect, or less than it says, because of another one.
+/// A setting that has no effect, or less than it says, because of another setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Conflict {
-    /// The setting that was changed from its default, as it is named in [`PoolConfig`].
+    /// The setting that was changed from its default, by its name in [`PoolConfig`].
     pub setting: &'static str,
-    /// Its value.
+    /// The setting's value.
     pub value: String,
     /// How it relates to the other setting: `has no effect with`, `is longer than`.
     pub relation: &'static str,
     /// The other setting.
     pub other: &'static str,
-    /// Its value, which may be the default.
+    /// The other setting's value, which may be the default.
     pub other_value: String,
-    /// What follows, and what the user can do.
+    /// The consequence, and how to fix it.
     pub help: &'static str,
 }
 
@@ -35,9 +35,9 @@ impl fmt::Display for Conflict {
 }
 
 impl PoolConfig {
-    /// All settings that have no effect, or less than they say, beside others. A setting at its
-    /// default is never the cause for one, so changing a single setting of the defaults reports
-    /// nothing that was not changed.
+    /// Returns all settings that have no effect, or less than they say, because of other settings.
+    /// A setting at its default is never reported as the cause, so changing a single setting of the
+    /// defaults reports only that setting.
     ///
     /// Building a pool reports each as an event and in the log.
     ///
@@ -59,7 +59,7 @@ impl PoolConfig {
         RULES.iter().filter(|rule| (rule.applies)(self)).map(|rule| rule.conflict(self)).collect()
     }
 
-    /// The same of a `NullPool`, which has no use for settings of idle connections.
+    /// Returns the conflicts of a `NullPool`, which has no idle connections.
     pub fn null_conflicts(&self) -> Vec<Conflict> {
         let of_idle = ["idle_timeout", "overflow_linger", "pre_ping_idle"];
         let others = RULES.iter().filter(|rule| !of_idle.contains(&rule.setting));
@@ -85,7 +85,7 @@ impl Rule {
     }
 }
 
-/// The value of a setting as a user writes it.
+/// Returns the value of a setting as a user writes it.
 fn spelled(config: &PoolConfig, name: &str) -> String {
     let Some(setting) = SETTINGS.iter().find(|setting| setting.name == name) else {
         // `pool` is not a setting of the pool itself.
@@ -111,12 +111,12 @@ const fn rule(
     Rule { setting, relation, other, help, applies }
 }
 
-/// Whether there is a limit, and it is at most `value`.
+/// Returns true if there is a limit of at most `value`.
 fn reaches(value: Duration, limit: Option<Duration>) -> bool {
     limit.is_some_and(|limit| limit <= value)
 }
 
-/// Whether a limit was changed and is longer than a caller waits.
+/// Returns true if a limit was changed and is longer than a caller waits.
 fn outlasts_callers(config: &PoolConfig, limit: fn(&PoolConfig) -> Duration) -> bool {
     limit(config) != limit(&PoolConfig::default()) && limit(config) > config.pool_timeout
 }
@@ -252,7 +252,7 @@ static RULES: &[Rule] = &[
     ),
 ];
 
-/// Those of a pool that keeps nothing.
+/// The conflicts of a pool that keeps no connections.
 static NULL_RULES: &[Rule] = &[
     rule(
         "min_idle",

@@ -1,14 +1,14 @@
-//! The settings of a pool: plain values, their defaults, and the one check that refuses the
-//! impossible.
+//! The settings of a pool: plain values, their defaults, and the check that refuses impossible
+//! ones.
 //!
-//! [`PoolConfig`] has them all. It is made from one table, from which come the fields, the defaults
-//! and the ranges, the setters of the builders, the names in files and variables and the page of
-//! settings. `millpond-core` re-exports what a user of a pool needs of it.
+//! [`PoolConfig`] contains all settings. It is generated from one table, like the defaults, the
+//! ranges, the setters of the builders, the names in files and variables, and the page of settings.
+//! `millpond-core` re-exports the types that users of a pool need.
 //!
 //! A setting out of range is an error when a pool is built, never at the first acquire, and all
-//! problems are reported at once. `limits = "off"` ([`Limits::Off`]) lifts the ranges and leaves
-//! only what could not work at all. Settings that do not go together are no error:
-//! [`PoolConfig::conflicts`] lists them.
+//! problems are reported at once. `limits = "off"` ([`Limits::Off`]) lifts the ranges and refuses
+//! only what cannot work at all. Conflicting settings are not an error: [`PoolConfig::conflicts`]
+//! lists them.
 //!
 //! ```
 //! use millpond_settings::PoolConfig;
@@ -55,13 +55,13 @@ pub enum Limits {
     /// A setting out of its range is an error.
     #[default]
     On,
-    /// Only what could not work at all is an error.
+    /// Only a setting that cannot work at all is an error.
     Off,
 }
 
 impl Limits {
-    /// The range of `max_connections`, the size of a pool of connections to Redis: 10-200, or from
-    /// 1 where the ranges do not hold.
+    /// Returns the range of `max_connections`, the size of a pool of Redis connections: 10-200, or
+    /// from 1 if the ranges are off.
     pub fn max_connections(self) -> RangeInclusive<u32> {
         match self {
             Self::On => 10..=200,
@@ -71,31 +71,31 @@ impl Limits {
 }
 
 impl PoolConfig {
-    /// How long a loan may last before its holder is reported: the lesser of `leak_after` and
-    /// `max_lease`.
+    /// Returns how long a loan may last before its holder is reported: the lesser of `leak_after`
+    /// and `max_lease`.
     pub fn report_after(&self) -> Option<Duration> {
         self.leak_after.into_iter().chain(self.max_lease).min()
     }
 
-    /// The most connections that may exist at once.
+    /// Returns the most connections that may exist at once.
     pub fn limit(&self) -> u32 {
         self.pool_size.saturating_add(self.max_overflow)
     }
 
-    /// How many nanoseconds after the last successful validation a ping is due: `pre_ping_idle`, or
-    /// `u64::MAX` for never.
+    /// Returns how many nanoseconds after the last successful validation a ping is due:
+    /// `pre_ping_idle`, or `u64::MAX` for never.
     pub fn ping_after(&self) -> u64 {
         let idle = u64::try_from(self.pre_ping_idle.as_nanos()).unwrap_or(u64::MAX);
         if self.pool_pre_ping { idle } else { u64::MAX }
     }
 
-    /// Checks every setting, alone and beside the others. What works, but not as it says, is no
-    /// error: see [`conflicts`](Self::conflicts).
+    /// Checks every setting, alone and in combination with the others. A setting that works, but
+    /// not as it says, is not an error: see [`conflicts`](Self::conflicts).
     ///
     /// # Errors
     ///
-    /// A [`ConfigError`] with all problems at once, each naming the setting, its value, the range
-    /// and the way out.
+    /// A [`ConfigError`] with all problems, each naming the setting, its value, the range and how
+    /// to fix it.
     pub fn check(&self) -> Result<(), ConfigError> {
         let mut problems = Vec::new();
         self.check_ranges(&mut problems);
@@ -106,7 +106,7 @@ impl PoolConfig {
         if problems.is_empty() { Ok(()) } else { Err(ConfigError { problems }) }
     }
 
-    /// Every setting but `limits`, in the order of the documentation.
+    /// Returns every setting but `limits`, in the order of the documentation.
     pub fn settings() -> &'static [PoolSetting] {
         SETTINGS
     }
@@ -127,7 +127,7 @@ impl PoolConfig {
         }
     }
 
-    /// What cannot work with any limits.
+    /// Adds the problems of settings that cannot work even without ranges.
     fn check_possible(&self, problems: &mut Vec<Problem>) {
         let slots = u64::from(self.pool_size).saturating_add(u64::from(self.max_overflow));
         let mut refuse = |setting, value: SettingValue, expected: &str, help| {

@@ -1,4 +1,4 @@
-//! What a check of the settings found.
+//! The problems that a check of the settings found.
 
 use crate::SettingValue;
 use std::fmt;
@@ -9,13 +9,13 @@ use std::fmt;
 pub struct Problem {
     /// The name of the setting, as in [`PoolConfig`](crate::PoolConfig).
     pub setting: &'static str,
-    /// What it was set to.
+    /// The value of the setting.
     pub value: String,
-    /// What is allowed.
+    /// The allowed values.
     pub expected: String,
-    /// The setting that the limit comes from, if it is no fixed one.
+    /// The setting that determines the limit, if the limit is not fixed.
     pub other: Option<&'static str>,
-    /// What the user can do.
+    /// How to fix it.
     pub help: &'static str,
 }
 
@@ -40,14 +40,14 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Settings that a pool refuses to be built with: all of them, not the first.
+/// The error of settings that a pool cannot be built with; contains all problems.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConfigError {
     pub(crate) problems: Vec<Problem>,
 }
 
 impl ConfigError {
-    /// Every problem found, in the order of the settings.
+    /// Returns all problems, in the order of the settings.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }

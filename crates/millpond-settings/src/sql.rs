@@ -1,10 +1,10 @@
-//! What SQL pools and pools over TCP can be set to besides: values that the backends share.
+//! Values of the settings that SQL backends and TCP connections share.
 
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The range of `tcp_keepalive` and `tcp_user_timeout`, settings of the backends, unless they are
+/// The range of `tcp_keepalive` and `tcp_user_timeout` in the backends' settings, unless they are
 /// off.
 pub const TCP_TIMES: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
 
@@ -14,7 +14,7 @@ pub const TCP_KEEPALIVE: Duration = Duration::from_secs(60);
 /// The default of `tcp_user_timeout`: 300 s.
 pub const TCP_USER_TIMEOUT: Duration = Duration::from_secs(300);
 
-/// Which pool lends the connections of a SQL backend.
+/// Which pool lends the connections of an SQL backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PoolKind {
@@ -22,12 +22,12 @@ pub enum PoolKind {
     Null,
     /// `queue`: keeps `pool_size` connections.
     Queue,
-    /// `read-write`: one writer and `pool_size` readers, each in a pool of its own; SQLite only.
+    /// `read-write`: one writer and `pool_size` readers, each in a separate pool; SQLite only.
     ReadWrite,
 }
 
 impl PoolKind {
-    /// Its name in settings.
+    /// Returns the name of the kind in settings.
     pub fn name(self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -43,31 +43,30 @@ impl fmt::Display for PoolKind {
     }
 }
 
-/// What stands between a SQL pool and its server.
+/// What is between an SQL pool and its server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Pooler {
     /// `server`: nothing, or a pooler that lends a server for a whole session.
     #[default]
     Direct,
-    /// `unchecked`: as `server`, without looking whether a pooler stands there, which is refused if
-    /// it lends a server for one transaction only. For what is taken for such a pooler and is none.
+    /// `unchecked`: like `server`, without the check that refuses a pooler that lends a server for
+    /// one transaction only. For a server that the check mistakes for such a pooler.
     Unchecked,
-    /// `pgbouncer`: PgBouncer with `pool_mode = transaction`, or another one that works like it.
+    /// `pgbouncer`: PgBouncer with `pool_mode = transaction`, or a pooler that works like it.
     PgBouncer,
 }
 
-/// What a SQL backend does to a connection between two borrowers.
+/// What an SQL backend resets on a connection between two borrowers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ResetLevel {
     /// Nothing, not even for a connection in doubt.
     None,
-    /// No open transaction is lent on.
+    /// No open transaction reaches the next borrower.
     #[default]
     Transaction,
-    /// No session state either: role, variables, temporary tables, locks. What `on_connect` hooks
-    /// leave on a connection is the state that it leads back to: where it has undone that, they are
-    /// called again.
+    /// No session state does either: role, variables, temporary tables, locks. A reset restores the
+    /// state that `on_connect` hooks have set; where it cannot, the hooks are called again.
     Session,
     /// Every connection is closed on return.
     Replace,

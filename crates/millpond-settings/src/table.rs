@@ -1,26 +1,26 @@
-//! The table of a pool's settings: name, form, default, range and documentation of each, written
-//! once.
+//! The table of a pool's settings: the name, form, default, range and documentation of each, in one
+//! place.
 //!
-//! From it come the fields of [`PoolConfig`](crate::PoolConfig), its defaults and its check, the
+//! It generates the fields of [`PoolConfig`](crate::PoolConfig), its defaults and its check, the
 //! setters of the builders, the names in files and variables (`millpond-config`) and
-//! `docs/settings.md`. A new setting is a row here.
+//! `docs/settings.md`. A new setting is a new row.
 
 use crate::SETTINGS;
 use crate::{Limits, PoolConfig};
 use std::fmt;
 use std::time::Duration;
 
-/// A setting of a pool: one of those that [`PoolConfig::settings`] lists.
+/// A setting of a pool, as listed by [`PoolConfig::settings`].
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct PoolSetting {
-    /// The name of its field.
+    /// The name of the setting's field.
     pub name: &'static str,
-    /// Its documentation in Markdown; the first paragraph says what it does.
+    /// The documentation in Markdown; the first paragraph says what the setting does.
     pub docs: &'static str,
-    /// The form of its values.
+    /// The form of the setting's values.
     pub form: SettingForm,
-    /// The word for a value that is unset, such as `off`, if it may be.
+    /// The word for an unset value, such as `off`, if the setting can be unset.
     pub unset: Option<&'static str>,
     /// Another setting that the range depends on.
     pub depends_on: Option<&'static str>,
@@ -35,7 +35,7 @@ pub struct PoolSetting {
 pub enum SettingForm {
     /// A whole number.
     Count,
-    /// A span of time.
+    /// A duration.
     Time,
     /// True or false.
     Flag,
@@ -47,35 +47,36 @@ pub enum SettingForm {
 pub enum SettingValue {
     /// A whole number.
     Count(u32),
-    /// A span of time.
+    /// A duration.
     Time(Duration),
     /// True or false.
     Flag(bool),
-    /// None: "off" or "auto".
+    /// Unset: "off" or "auto".
     Unset,
 }
 
 impl PoolSetting {
-    /// The value that it has in these settings.
+    /// Returns the value of the setting in `config`.
     pub fn get(&self, config: &PoolConfig) -> SettingValue {
         (self.get)(config)
     }
 
-    /// Gives it a value, without a look at the range. `None` if that is of another form.
+    /// Sets the value without checking the range. Returns `None` if the value has another form.
     pub fn set(&self, config: &mut PoolConfig, value: SettingValue) -> Option<()> {
         (self.set)(config, value)
     }
 
-    /// The lowest and the highest value beside these other settings; `None` if any value will do.
+    /// Returns the lowest and the highest value, given the other settings; `None` if any value is
+    /// allowed.
     pub fn range(&self, config: &PoolConfig) -> Option<(SettingValue, SettingValue)> {
-        // What depends on another setting holds with any limits.
+        // A range that depends on another setting applies even without limits.
         let holds = config.limits == Limits::On || self.depends_on.is_some();
         let (low, high) = self.range.filter(|_| holds)?;
         let other = SETTINGS.iter().find(|setting| Some(setting.name) == self.depends_on);
         Some((low, other.map_or(high, |other| other.get(config))))
     }
 
-    /// The same in words.
+    /// Returns the range as text.
     pub fn spell_range(&self, config: &PoolConfig) -> Option<String> {
         let range = match self.range(config)? {
             (low @ SettingValue::Time(_), high) => format!("{low} to {high}"),
@@ -89,7 +90,7 @@ impl fmt::Display for SettingValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Count(count) => write!(f, "{count}"),
-            // As `Duration` would, but for "0ns".
+            // Like `Duration`, except for "0ns".
             Self::Time(Duration::ZERO) => f.write_str("0s"),
             Self::Time(time) => write!(f, "{time:?}"),
             Self::Flag(flag) => write!(f, "{flag}"),
@@ -98,7 +99,7 @@ impl fmt::Display for SettingValue {
     }
 }
 
-/// A type that a setting's field may have.
+/// A type of a setting's field.
 pub(crate) trait SettingType: Sized {
     fn to_value(self) -> SettingValue;
     fn from_value(value: SettingValue) -> Option<Self>;
@@ -132,10 +133,10 @@ impl<T: SettingType> SettingType for Option<T> {
     }
 }
 
-/// Gives the table to the macro in the first brackets, behind the second.
+/// Passes the table to the macro in the first brackets, after the second.
 ///
-/// A row is `name: form = default, lowest..=highest;`, where the form is `count`, `time` or `flag`,
-/// and `or off` or `or auto` behind it makes it an `Option` whose `None` is called so.
+/// A row is `name: form = default, lowest..=highest;`, where the form is `count`, `time` or `flag`.
+/// `or off` or `or auto` after the form makes the field an `Option`, with that word for `None`.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! with_pool_settings {
@@ -331,8 +332,8 @@ macro_rules! define {
 }
 pub(crate) use define;
 
-/// Expands to one method for each setting of a pool, for a builder that keeps a [`PoolConfig`] in
-/// the field that is named in brackets. Each sets a field of it and returns the builder.
+/// Expands to one method for each setting of a pool, for a builder with a [`PoolConfig`] in the
+/// field that is named in brackets. Each method sets a field of the config and returns the builder.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! pool_setters {

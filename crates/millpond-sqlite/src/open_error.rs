@@ -221,7 +221,7 @@ mod tests {
         let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true);
         let mut conn = options.connect().await.unwrap();
         raw_sql("CREATE TABLE t (i); BEGIN IMMEDIATE").execute(&mut conn).await.unwrap();
-        // Not everybody may read it.
+        // Other users may not read the file.
         fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         let inode = format!(":{} ", fs::metadata(&path).unwrap().ino());
         let is_locked = || fs::read_to_string("/proc/locks").unwrap().contains(&inode);

@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_never_taken_for_a_uri_with_parameters_of_its_own() {
+    fn a_path_is_never_mistaken_for_a_uri_with_parameters() {
         assert_eq!(file("sqlite:///file:x.db%3Fmode=memory"), "./file:x.db?mode=memory");
         assert_eq!(file("sqlite:file:x.db"), "./file:x.db");
         assert_eq!(file("sqlite:///file:x.db?uri=true"), "x.db");

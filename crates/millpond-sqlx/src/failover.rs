@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_one_check_a_second() {
+    fn a_check_runs_at_most_once_per_second() {
         let (failover, now) = (FailoverDetector::new(), Instant::now());
         failover.connected(true);
         assert!(!failover.is_due_at(now), "nothing is suspected");

@@ -103,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn there_is_a_limit_to_the_labels() {
+    fn the_number_of_labels_is_limited() {
         for n in 0..10_000 {
             let text = format!("SELECT column_{n} FROM t");
             assert!(text.starts_with(label(&text)) || label(&text) == OTHER);

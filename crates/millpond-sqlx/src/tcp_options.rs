@@ -360,7 +360,7 @@ mod linux {
         }
 
         #[tokio::test]
-        async fn of_several_new_sockets_the_one_is_set_that_the_server_sees() {
+        async fn of_several_new_sockets_the_one_with_the_servers_client_port_is_set() {
             let listener = TcpListener::bind("127.0.0.1:0").unwrap();
             let port = listener.local_addr().unwrap().port();
             let before = descriptors().await.unwrap();

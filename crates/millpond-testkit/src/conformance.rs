@@ -183,14 +183,14 @@ macro_rules! conformance {
             c09_a_lease_may_be_dropped_while_a_runtime_shuts_down []
             c10_a_detached_connection_is_the_borrowers_and_its_slot_is_free [Exclusive]
             c11_a_discarded_connection_is_not_lent_again []
-            c12_a_borrower_who_panics_costs_one_connection_at_most []
+            c12_a_panicking_borrower_costs_one_connection_at_most []
             c20_nothing_beyond_the_limit_is_open_at_any_instant []
             c21_after_shrinking_nothing_beyond_the_new_limit_is_lent [Exclusive]
             c22_shrinking_below_what_is_lent_waits_for_its_return [Exclusive]
             c23_growing_serves_waiters_at_once [Exclusive]
             c24_however_the_size_changes_under_load_the_limit_holds [Exclusive]
             c25_a_burst_opens_no_more_than_callers_wait_for [Exclusive]
-            c26_a_connection_beyond_pool_size_is_closed_when_nobody_waits [Exclusive, Keeps]
+            c26_a_connection_beyond_pool_size_is_closed_when_no_caller_waits [Exclusive, Keeps]
             c27_one_caller_more_than_max_waiters_is_turned_away_at_once [Exclusive]
             c28_an_acquire_on_an_empty_pool_can_be_dropped_anywhere [PausedClock]
             c28_an_acquire_that_finds_an_idle_connection_can_be_dropped_anywhere
@@ -222,10 +222,10 @@ macro_rules! conformance {
             c50_a_ping_is_sent_only_when_it_is_due [Exclusive, Keeps]
             c51_behind_a_dead_idle_connection_the_next_idle_one_is_lent [Exclusive, Keeps]
             c52_if_all_idle_connections_are_dead_a_new_one_is_lent [Exclusive, Keeps]
-            c53_what_triage_discards_is_not_lent_again [Exclusive, Keeps]
-            c53_what_could_not_be_reset_is_not_lent_again [Exclusive, Keeps]
-            c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next [Exclusive, Dirty]
-            c53_what_a_borrower_leaves_half_done_never_reaches_the_next [Exclusive, Dirty]
+            c53_a_connection_discarded_by_triage_is_not_lent_again [Exclusive, Keeps]
+            c53_a_connection_whose_reset_failed_is_not_lent_again [Exclusive, Keeps]
+            c53_state_left_on_a_connection_never_reaches_the_next_borrower [Exclusive, Dirty]
+            c53_state_of_a_half_done_call_never_reaches_the_next_borrower [Exclusive, Dirty]
             c54_the_manager_is_never_called_under_the_lock []
             c54_no_call_of_the_manager_blocks_its_thread []
             c55_a_panic_in_a_manager_or_a_hook_costs_one_connection_at_most []
@@ -259,13 +259,13 @@ macro_rules! conformance {
             c83_close_ends_at_its_limit_and_names_the_holders []
             c84_everything_that_was_opened_is_closed [Exclusive]
             c84_a_closed_connection_is_closed_at_the_server [Exclusive, Counted]
-            c84_a_connect_that_is_cut_off_leaves_nothing_open_at_the_server [Counted]
+            c84_a_dropped_connect_leaves_no_connection_open_at_the_server [Counted]
             c85_a_closed_pool_cannot_be_resized_or_opened_again [Exclusive]
             c86_several_may_close_at_once []
             c87_close_ends_while_connects_fail []
             c90_after_any_mix_of_operations_and_faults_the_books_balance []
             c91_totals_only_ever_grow []
-            c92_nothing_is_kept_in_memory_by_a_pool_that_is_gone []
+            c92_a_dropped_pool_leaks_no_memory []
             c93_a_timeout_names_the_last_connect_error []
             c94_a_permanent_failure_is_reported_at_once_and_a_transient_one_is_retried []
             b01_a_begin_cancelled_at_any_poll_never_reaches_the_next_borrower
@@ -277,11 +277,11 @@ macro_rules! conformance {
             b03_a_transaction_begun_unseen_never_reaches_the_next_borrower
                 [Exclusive, Answers, Transactions]
             b03_transactions_that_were_forgotten_are_rolled_back [Exclusive, Answers, Transactions]
-            b03_a_borrower_who_panics_in_a_transaction_leaves_none_open
+            b03_a_borrower_that_panics_in_a_transaction_leaves_none_open
                 [Exclusive, Answers, Transactions]
             b03_completed_statements_cost_no_round_trip_at_the_return
                 [Exclusive, Keeps, Answers, Transactions]
-            b04_rows_that_nobody_read_never_reach_the_next_borrower [Exclusive, Answers, Streams]
+            b04_unread_rows_never_reach_the_next_borrower [Exclusive, Answers, Streams]
             b04_every_query_gets_its_own_answer_even_if_others_were_dropped
                 [Exclusive, Keeps, Answers, Streams]
             b04_a_late_cancel_hits_no_other_borrower_and_opens_no_socket_beyond_the_limit
@@ -298,7 +298,7 @@ macro_rules! conformance {
                 [Keeps, Pools, Answers, Restarts]
             b08_a_pool_serves_again_soon_after_an_outage_in_which_its_callers_gave_up
                 [Keeps, Pools, Answers, Restarts]
-            b09_a_server_that_is_not_ready_is_tried_until_it_is [Keeps, Pools, Answers, Network]
+            b09_a_server_that_is_not_ready_is_retried_until_it_is [Keeps, Pools, Answers, Network]
             b09_a_server_that_falls_silent_or_hangs_up_costs_an_attempt_and_no_more
                 [Keeps, Pools, Answers, Network]
             b09_a_server_that_refuses_permanently_fails_the_acquire_at_once [Keeps, Pools, Network]
@@ -327,7 +327,7 @@ macro_rules! conformance {
             b13_a_subscription_never_reaches_the_next_borrower [Exclusive, Answers, Redis]
             b13_client_settings_never_reach_the_next_borrower [Exclusive, Answers, Redis]
             b13_an_abandoned_blpop_never_reaches_the_next_borrower [Exclusive, Answers, Redis]
-            b13_a_transaction_cut_off_anywhere_is_done_whole_or_not_at_all
+            b13_a_transaction_dropped_at_any_poll_is_executed_whole_or_not_at_all
                 [Exclusive, Answers, Redis]
             b14_a_lost_connection_does_not_come_back_without_its_session
                 [Exclusive, Answers, Dies, Redis]

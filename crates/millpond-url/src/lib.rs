@@ -1,7 +1,7 @@
-//! Takes connection URLs apart: what the backends of millpond read alike.
+//! Splits connection URLs into their parts, for all backends of millpond.
 //!
-//! A backend decides what the parts mean, and reports wrong ones in its own words. Nothing here
-//! decodes or checks a part before the backend asks for it, so the order of its errors is its own.
+//! A backend interprets the parts, and reports invalid ones with its own errors. Nothing is decoded
+//! or checked before the backend asks for it, so the backend determines the order of its errors.
 //!
 //! ```
 //! use millpond_url::{Authority, Server, Url, percent_decode, port};

@@ -1,4 +1,4 @@
-//! The parts of a URL: where each begins and ends. None of them is decoded.
+//! The parts of a URL, not decoded.
 
 use std::net::Ipv6Addr;
 
@@ -7,13 +7,13 @@ use std::net::Ipv6Addr;
 #[non_exhaustive]
 #[expect(missing_debug_implementations, reason = "it would show a password")]
 pub struct Url<'a> {
-    /// What comes before `://`.
+    /// The text before `://`.
     pub scheme: &'a str,
     /// User, password and servers.
     pub authority: &'a str,
-    /// The path with its leading slash, or nothing.
+    /// The path with its leading slash; it may be empty.
     pub path: &'a str,
-    /// What follows the first `?`.
+    /// The text after the first `?`.
     pub query: &'a str,
 }
 
@@ -37,11 +37,11 @@ impl<'a> Url<'a> {
 #[non_exhaustive]
 #[expect(missing_debug_implementations, reason = "it would show a password")]
 pub struct Authority<'a> {
-    /// The user, or nothing.
+    /// The user; it may be empty.
     pub user: &'a str,
     /// The password; it may be empty.
     pub password: Option<&'a str>,
-    /// What follows the last `@`.
+    /// The text after the last `@`.
     pub servers: &'a str,
 }
 
@@ -63,12 +63,12 @@ pub struct Server<'a> {
     pub host: &'a str,
     /// The port, if there is a `:` before it; it may be empty.
     pub port: Option<&'a str>,
-    /// Whether the host was in brackets.
+    /// True if the host was in brackets.
     pub is_bracketed: bool,
 }
 
 impl<'a> Server<'a> {
-    /// Splits host and port. Returns `None` if something else than a port follows the brackets.
+    /// Splits host and port. Returns `None` if anything but a port follows the brackets.
     pub fn split(server: &'a str) -> Option<Self> {
         let is_bracketed = server.starts_with('[');
         let inside = server.strip_prefix('[').and_then(|server| server.split_once(']'));
@@ -82,7 +82,7 @@ impl<'a> Server<'a> {
         Some(Self { host, port, is_bracketed })
     }
 
-    /// Returns true if the host has neither brackets nor a `:`, as names and IPv4 addresses.
+    /// Returns true if the host has neither brackets nor a `:`, like names and IPv4 addresses.
     pub fn is_bare(&self) -> bool {
         !self.is_bracketed && !self.host.contains(':')
     }
@@ -104,12 +104,12 @@ fn is_ipv6(host: &str) -> bool {
     address.parse::<Ipv6Addr>().is_ok()
 }
 
-/// Reads a port: a number from 1 to 65535.
+/// Parses a port: a number from 1 to 65535.
 pub fn port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|port| *port > 0)
 }
 
-/// The names and values of a query. A value is `None` if there is no `=`.
+/// Returns the names and values of a query. A value is `None` if there is no `=`.
 pub fn parameters(query: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
     query
         .split('&')
@@ -122,7 +122,7 @@ pub fn is_parameter(name: &str) -> bool {
     name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.[]".contains(&byte))
 }
 
-/// Sets what a URL sets. Returns false if it has set another value before.
+/// Sets a value given in a URL. Returns false if another value was set before.
 #[must_use]
 pub fn set_once<T: PartialEq>(place: &mut Option<T>, value: T) -> bool {
     let is_new = place.as_ref().is_none_or(|earlier| *earlier == value);

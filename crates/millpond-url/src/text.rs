@@ -1,14 +1,14 @@
-//! The text of a URL as a whole, and of its parts: line ends, invisible characters, escapes.
+//! The text of a URL and its parts: line breaks, invisible characters, escapes.
 
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
-/// Removes the one line end, of any kind, that editors and shells leave at the end of a text.
+/// Removes the one line break, of any kind, that editors and shells leave at the end of a text.
 pub fn without_line_end(text: &str) -> &str {
     text.strip_suffix("\r\n").or_else(|| text.strip_suffix(['\n', '\r'])).unwrap_or(text)
 }
 
-/// Removes one line end from the end of a text. Returns `None` if the text begins or ends with a
-/// blank, or contains a line end or another invisible character: a URL must write them as `%20`,
+/// Removes one line break from the end of a text. Returns `None` if the text begins or ends with a
+/// space, or contains a line break or another invisible character: a URL must write them as `%20`,
 /// `%0A` and so on.
 pub fn single_line(text: &str) -> Option<&str> {
     let text = without_line_end(text);
@@ -25,8 +25,8 @@ pub fn percent_encode(text: &str) -> String {
     utf8_percent_encode(text, NON_ALPHANUMERIC).to_string()
 }
 
-/// Turns `%41` into `A`. A `%` without two hexadecimal digits stands for itself. Returns `None` if
-/// the result is not UTF-8 or contains a NUL.
+/// Decodes `%41` to `A`. A `%` without two hexadecimal digits is kept. Returns `None` if the result
+/// is not UTF-8 or contains a NUL.
 pub fn percent_decode(text: &str) -> Option<String> {
     let text = percent_decode_str(text).decode_utf8().ok()?;
     (!text.contains('\0')).then(|| text.into_owned())
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf_8_or_contains_a_nul_is_refused() {
+    fn a_text_that_is_not_utf_8_or_contains_a_nul_is_refused() {
         assert_eq!(percent_decode("%ff"), None);
         assert_eq!(percent_decode("a%00"), None);
     }

@@ -251,7 +251,7 @@ fn a_url_without_a_backend_is_an_error() {
 
 #[cfg(unix)]
 #[test]
-fn an_environment_that_is_not_utf_8_is_a_problem_and_not_a_panic() {
+fn an_environment_that_is_not_utf_8_is_a_problem_and_no_panic() {
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt;
     let broken = OsStr::from_bytes(b"hunter2\xff");

@@ -110,8 +110,8 @@ async fn a_forgotten_pool_is_reported_for_the_last_time() {
     drop(kept);
 }
 
-/// A recorder that remembers the last size that was reported, and waits in the first report of it
-/// for somebody else's call to end.
+/// A recorder that stores the last reported size, and blocks in its first report until another call
+/// has ended.
 struct Slow {
     size: Arc<AtomicU64>,
     begun: SyncSender<()>,
@@ -152,7 +152,7 @@ impl Recorder for Slow {
 }
 
 #[tokio::test]
-async fn what_a_slow_report_has_read_of_a_pool_is_not_reported_after_it_was_forgotten() {
+async fn a_slow_report_reports_nothing_of_a_pool_after_it_was_forgotten() {
     let metrics = PoolMetrics::manual();
     let pool = pool(&metrics, "p");
     let (begun, has_begun) = sync_channel(1);

@@ -178,7 +178,7 @@ async fn a_dropped_query_is_interrupted_although_a_hook_set_a_progress_handler()
 }
 
 #[tokio::test]
-async fn what_the_driver_does_when_it_closes_is_not_interrupted() {
+async fn the_drivers_own_statements_at_a_close_are_not_interrupted() {
     let dir = Dir::new();
     let pool = one()
         .reset(ResetLevel::Replace)

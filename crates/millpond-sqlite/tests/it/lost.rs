@@ -36,7 +36,7 @@ fn assert_rolled_back(error: &Error) {
 }
 
 #[tokio::test]
-async fn after_a_write_was_cut_off_a_transaction_is_whole_or_lost() {
+async fn after_a_dropped_write_a_transaction_is_whole_or_lost() {
     let dir = Dir::new();
     let pool = table(&dir).await;
     let (mut lost, mut round) = (0, 0);

@@ -181,7 +181,7 @@ fn a_database_survives_the_runtime_that_it_was_opened_on() {
 }
 
 #[tokio::test]
-async fn it_ends_with_its_pool() {
+async fn a_database_ends_with_its_pool() {
     let pool = pond(SqlitePoolOptions::new()).await;
     let lease = pool.acquire().await.unwrap();
     let _ = pool.close_within(Duration::ZERO).await;

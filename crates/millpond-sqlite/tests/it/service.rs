@@ -25,6 +25,6 @@ async fn the_service_runs_on_every_kind_of_pool() {
 }
 
 #[tokio::test]
-async fn it_runs_in_memory() {
+async fn the_service_runs_in_memory() {
     exercise(SqlitePoolOptions::new().connect("sqlite::memory:").await.unwrap()).await.unwrap();
 }

@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn a_semicolon_in_a_string_is_taken_for_a_second_statement_which_costs_one_verification() {
+    fn a_semicolon_in_a_string_counts_as_a_second_statement() {
         assert_ne!(effect_of("SELECT 'a;b'"), StatementEffect::None);
     }
 

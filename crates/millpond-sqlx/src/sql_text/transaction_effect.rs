@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_controls_a_transaction_is_known_by_its_keyword() {
+    fn transaction_control_is_recognised_by_its_keyword() {
         let kept = |chained| Meaning::End { commits: true, chained };
         let undone = |chained| Meaning::End { commits: false, chained };
         for (sql, expected) in [
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn what_backends_read_differently_is_left_to_the_server() {
+    fn text_that_backends_read_differently_is_left_to_the_server() {
         for sql in [
             "ROLLBACK /*! TO a */",
             "ROLLBACK /* /* */ TO a */",

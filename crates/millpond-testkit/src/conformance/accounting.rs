@@ -101,7 +101,7 @@ pub async fn c91_totals_only_ever_grow<T: Trial>(stage: Stage<T>) {
 }
 
 /// A dropped pool frees everything that it held.
-pub async fn c92_nothing_is_kept_in_memory_by_a_pool_that_is_gone<T: Trial>(stage: Stage<T>) {
+pub async fn c92_a_dropped_pool_leaks_no_memory<T: Trial>(stage: Stage<T>) {
     let (token, other) = (Arc::new(()), stage.world(1, 0));
     let held = Arc::clone(&token);
     let world = stage.tuned(2, 0, |builder, _| {

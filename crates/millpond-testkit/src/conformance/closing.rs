@@ -122,7 +122,7 @@ pub async fn c84_a_closed_connection_is_closed_at_the_server<T: Trial>(stage: St
 }
 
 /// A connect that is dropped at any poll leaves no connection open at the server.
-pub async fn c84_a_connect_that_is_cut_off_leaves_nothing_open_at_the_server<T: Trial>(
+pub async fn c84_a_dropped_connect_leaves_no_connection_open_at_the_server<T: Trial>(
     stage: Stage<T>,
 ) {
     let (manager, before) = (stage.real(), open_at_server(&stage).await);

@@ -56,7 +56,7 @@ pub async fn c52_if_all_idle_connections_are_dead_a_new_one_is_lent<T: Trial>(st
 }
 
 /// A connection that the manager discards on return is closed and not lent again.
-pub async fn c53_what_triage_discards_is_not_lent_again<T: Trial>(stage: Stage<T>) {
+pub async fn c53_a_connection_discarded_by_triage_is_not_lent_again<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     world.manager.next(Call::Triage, [Act::transient("scripted"), Act::broken("scripted")]);
     for (id, reason) in [(1, "unverified"), (2, "broken")] {
@@ -70,7 +70,7 @@ pub async fn c53_what_triage_discards_is_not_lent_again<T: Trial>(stage: Stage<T
 
 /// What a borrower leaves on a connection is undone before the next loan, or the connection is
 /// closed.
-pub async fn c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next<T: Trial>(
+pub async fn c53_state_left_on_a_connection_never_reaches_the_next_borrower<T: Trial>(
     stage: Stage<T>,
 ) {
     let world = stage.world(1, 0);
@@ -91,7 +91,7 @@ pub async fn c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next<T
 }
 
 /// The same holds for a call that was dropped half-way.
-pub async fn c53_what_a_borrower_leaves_half_done_never_reaches_the_next<T: Trial>(
+pub async fn c53_state_of_a_half_done_call_never_reaches_the_next_borrower<T: Trial>(
     stage: Stage<T>,
 ) {
     let world = stage.world(1, 0);
@@ -169,7 +169,7 @@ async fn longest_poll<F: Future>(future: F) -> (F::Output, Duration) {
 }
 
 /// A connection whose reset failed is closed.
-pub async fn c53_what_could_not_be_reset_is_not_lent_again<T: Trial>(stage: Stage<T>) {
+pub async fn c53_a_connection_whose_reset_failed_is_not_lent_again<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     for (act, id) in [(Act::broken("scripted"), 2), (Act::Panic, 3)] {
         let mut lease = world.lease().await;

@@ -161,7 +161,7 @@ pub async fn c11_a_discarded_connection_is_not_lent_again<T: Trial>(stage: Stage
 }
 
 /// A panicking borrower costs at most one connection.
-pub async fn c12_a_borrower_who_panics_costs_one_connection_at_most<T: Trial>(stage: Stage<T>) {
+pub async fn c12_a_panicking_borrower_costs_one_connection_at_most<T: Trial>(stage: Stage<T>) {
     let world = stage.world(2, 0);
     let pool = world.pool.clone();
     let task = tokio::spawn(async move {

@@ -118,7 +118,7 @@ pub async fn c25_a_burst_opens_no_more_than_callers_wait_for<T: Trial>(stage: St
 }
 
 /// A connection beyond `pool_size` is closed when it is returned and no caller waits.
-pub async fn c26_a_connection_beyond_pool_size_is_closed_when_nobody_waits<T: Trial>(
+pub async fn c26_a_connection_beyond_pool_size_is_closed_when_no_caller_waits<T: Trial>(
     stage: Stage<T>,
 ) {
     let world = stage.world(1, 2);

@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 const PATIENCE: Duration = secs(20);
 
 /// The pool retries until the server accepts the connection.
-pub async fn b09_a_server_that_is_not_ready_is_tried_until_it_is<T: Trial>(stage: Stage<T>) {
+pub async fn b09_a_server_that_is_not_ready_is_retried_until_it_is<T: Trial>(stage: Stage<T>) {
     let not_yet = stage.fixture.refusals().not_yet;
     let (service, server) = behind(&stage, vec![not_yet; 3], PATIENCE).await;
     assert!(matches!(service.ask(9).await, Ok(9)));

@@ -127,7 +127,7 @@ pub async fn b13_an_abandoned_blpop_never_reaches_the_next_borrower<T: Trial>(st
 
 /// A transaction dropped at any poll is executed as a whole or not at all, and leaves no unread
 /// reply.
-pub async fn b13_a_transaction_cut_off_anywhere_is_done_whole_or_not_at_all<T: Trial>(
+pub async fn b13_a_transaction_dropped_at_any_poll_is_executed_whole_or_not_at_all<T: Trial>(
     stage: Stage<T>,
 ) {
     let world = stage.world(1, 0);

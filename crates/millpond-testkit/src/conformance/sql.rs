@@ -99,7 +99,7 @@ pub async fn b03_transactions_that_were_forgotten_are_rolled_back<T: Trial>(stag
 }
 
 /// The borrower panics inside the transaction.
-pub async fn b03_a_borrower_who_panics_in_a_transaction_leaves_none_open<T: Trial>(
+pub async fn b03_a_borrower_that_panics_in_a_transaction_leaves_none_open<T: Trial>(
     stage: Stage<T>,
 ) {
     let world = stage.world(1, 0);
@@ -142,7 +142,7 @@ pub async fn b03_completed_statements_cost_no_round_trip_at_the_return<T: Trial>
 }
 
 /// The row stream is dropped between two rows.
-pub async fn b04_rows_that_nobody_read_never_reach_the_next_borrower<T: Trial>(stage: Stage<T>) {
+pub async fn b04_unread_rows_never_reach_the_next_borrower<T: Trial>(stage: Stage<T>) {
     let world = stage.world(1, 0);
     for rows in [0, 1, 2, 60, 4_999] {
         let mut lease = world.lease().await;

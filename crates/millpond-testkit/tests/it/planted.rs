@@ -196,23 +196,23 @@ falls! {
     what_was_half_asked_and_is_kept_is_seen:
         HalfAskedKept falls at c57_an_answer_never_reaches_another_borrower;
     what_is_dirty_and_is_kept_is_seen:
-        DirtyKept falls at c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next;
+        DirtyKept falls at c53_state_left_on_a_connection_never_reaches_the_next_borrower;
     a_ping_that_does_nothing_is_seen:
         PingThatDoesNothing falls at c59_a_connection_that_its_server_has_ended_is_not_lent_again;
     a_close_that_leaks_is_seen:
         CloseThatLeaks falls at c84_a_closed_connection_is_closed_at_the_server;
     a_reset_that_does_nothing_is_seen:
         ResetThatDoesNothing falls at
-            c53_what_a_borrower_leaves_on_a_connection_never_reaches_the_next;
+            c53_state_left_on_a_connection_never_reaches_the_next_borrower;
     a_ping_that_blocks_is_seen:
         PingThatBlocks falls at c54_no_call_of_the_manager_blocks_its_thread;
     a_reset_that_blocks_is_seen:
         ResetThatBlocks falls at c54_no_call_of_the_manager_blocks_its_thread;
     what_is_dirty_by_half_and_is_kept_is_seen:
-        HalfDirtyKept falls at c53_what_a_borrower_leaves_half_done_never_reaches_the_next;
+        HalfDirtyKept falls at c53_state_of_a_half_done_call_never_reaches_the_next_borrower;
     a_connect_that_leaks_when_it_is_cut_off_is_seen:
         CutConnectThatLeaks falls at
-            c84_a_connect_that_is_cut_off_leaves_nothing_open_at_the_server;
+            c84_a_dropped_connect_leaves_no_connection_open_at_the_server;
 }
 
 #[test]
