@@ -301,8 +301,10 @@ impl RedisConnection {
     /// Returns what to do with the connection on return.
     pub(crate) fn triage(&self) -> Triage {
         let Session { watched, selected, lasting, shown, flight, .. } = self.session;
-        let is_changed =
-            lasting || shown || self.subscription.is_some() || flight == Flight::Blocking;
+        // Where keys are watched is not known if the answer to a WATCH is missing.
+        let is_lost = flight == Flight::Blocking
+            || (flight == Flight::Plain && watched.is_some() && self.link.is_cluster());
+        let is_changed = lasting || shown || self.subscription.is_some() || is_lost;
         if is_changed || !self.is_fit() || self.link.is_large() {
             Triage::Discard
         } else if watched.is_some() || selected || flight == Flight::Plain {

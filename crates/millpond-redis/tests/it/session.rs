@@ -5,8 +5,8 @@ use crate::support::{
     single,
 };
 use millpond_core::CloseReason;
-use millpond_redis::{Command, RedisError, RedisPool, Value};
-use millpond_testkit::{Trace, until};
+use millpond_redis::{Command, RedisError, RedisPool, Value, slot_of};
+use millpond_testkit::{Trace, poll_n, until};
 use std::time::Duration;
 
 /// A pool of one connection, what it told, and the connection's number.
@@ -229,6 +229,31 @@ async fn in_a_cluster_a_watch_is_undone_as_well() {
 }
 
 #[tokio::test]
+async fn in_a_cluster_a_watch_that_was_cut_off_does_not_reach_the_next_borrower() {
+    let Some(url) = cluster() else { return };
+    for url in by_each_driver(&url) {
+        let other = few(1).connect(&url).await.unwrap();
+        // Masters have a third of the slots each.
+        for third in 0..3 {
+            let pool = few(1).connect(&url).await.unwrap();
+            let key = std::iter::repeat_with(|| key("watched"))
+                .find(|key| slot_of(key.as_bytes()) / 5462 == third)
+                .unwrap();
+            let mut lease = pool.acquire().await.unwrap();
+            any(&mut lease, get(&key)).await;
+            let watch = lease.run::<Value>(Command::new("WATCH").key(&key));
+            assert!(poll_n(watch, 1).await.is_none());
+            drop(lease);
+            let mut lease = pool.acquire().await.unwrap();
+            any(&mut lease, get(&key)).await;
+            other.run::<()>(set(&key, 1)).await.unwrap();
+            let done: Option<Vec<Value>> = lease.transaction([set(&key, 2)]).await.unwrap();
+            assert!(done.is_some(), "the watch of the last borrower still held");
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_limit_of_centuries_is_one() {
     let Some(url) = single() else { return };
     for url in by_each_driver(&url) {
@@ -242,7 +267,7 @@ async fn a_limit_of_centuries_is_one() {
             assert_eq!(lease.run::<Option<Vec<String>>>(pop).await.unwrap(), None);
             if can_subscribe(&url) {
                 lease.subscribe([&nonce]).await.unwrap();
-                assert!(millpond_testkit::poll_n(lease.message(limit), 1).await.is_none());
+                assert!(poll_n(lease.message(limit), 1).await.is_none());
             }
         }
     }
