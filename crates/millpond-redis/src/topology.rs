@@ -42,6 +42,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// runtime that only runs inside `block_on` it runs only while somebody waits.
 const STALLED_AFTER: Duration = Duration::from_millis(200);
 
+/// How long such a task may not have run before it is replaced.
+const REPLACED_AFTER: Duration = Duration::from_secs(1);
+
 /// How many of the known nodes are asked for the slots.
 const ASKED: usize = 3;
 
@@ -54,8 +57,7 @@ pub(crate) struct Topology {
     options: Arc<RedisConnectOptions>,
     slots: RwLock<Slots>,
     down: Mutex<HashMap<Arc<Node>, DownNode>>,
-    /// The task that learns the slots again.
-    refreshing: Mutex<Option<AbortHandle>>,
+    refreshing: Mutex<Option<Refresh>>,
     /// How often the slots were learnt.
     refresh_count: AtomicU64,
 }
@@ -70,6 +72,27 @@ struct DownNode {
     ended: watch::Receiver<()>,
 }
 
+impl DownNode {
+    /// Returns whether its task runs, or has run not long ago.
+    fn is_watched(&self, stalled_after: Duration) -> bool {
+        !self.task.is_finished() && self.ran.elapsed() < stalled_after
+    }
+}
+
+/// The task that learns the slots again.
+#[derive(Debug)]
+struct Refresh {
+    task: AbortHandle,
+    /// When it counts as failed: its runtime may not run any more.
+    due: Instant,
+}
+
+impl Refresh {
+    fn is_running(&self) -> bool {
+        !self.task.is_finished() && Instant::now() < self.due
+    }
+}
+
 impl Topology {
     pub(crate) fn new(options: Arc<RedisConnectOptions>) -> Arc<Self> {
         let (slots, down, refreshing) = (RwLock::default(), Mutex::default(), Mutex::default());
@@ -79,7 +102,7 @@ impl Topology {
     /// Ends the tasks: no connection will be opened any more.
     pub(crate) fn end(&self) {
         self.down().values().for_each(|down| down.task.abort());
-        self.refreshing().iter().for_each(AbortHandle::abort);
+        self.refreshing().iter().for_each(|refresh| refresh.task.abort());
     }
 
     pub(crate) fn options(&self) -> &RedisConnectOptions {
@@ -125,9 +148,7 @@ impl Topology {
         };
         let _ = within(PAUSE, until_closed(ended)).await;
         // One that still has not run is on a runtime that nobody drives, and finds out nothing.
-        let is_watched =
-            |down: &DownNode| !down.task.is_finished() && down.ran.elapsed() < STALLED_AFTER;
-        self.down().get(node).is_some_and(is_watched)
+        self.down().get(node).is_some_and(|down| down.is_watched(STALLED_AFTER))
     }
 
     /// Connects to whatever server is at an address.
@@ -157,7 +178,11 @@ impl Topology {
         let question = Command::new("CLUSTER").arg("MYID");
         let is_another = match within(patience.left(), socket.send(&question, patience)).await {
             None => Err(RedisError::NotSent { reason: format!("{node} does not say who it is") }),
-            Some(Ok(id)) => Ok(id_in(&id).is_some_and(|id| id != known)),
+            Some(Ok(id)) if id_in(&id).is_some_and(|id| id != known) => {
+                let speaking = self.speaks_for(&socket, node, &known, patience);
+                Ok(within(patience.left(), speaking).await != Some(true))
+            }
+            Some(Ok(_)) => Ok(false),
             Some(Err(RedisError::Server { message, .. })) => Ok(message.contains(NO_CLUSTER)),
             Some(Err(error)) => Err(RedisError::NotSent { reason: format!("{node}: {error}") }),
         }?;
@@ -165,11 +190,24 @@ impl Topology {
         if is_another { Err(RedisError::NotSent { reason: reason() }) } else { Ok(socket) }
     }
 
+    /// Returns whether a server that is not this node names this address as the node's: it stands
+    /// in front of a cluster.
+    async fn speaks_for(&self, socket: &Socket, node: &Node, id: &str, patience: Patience) -> bool {
+        let answer = socket.send(&Command::new("CLUSTER").arg("SLOTS"), patience).await;
+        answer
+            .and_then(|answer| read(answer, node))
+            .is_ok_and(|slots| slots.id(node).as_deref() == Some(id))
+    }
+
     /// Marks a node as down. It is dialled within this limit.
     pub(crate) fn mark_down(self: &Arc<Self>, node: &Arc<Node>, limit: Duration) {
         let mut down = self.down();
-        if down.get(node).is_some_and(|down| !down.task.is_finished()) {
-            return;
+        if let Some(down) = down.get(node) {
+            if down.is_watched(REPLACED_AFTER) {
+                return;
+            }
+            // It may be on a runtime that nobody drives.
+            down.task.abort();
         }
         down.retain(|_, down| !down.task.is_finished());
         let (running, ended) = watch::channel(());
@@ -191,8 +229,11 @@ impl Topology {
     /// Has the slots learnt again in the background, unless they are being learnt.
     pub(crate) fn refresh(self: &Arc<Self>, limit: Duration) {
         let mut refreshing = self.refreshing();
-        if refreshing.as_ref().is_some_and(|task| !task.is_finished()) {
-            return;
+        if let Some(refresh) = &*refreshing {
+            if refresh.is_running() {
+                return;
+            }
+            refresh.task.abort();
         }
         let topology = Arc::downgrade(self);
         let task = tokio::spawn(async move {
@@ -201,7 +242,8 @@ impl Topology {
             }
             sleep(PAUSE).await;
         });
-        *refreshing = Some(task.abort_handle());
+        let due = Patience::new(limit.saturating_add(REPLACED_AFTER)).end();
+        *refreshing = Some(Refresh { task: task.abort_handle(), due });
     }
 
     /// Asks a few nodes for the slots, and the startup nodes if none of these answers: all others
@@ -263,7 +305,7 @@ impl Topology {
         self.down.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn refreshing(&self) -> MutexGuard<'_, Option<AbortHandle>> {
+    fn refreshing(&self) -> MutexGuard<'_, Option<Refresh>> {
         self.refreshing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -331,8 +373,7 @@ mod tests {
             topology.moved(7, &node, LIMIT);
             tokio::task::yield_now().await;
         });
-        let is_refreshing =
-            || topology.refreshing().as_ref().is_some_and(|task| !task.is_finished());
+        let is_refreshing = || topology.refreshing().as_ref().is_some_and(Refresh::is_running);
         assert!(topology.is_down(&node) && is_refreshing());
         drop(ended);
         assert!(!topology.is_down(&node) && !is_refreshing());

@@ -167,6 +167,9 @@ impl Link {
         let was_patient = since.elapsed() < limit || limit >= self.limit() / 2;
         if was_patient && error.is_outage() {
             self.topology.mark_down(node, self.connect_limit);
+        } else if was_patient {
+            // One that refuses may be another server, which has the address of the node by now.
+            self.topology.refresh(self.connect_limit);
         }
         Err(error)
     }

@@ -1,6 +1,6 @@
 //! Nodes of a cluster that are silent or gone, or have got new addresses.
 
-use crate::scripted::{Scripted, plain};
+use crate::scripted::{HANG_UP, Scripted, plain};
 use crate::support::{PATIENCE, by_each_driver, few, get, shared};
 use millpond_redis::{RedisConnectOptions, Value};
 use millpond_testkit::{ChaosProxy, Flow, until};
@@ -244,6 +244,103 @@ fn a_node_that_is_back_is_found_by_callers_whose_runtime_runs_only_while_they_as
             assert!(since.elapsed() < Duration::from_secs(10), "{error}");
         }
         drop(healthy);
+    }
+}
+
+/// The runtime that saw the old owner fail runs no more.
+#[test]
+fn a_new_owner_is_found_by_callers_on_another_runtime() {
+    let servers = Runtime::new().unwrap();
+    for (query, serves_nothing) in
+        by_each_driver("").into_iter().flat_map(|query| [(query.clone(), false), (query, true)])
+    {
+        // Bound, so that no other test gets the port, and refused since it never listens.
+        let gone = TcpSocket::new_v4().unwrap();
+        gone.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let (_old, healthy, told, startup) = servers.block_on(async {
+            let old = Scripted::start(|_, words| match &words[0][..] {
+                b"GET" => b"-CLUSTERDOWN Hash slot not served\r\n".to_vec(),
+                b"CLUSTER" => b"-ERR not now\r\n".to_vec(),
+                _ => plain(words),
+            })
+            .await;
+            let healthy = answering().await;
+            let owner = if serves_nothing { old.address } else { gone.local_addr().unwrap() };
+            let told = slots(&[(0, 8_000, vec![healthy.address]), (8_001, 16_383, vec![owner])]);
+            let told = Arc::new(Mutex::new(told));
+            let startup = telling(Arc::clone(&told)).await;
+            (old, healthy, told, startup)
+        });
+        let [first, second] =
+            [(); 2].map(|()| Builder::new_current_thread().enable_all().build().unwrap());
+        let url = format!("redis-cluster://{}{query}", startup.address);
+        let options = shared().max_connections(1);
+        let options = options.configure(|config| config.connect_timeout = Duration::from_secs(1));
+        let pool = first.block_on(options.connect(&url)).unwrap();
+        let ask = || pool.run::<String>(get("foo"));
+        assert!(first.block_on(ask()).is_err(), "its slot is 12182");
+        *told.lock().unwrap() = everything(&[healthy.address]);
+        let since = Instant::now();
+        while let Err(error) = second.block_on(ask()) {
+            assert!(since.elapsed() < Duration::from_secs(30), "{error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_behind_one_address_is_used_whichever_node_answers() {
+    for query in by_each_driver("") {
+        let address = Arc::new(Mutex::new(None::<SocketAddr>));
+        let its_own = Arc::clone(&address);
+        let proxy = Scripted::start(move |number, words| {
+            let id = |number| format!("$40\r\n{number:040x}\r\n");
+            let port = || its_own.lock().unwrap().unwrap().port();
+            match (&words[0][..], words.get(1).map(|word| &word[..])) {
+                (b"CLUSTER", Some(b"MYID")) => id(number + 1).into_bytes(),
+                (b"CLUSTER", _) => {
+                    let node = format!("*3\r\n$9\r\n127.0.0.1\r\n:{}\r\n{}", port(), id(0));
+                    format!("*1\r\n*3\r\n:0\r\n:16383\r\n{node}").into_bytes()
+                }
+                _ => plain(words),
+            }
+        })
+        .await;
+        *address.lock().unwrap() = Some(proxy.address);
+        let url = format!("redis-cluster://{}{query}", proxy.address);
+        let own = few(1).connect(&url).await.unwrap();
+        let many = shared().max_connections(1).connect(&url).await.unwrap();
+        assert_eq!(own.run::<String>(get("a")).await.unwrap(), "a");
+        assert_eq!(many.run::<String>(get("b")).await.unwrap(), "b");
+    }
+}
+
+#[tokio::test]
+async fn a_node_whose_connection_is_lost_before_it_says_who_it_is_is_dialled_again() {
+    for query in by_each_driver("") {
+        let address = Arc::new(Mutex::new(None::<SocketAddr>));
+        let (its_own, lost) = (Arc::clone(&address), Arc::new(AtomicUsize::new(0)));
+        let losses = Arc::clone(&lost);
+        let node = Scripted::start(move |_, words| {
+            let id = format!("$40\r\n{:040x}\r\n", 7);
+            let port = || its_own.lock().unwrap().unwrap().port();
+            match (&words[0][..], words.get(1).map(|word| &word[..])) {
+                (b"CLUSTER", Some(b"MYID")) if losses.fetch_add(1, Ordering::SeqCst) < 3 => {
+                    HANG_UP.to_vec()
+                }
+                (b"CLUSTER", Some(b"MYID")) => id.into_bytes(),
+                (b"CLUSTER", _) => {
+                    let node = format!("*3\r\n$9\r\n127.0.0.1\r\n:{}\r\n{id}", port());
+                    format!("*1\r\n*3\r\n:0\r\n:16383\r\n{node}").into_bytes()
+                }
+                _ => plain(words),
+            }
+        })
+        .await;
+        *address.lock().unwrap() = Some(node.address);
+        let url = format!("redis-cluster://{}{query}", node.address);
+        let pool = shared().max_connections(1).connect_lazy(&url).unwrap();
+        until("it is dialled again", async || pool.run::<String>(get("a")).await.is_ok()).await;
+        assert!(lost.load(Ordering::SeqCst) > 3);
     }
 }
 

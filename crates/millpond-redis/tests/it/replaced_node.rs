@@ -105,7 +105,8 @@ async fn all_are_answered(pools: &[(RedisPool, SharedRedisPool)]) {
             true
         }
         Err(error) => {
-            assert!(error.is_outage() || error.code() == Some("MOVED"), "{error}");
+            let is_expected = matches!(error.code(), Some("MOVED" | "NOAUTH"));
+            assert!(error.is_outage() || is_expected, "{error}");
             false
         }
     };
@@ -148,6 +149,20 @@ async fn a_server_without_a_cluster_at_the_address_of_a_master_answers_nobody() 
     first.replace(|_| {}, alone).await;
     all_are_answered(&pools).await;
     assert_eq!(first.direct().await.run::<i64>(Command::new("DBSIZE")).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn the_keys_of_a_master_whose_address_refuses_its_password_are_answered_by_its_replica() {
+    let Some(mut first) = First::or_skip().await else { return };
+    first.fill().await;
+    let pools = pools(first.cluster.url()).await;
+    all_are_answered(&pools).await;
+    let alone = |line: &str| {
+        let line = line.replace("--cluster-enabled yes", "--cluster-enabled no");
+        format!("{line} --requirepass another")
+    };
+    first.replace(|_| {}, alone).await;
+    all_are_answered(&pools).await;
 }
 
 #[tokio::test]

@@ -7,6 +7,9 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
+/// An answer that ends the connection.
+pub const HANG_UP: &[u8] = b"hang up";
+
 /// Listens until it is dropped.
 pub struct Scripted {
     pub address: SocketAddr,
@@ -63,7 +66,8 @@ async fn serve(mut stream: TcpStream, answer: impl Fn(&[Vec<u8>]) -> Vec<u8>) {
     loop {
         while let Some((words, length)) = command(&input) {
             input.drain(..length);
-            if stream.write_all(&answer(&words)).await.is_err() {
+            let answer = answer(&words);
+            if answer == HANG_UP || stream.write_all(&answer).await.is_err() {
                 return;
             }
         }
