@@ -320,15 +320,13 @@ impl PoolOptions<QueuePool<RedisManager>> {
         let first_size = if by_sockets { 1 } else { max };
         let pool = self.exclusive(first_size, options)?;
         let lease = pool.acquire().await?;
-        let mut size = max;
         if by_sockets {
             let each = u32::try_from(lease.sockets()).unwrap_or(u32::MAX).saturating_add(1);
-            size = (max / each).max(1);
-            pool.resize(size, 0)
+            pool.resize((max / each).max(1), 0)
                 .map_err(|error| RedisError::Setup { reason: error.to_string() })?;
         }
         drop(lease);
-        Ok(RedisPool::new(pool, fail.then(|| Permits::new(size))))
+        Ok(RedisPool::new(pool, fail.then(Arc::<Permits>::default)))
     }
 
     /// Makes a pool from a URL. Nothing is opened before the first acquire.
@@ -353,7 +351,7 @@ impl PoolOptions<QueuePool<RedisManager>> {
         }
         let (max, fail) = (self.max_connections, self.on_exhausted == OnExhausted::Fail);
         let pool = self.exclusive(max, options)?;
-        Ok(RedisPool::new(pool, fail.then(|| Permits::new(max))))
+        Ok(RedisPool::new(pool, fail.then(Arc::<Permits>::default)))
     }
 
     fn exclusive(

@@ -1,5 +1,6 @@
 //! What an acquire does when all connections are lent.
 
+use millpond_core::PoolConfig;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -16,26 +17,22 @@ pub enum OnExhausted {
 }
 
 /// Counts the lent connections, for [`OnExhausted::Fail`].
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Permits {
     lent: AtomicU32,
-    max: u32,
 }
 
 impl Permits {
-    pub(crate) fn new(max: u32) -> Arc<Self> {
-        Arc::new(Self { lent: AtomicU32::new(0), max })
-    }
-
-    /// Returns `None` if all connections are lent.
-    pub(crate) fn take(self: &Arc<Self>) -> Option<Permit> {
-        let more = |lent| (lent < self.max).then_some(lent + 1);
+    /// Returns `None` if all connections of a pool of these sizes are lent.
+    pub(crate) fn take(self: &Arc<Self>, sizes: &PoolConfig) -> Option<Permit> {
+        let max = sizes.pool_size.saturating_add(sizes.max_overflow);
+        let more = |lent| (lent < max).then_some(lent + 1);
         self.lent.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).ok()?;
         Some(Permit(Arc::clone(self)))
     }
 
     /// Issues a permit beyond the limit; the previous holder's is about to be released.
-    pub(crate) fn owe(self: &Arc<Self>) -> Permit {
+    pub(crate) fn issue_extra(self: &Arc<Self>) -> Permit {
         self.lent.fetch_add(1, Ordering::AcqRel);
         Permit(Arc::clone(self))
     }

@@ -91,13 +91,13 @@ impl RedisPool {
         async move {
             let (first, permit) = match &permits {
                 None => (pool.acquire_with(request).await?, None),
-                Some(permits) => match permits.take() {
+                Some(permits) => match permits.take(&pool.config()) {
                     Some(permit) => (pool.acquire_with(request).await?, Some(permit)),
                     // The error of the core names the holders. If a connection was just returned,
                     // its permit will be released in a moment.
                     None => (
                         pool.acquire_with(request.within(Duration::ZERO)).await?,
-                        Some(permits.owe()),
+                        Some(permits.issue_extra()),
                     ),
                 },
             };

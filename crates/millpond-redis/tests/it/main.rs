@@ -9,7 +9,6 @@ mod conformance;
 mod connecting;
 mod cut_anywhere;
 mod errors;
-mod exhaustion;
 #[cfg(feature = "redis-rs")]
 mod failover;
 mod keepalive;
@@ -20,6 +19,7 @@ mod memory;
 #[cfg(feature = "fred")]
 mod messages;
 mod outage;
+mod permits;
 mod protocol;
 mod replaced_node;
 mod resending;

@@ -31,7 +31,7 @@ async fn with_fail_the_eleventh_of_ten_learns_at_once_who_has_them() {
     };
     assert_eq!((error.phase, error.limit), (Phase::Wait, Duration::ZERO));
     assert!(error.to_string().contains("limit of size 10 overflow 0 reached"), "{error}");
-    assert!(error.to_string().contains("exhaustion.rs"), "{error}");
+    assert!(error.to_string().contains("permits.rs"), "{error}");
     drop(leases);
     drop(pool.acquire().await.unwrap());
     // A lease that was dropped while it was asked for takes no permit along.
@@ -41,6 +41,26 @@ async fn with_fail_the_eleventh_of_ten_learns_at_once_who_has_them() {
     }
     let leases = futures_util::future::join_all((0..10).map(|_| pool.acquire())).await;
     assert!(leases.iter().all(Result::is_ok), "{leases:?}");
+}
+
+#[tokio::test]
+async fn with_fail_a_resized_pool_refuses_beyond_its_new_size() {
+    let Some(url) = single() else { return };
+    let pool = few(2).on_exhausted(OnExhausted::Fail).connect(&url).await.unwrap();
+    let is_refused = async || {
+        let Err(PoolError::TimedOut(error)) = pool.acquire().await else { return false };
+        error.limit.is_zero()
+    };
+    let two = [pool.acquire().await.unwrap(), pool.acquire().await.unwrap()];
+    assert!(is_refused().await);
+    pool.as_core().resize(2, 1).unwrap();
+    let third = pool.acquire().await.unwrap();
+    assert!(is_refused().await);
+    drop((two, third));
+    pool.as_core().resize(1, 0).unwrap();
+    let only = pool.acquire().await.unwrap();
+    assert!(is_refused().await, "it waits for a connection that another caller has");
+    drop(only);
 }
 
 #[test]
