@@ -8,6 +8,7 @@ use crate::pool::SharedRedisPool;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+use tokio::task::coop::consume_budget;
 use tokio::time::Instant;
 
 /// How long Redis is not asked after a failure.
@@ -40,6 +41,8 @@ impl Breaker {
         let key = key.as_ref();
         let owner = || pool.owner(slot_of(key));
         if !self.may_ask(owner) {
+            // The caller may try again at once.
+            consume_budget().await;
             return None;
         }
         let outcome = question.await;

@@ -39,7 +39,7 @@ impl RedisClient {
     pub(crate) async fn send(&self, command: &Command) -> Result<Value, RedisError> {
         admit(command)?;
         let outcome = self.link.call(command, Manner::Plain).await;
-        if outcome.as_ref().is_err_and(RedisError::tells_of_a_failover) {
+        if self.link.is_failover(&outcome, || command.role()).await {
             self.epoch.end();
         }
         outcome

@@ -120,6 +120,12 @@ impl Command {
         matches!(self.name(), "EVAL" | "EVALSHA" | "EVAL_RO" | "EVALSHA_RO" | "FCALL" | "FCALL_RO")
     }
 
+    /// Returns the question to the server of a script whether it is a master.
+    pub(crate) fn role(&self) -> Option<Self> {
+        let of = |slot, node| Self { slot, node, ..Self::new("ROLE") };
+        self.is_script().then(|| of(self.slot, self.node.clone()))
+    }
+
     /// Returns the keys of a script, behind the script and their number.
     pub(crate) fn keys_of_script(&self) -> impl Iterator<Item = &Bytes> {
         let count = std::str::from_utf8(self.argument(1)).ok().and_then(|text| text.parse().ok());

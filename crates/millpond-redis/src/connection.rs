@@ -114,7 +114,12 @@ impl RedisConnection {
     pub(crate) async fn send(&mut self, command: &mut Command) -> Result<Value, RedisError> {
         let (effect, manner) = self.begin(command)?;
         let outcome = self.link.call(command, manner).await;
-        self.end(effect, outcome)
+        let is_failover = self.link.is_failover(&outcome, || command.role()).await;
+        self.session.flight = Flight::None;
+        if effect == Effect::Unwatch && outcome.is_ok() {
+            self.session.watched = None;
+        }
+        self.judge(outcome, is_failover)
     }
 
     /// Notes the effect of a command before it is sent: it may be executed without an answer.
@@ -143,19 +148,6 @@ impl RedisConnection {
         self.session.flight =
             if manner == Manner::Plain { Flight::Plain } else { Flight::Blocking };
         Ok((effect, manner))
-    }
-
-    /// Notes the outcome of a command.
-    fn end(
-        &mut self,
-        effect: Effect,
-        outcome: Result<Value, RedisError>,
-    ) -> Result<Value, RedisError> {
-        self.session.flight = Flight::None;
-        if effect == Effect::Unwatch && outcome.is_ok() {
-            self.session.watched = None;
-        }
-        self.judge(outcome)
     }
 
     /// Runs commands as one transaction (MULTI, EXEC), sent as one write. Returns `None` if a
@@ -187,9 +179,11 @@ impl RedisConnection {
         }
         self.session.last = commands.first().map(|command| command.slot);
         self.session.flight = Flight::Plain;
+        let role = commands.iter().find_map(Command::role);
         let outcome = self.link.transaction(commands).await;
+        let is_failover = self.link.is_failover(&outcome, || role).await;
         self.session.flight = Flight::None;
-        let value = self.judge(outcome)?;
+        let value = self.judge(outcome, is_failover)?;
         // EXEC ends the watch, whatever its outcome.
         self.session.watched = None;
         if value == Value::Nil { Ok(None) } else { T::from_value(value).map(Some) }
@@ -384,12 +378,15 @@ impl RedisConnection {
     }
 
     /// Notes what an outcome says about the connection.
-    fn judge(&mut self, outcome: Result<Value, RedisError>) -> Result<Value, RedisError> {
-        if let Err(error) = &outcome {
-            self.session.spoilt |= error.ends_the_connection();
-            if error.tells_of_a_failover() {
-                self.epoch.end();
-            }
+    fn judge(
+        &mut self,
+        outcome: Result<Value, RedisError>,
+        is_failover: bool,
+    ) -> Result<Value, RedisError> {
+        self.session.spoilt |=
+            is_failover || outcome.as_ref().is_err_and(RedisError::ends_the_connection);
+        if is_failover {
+            self.epoch.end();
         }
         outcome
     }

@@ -127,19 +127,17 @@ impl RedisError {
         matches!(self, Self::TimedOut { .. } | Self::Lost { .. } | Self::NotSent { .. })
     }
 
-    /// Returns whether the connection must be closed.
+    /// Returns whether the connection must be closed, besides after a failover.
     pub(crate) fn ends_the_connection(&self) -> bool {
         match self {
             Self::TimedOut { .. } | Self::Lost { .. } | Self::NotSent { .. } => true,
-            Self::Server { code, .. } => {
-                matches!(code.as_str(), "NOAUTH" | "MASTERDOWN") || self.tells_of_a_failover()
-            }
+            Self::Server { code, .. } => matches!(code.as_str(), "NOAUTH" | "MASTERDOWN"),
             _ => false,
         }
     }
 
-    /// Returns whether the server is no longer a master. A script may return an error of this code
-    /// too, but hardly in the server's words.
+    /// Returns whether the server is no longer a master, if the error is not one that a script
+    /// returns by itself.
     pub(crate) fn tells_of_a_failover(&self) -> bool {
         self.is_of_a_replica() || self.ends_a_wait_by_failover()
     }
@@ -242,7 +240,7 @@ mod tests {
         let error = RedisError::of_server(
             "UNBLOCKED force unblock from blocking operation, instance state changed (..)",
         );
-        assert!(error.tells_of_a_failover() && error.is_outage() && error.ends_the_connection());
+        assert!(error.tells_of_a_failover() && error.is_outage());
         let error = RedisError::of_server("UNBLOCKED client unblocked via CLIENT UNBLOCK");
         assert!(!error.tells_of_a_failover() && !error.is_outage() && !error.ends_the_connection());
     }

@@ -27,7 +27,8 @@ use crate::driver::dial::Place;
 use crate::driver::overdue::{Patience, SILENT};
 use crate::error::RedisError;
 use crate::staggered::staggered;
-use crate::topology::{NODE_DELAY, NONE_ANSWERS, Topology, sentinel};
+use crate::topology::sentinel::{self, is_master};
+use crate::topology::{NODE_DELAY, NONE_ANSWERS, Topology};
 use crate::value::Value;
 use bytes::Bytes;
 use futures_util::future::join_all;
@@ -38,6 +39,7 @@ use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::task::coop::consume_budget;
 
 /// How often a command is redirected at most.
 const REDIRECTIONS_MAX: u32 = 16;
@@ -232,19 +234,39 @@ impl Link {
         let limit =
             if let Manner::Blocking(wait) = manner { limit.saturating_add(wait) } else { limit };
         let patience = Patience::new(limit);
-        match &self.sockets {
+        let outcome = match &self.sockets {
             Sockets::One(socket) => {
-                self.send(
-                    socket,
-                    None,
-                    command,
-                    patience,
-                    socket.send(command, self.on_the_wire(patience)),
-                )
-                .await
+                let sending = socket.send(command, self.on_the_wire(patience));
+                self.send(socket, None, command, patience, sending).await
             }
             // Boxed, since its future has several KiB.
             Sockets::Cluster(_) => Box::pin(self.follow(command, patience)).await,
+        };
+        yielding(outcome).await
+    }
+
+    /// Returns whether an outcome tells of a failover. A script may return such an error by itself:
+    /// then `role` asks its server.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`call`](Self::call).
+    pub(crate) async fn is_failover<T>(
+        &self,
+        outcome: &Result<T, RedisError>,
+        role: impl FnOnce() -> Option<Command>,
+    ) -> bool {
+        let Err(error) = outcome else { return false };
+        if !error.tells_of_a_failover() {
+            return false;
+        }
+        match role() {
+            // Boxed, since it is rare and its future is large.
+            Some(role) => match Box::pin(self.call(&role, Manner::Plain)).await {
+                Ok(role) => !is_master(&role),
+                Err(_) => true,
+            },
+            None => true,
         }
     }
 
@@ -319,6 +341,14 @@ impl Link {
     fn watch(&self, node: Option<Arc<Node>>) {
         *self.watched.lock().unwrap_or_else(PoisonError::into_inner) = node;
     }
+}
+
+/// Lets other tasks run after an error that took no time: its caller may try again at once.
+async fn yielding<T>(outcome: Result<T, RedisError>) -> Result<T, RedisError> {
+    if let Err(RedisError::NotSent { .. }) = outcome {
+        consume_budget().await;
+    }
+    outcome
 }
 
 fn ran_out(command: &Command, patience: Patience) -> RedisError {

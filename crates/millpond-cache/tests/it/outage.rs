@@ -117,3 +117,22 @@ async fn a_connection_may_take_longer_to_open_than_a_command() {
     assert_eq!(cache.get::<i32>("k").await.unwrap(), None);
     until("a connection is open", async || cache.pool().status().open > 0).await;
 }
+
+#[tokio::test]
+async fn a_loop_over_a_redis_that_is_down_lets_other_tasks_run() {
+    // Nobody listens there.
+    let cache = cache("redis://127.0.0.1:1/0", OnOutage::Open);
+    let asked = cache.totals().bypassed;
+    until("it is known to be down", async || {
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), None);
+        cache.totals().bypassed > asked
+    })
+    .await;
+    let other = tokio::spawn(async {});
+    let mut calls = 0;
+    while !other.is_finished() {
+        calls += 1;
+        assert!(calls < 1_000, "nobody else runs");
+        assert_eq!(cache.get::<i32>("k").await.unwrap(), None);
+    }
+}

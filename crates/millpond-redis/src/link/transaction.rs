@@ -1,7 +1,7 @@
 //! Transactions, sent as one write.
 
 use super::redirection::{Redirection, redirection};
-use super::{Link, PAUSE, REDIRECTIONS_MAX, Sockets};
+use super::{Link, PAUSE, REDIRECTIONS_MAX, Sockets, yielding};
 use crate::command::Command;
 use crate::command::slot::Slot;
 use crate::connect::node::Node;
@@ -31,14 +31,16 @@ impl Link {
             ..Command::new("EXEC")
         };
         let all = [vec![Command::new("MULTI")], commands, vec![exec.clone()]].concat();
-        match &self.sockets {
+        let outcome = match &self.sockets {
             Sockets::One(socket) => {
                 let sending = socket.pipeline(&all, self.on_the_wire(patience));
-                let answers = self.send(socket, None, &exec, patience, sending).await?;
-                outcome(answers, |_| None).map_err(|refused| refused.error)
+                let answers = self.send(socket, None, &exec, patience, sending).await;
+                let results = |answers| outcome(answers, |_| None).map_err(|refused| refused.error);
+                answers.and_then(results)
             }
             Sockets::Cluster(_) => Box::pin(self.transaction_in_cluster(all, patience)).await,
-        }
+        };
+        yielding(outcome).await
     }
 
     /// Follows redirections: a transaction that is redirected was not executed.

@@ -125,9 +125,7 @@ async fn enter(topology: &Topology, node: &Node, limit: Duration) -> Result<Sock
     let entering = async {
         let socket = topology.dial(node, limit).await?;
         match socket.send(&Command::new("ROLE"), Patience::new(limit)).await {
-            Ok(Value::List(parts)) if parts.first() == Some(&Value::Bytes("master".into())) => {
-                Ok(socket)
-            }
+            Ok(role) if is_master(&role) => Ok(socket),
             // The user may not ask: a replica refuses the first write.
             Err(error) if error.code() == Some("NOPERM") => Ok(socket),
             Err(error) => Err(error),
@@ -135,6 +133,11 @@ async fn enter(topology: &Topology, node: &Node, limit: Duration) -> Result<Sock
         }
     };
     within(limit, entering).await.unwrap_or_else(|| Err(late(node, limit)))
+}
+
+/// Returns whether this is what a master answers to ROLE.
+pub(crate) fn is_master(role: &Value) -> bool {
+    matches!(role, Value::List(parts) if parts.first() == Some(&Value::Bytes("master".into())))
 }
 
 fn late(master: &Node, limit: Duration) -> RedisError {

@@ -219,3 +219,36 @@ async fn a_write_refused_by_a_replica_outdates_every_connection_at_once() {
         assert_eq!(pool.status().totals.created, before + 1, "an old connection was lent: {url}");
     }
 }
+
+#[tokio::test]
+async fn an_error_of_a_script_in_the_words_of_a_replica_costs_no_connection() {
+    let Some(server) = OwnServer::or_skip("redis") else { return };
+    let says =
+        "return redis.error_reply(\"READONLY You can't write against a read only replica.\")";
+    let script = || Command::new("EVAL").arg(says).arg(0);
+    for url in by_each_driver(server.url()) {
+        let own = few(2).connect(&url).await.unwrap();
+        let many = SharedRedisPoolOptions::new().max_connections(1).connect(&url).await.unwrap();
+        drop(tokio::join!(own.acquire(), own.acquire()));
+        let created = || (own.status().totals.created, many.status().totals.created);
+        let before = created();
+        for _ in 0..3 {
+            assert_eq!(own.run::<Value>(script()).await.unwrap_err().code(), Some("READONLY"));
+            assert_eq!(many.run::<Value>(script()).await.unwrap_err().code(), Some("READONLY"));
+            own.run::<()>(set("k", 1)).await.unwrap();
+            many.run::<()>(set("k", 1)).await.unwrap();
+        }
+        assert_eq!(created(), before, "{url}");
+        // A replica says the same of a script that writes.
+        let follow = |to: [&str; 2]| Command::new("REPLICAOF").args(to);
+        let admin = few(1).connect(&url).await.unwrap();
+        admin.run::<()>(follow(["127.0.0.1", "1"])).await.unwrap();
+        let writes = || Command::new("EVAL").arg("redis.call('SET', KEYS[1], 1)").arg(1).key("k");
+        assert_eq!(own.run::<Value>(writes()).await.unwrap_err().code(), Some("READONLY"));
+        assert_eq!(many.run::<Value>(writes()).await.unwrap_err().code(), Some("READONLY"));
+        admin.run::<()>(follow(["NO", "ONE"])).await.unwrap();
+        own.run::<()>(set("k", 1)).await.unwrap();
+        many.run::<()>(set("k", 1)).await.unwrap();
+        assert_eq!(created(), (before.0 + 1, before.1 + 1), "an old connection was lent: {url}");
+    }
+}

@@ -66,3 +66,38 @@ async fn a_transaction_ends_with_the_longest_limit_of_its_commands() {
         assert_eq!(limit.as_millis(), 40);
     }
 }
+
+#[tokio::test]
+async fn a_loop_over_a_lost_connection_lets_other_tasks_run() {
+    for query in by_each_driver("") {
+        let server = crate::scripted::Scripted::start(|_, words| match &words[0][..] {
+            b"ECHO" => crate::scripted::HANG_UP.to_vec(),
+            _ => crate::scripted::plain(words),
+        })
+        .await;
+        let url = format!("redis://{}{query}", server.address);
+        let own = few(1).connect(&url).await.unwrap();
+        let shared = shared().max_connections(1).connect(&url).await.unwrap();
+        let (mut own, shared) = (own.acquire().await.unwrap(), shared.acquire().await.unwrap());
+        let is_unsent = |outcome: Result<Value, RedisError>| {
+            matches!(outcome.unwrap_err(), RedisError::NotSent { .. })
+        };
+        let echo = || crate::support::echo("x");
+        millpond_testkit::until("both are lost", async || {
+            is_unsent(own.run(echo()).await) & is_unsent(shared.run(echo()).await)
+        })
+        .await;
+        for is_own in [true, false] {
+            let other = tokio::spawn(async {});
+            let mut calls = 0;
+            while !other.is_finished() {
+                calls += 1;
+                assert!(calls < 10_000, "nobody else runs");
+                assert!(is_unsent(match is_own {
+                    true => own.run(echo()).await,
+                    false => shared.run(echo()).await,
+                }));
+            }
+        }
+    }
+}
