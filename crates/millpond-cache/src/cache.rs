@@ -158,7 +158,7 @@ impl<C: Codec> RedisCache<C> {
             return Err(CacheError::Setting { reason });
         }
         let (key, entry) = (self.key(key), Entry::Value(self.encode(value)?));
-        self.shared.flights.outdate(&key).await;
+        self.outdate(&key).await;
         self.store(&key, &entry, ttl).await
     }
 
@@ -176,7 +176,7 @@ impl<C: Codec> RedisCache<C> {
     pub async fn delete(&self, keys: &[&str]) -> Result<u64, CacheError> {
         let keys: Vec<String> = keys.iter().map(|key| self.key(key)).collect();
         for key in &keys {
-            self.shared.flights.outdate(key).await;
+            self.outdate(key).await;
         }
         Ok(self.unlink(&keys).await?)
     }
@@ -224,7 +224,7 @@ impl<C: Codec> RedisCache<C> {
         // A counter is never reloaded, so it has no time in which it is stale.
         let life = settings.lifetime(settings.ttl).saturating_sub(settings.stale_millis());
         let key = self.key(key);
-        self.shared.flights.outdate(&key).await;
+        self.outdate(&key).await;
         let call = self.shared.incr.call([key], [by.to_string(), life.to_string()]);
         Ok(self.in_time(1, |_| call.clone().run(self.pool())).await?)
     }
@@ -242,7 +242,8 @@ impl<C: Codec> RedisCache<C> {
     /// If the future is dropped, some keys have been removed.
     pub async fn clear(&self) -> Result<u64, CacheError> {
         let prefix = self.key("");
-        self.shared.flights.outdate_all(|loading| loading.starts_with(&prefix)).await;
+        let limit = self.shared.settings.store_limit();
+        self.shared.flights.outdate_all(|loading| loading.starts_with(&prefix), limit).await;
         Ok(self.unlink_all(&prefix).await?)
     }
 
@@ -263,6 +264,11 @@ impl<C: Codec> RedisCache<C> {
     /// The pool stays closed if the future is dropped.
     pub async fn close(&self) -> millpond_core::CloseReport {
         self.pool().close().await
+    }
+
+    /// Ends the load of a key for later callers, and keeps it from storing what it has read.
+    async fn outdate(&self, key: &str) {
+        self.shared.flights.outdate(key, self.shared.settings.store_limit()).await;
     }
 
     /// The full name of a key in Redis.

@@ -12,11 +12,25 @@ use crate::event::CacheEvent;
 use crate::lock::{Lock, POLL_INTERVAL};
 use crate::single_flight::{Lead, Outcome, Role, is_nested};
 use millpond_core::{BoxError, SharedError};
+use millpond_redis::Command;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
-use tokio::time::Instant;
+use std::task::Poll;
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// Runs a future until a deadline. However late it is polled, it does nothing after that.
+async fn not_after<F: Future>(until: Instant, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    let running = poll_fn(|cx| match Instant::now() < until {
+        true => future.as_mut().poll(cx),
+        false => Poll::Pending,
+    });
+    timeout_at(until, running).await.ok()
+}
 
 /// Who may load a key, of all processes.
 enum Turn {
@@ -96,7 +110,8 @@ impl<C: Codec> RedisCache<C> {
             None => {}
         }
         loop {
-            match self.shared.flights.join(&key) {
+            let limit = self.shared.settings.whole_load_limit();
+            match self.shared.flights.join(&key, limit) {
                 Role::Leader(lead) => {
                     let lead = Arc::new(lead);
                     // Boxed, so that the future of a hit, the common case, stays small.
@@ -132,14 +147,14 @@ impl<C: Codec> RedisCache<C> {
         let until = Instant::now() + self.shared.settings.lock.unwrap_or_default();
         loop {
             if let Turn::Ours(lock) = self.turn(lock_key).await? {
-                return self.load_in_turn(lead, lock, loader).await;
+                return self.load_in_turn(lead, lock, loader, None).await;
             }
             tokio::time::sleep(POLL_INTERVAL).await;
             if let Some(entry) = self.read_fresh::<T>(lead.key()).await? {
                 return Ok(entry);
             }
             if Instant::now() >= until {
-                return self.load(lead, loader).await;
+                return self.load(lead, loader, None).await;
             }
         }
     }
@@ -162,6 +177,7 @@ impl<C: Codec> RedisCache<C> {
         lead: &Arc<Lead>,
         lock: Option<Box<Lock>>,
         loader: L,
+        old: Option<&Entry>,
     ) -> Outcome
     where
         T: Serialize + DeserializeOwned,
@@ -169,10 +185,10 @@ impl<C: Codec> RedisCache<C> {
         F: Future<Output = Result<Option<T>, E>>,
         L: FnOnce() -> F,
     {
-        let Some(lock) = lock else { return self.load(lead, loader).await };
+        let Some(lock) = lock else { return self.load(lead, loader, old).await };
         let outcome = match self.read_fresh::<T>(lead.key()).await? {
             Some(entry) => Ok(entry),
-            None => self.load(lead, loader).await,
+            None => self.load(lead, loader, old).await,
         };
         if self.ask(lock.key(), |lease| lock.release(lease)).await?.is_some() {
             lock.forget();
@@ -180,8 +196,8 @@ impl<C: Codec> RedisCache<C> {
         outcome
     }
 
-    /// Runs the loader and stores its value.
-    async fn load<T, E, F, L>(&self, lead: &Arc<Lead>, loader: L) -> Outcome
+    /// Runs the loader and stores its value, in the place of an old one if there is one.
+    async fn load<T, E, F, L>(&self, lead: &Arc<Lead>, loader: L, old: Option<&Entry>) -> Outcome
     where
         T: Serialize,
         E: Into<BoxError>,
@@ -224,24 +240,51 @@ impl<C: Codec> RedisCache<C> {
             Some(value) => (Entry::Value(self.encode(&value)?), Some(settings.ttl)),
             None => (Entry::Nothing, settings.negative_ttl),
         };
-        if let Some(ttl) = ttl
-            && let Some(right) = lead.may_store().await
+        let (replaces, until) = (old.is_some(), Instant::now() + settings.store_limit());
+        if (ttl.is_some() || replaces)
+            && let Some(right) = lead.may_store(until).await
         {
             let (cache, lead, entry) = (self.clone(), Arc::clone(lead), entry.clone());
             // A task: if the caller goes away, later writes of the key still wait for this one.
             let storing = tokio::spawn(async move {
-                let stored = cache.store(lead.key(), &entry, ttl).await;
+                let storing = cache.put(lead.key(), &entry, ttl, replaces);
+                let stored = not_after(until, storing).await;
                 drop(right);
-                stored
+                stored.unwrap_or(Ok(()))
             });
-            match storing.await {
-                // A value that is too large is reported as an event. The value itself is good. The
-                // task fails only if its runtime shuts down.
-                Ok(Ok(()) | Err(CacheError::TooLarge { .. })) | Err(_) => {}
-                Ok(Err(error)) => return Err(error),
+            // The task fails only if its runtime shuts down.
+            if let Ok(stored) = storing.await {
+                stored?;
             }
         }
         Ok(entry)
+    }
+
+    /// Stores what a load has found. An old entry that this cannot replace is removed, or it would
+    /// be returned to others. A value that is too large is reported as an event; the value itself
+    /// is good.
+    async fn put(
+        &self,
+        key: &str,
+        entry: &Entry,
+        ttl: Option<Duration>,
+        replaces: bool,
+    ) -> Result<(), CacheError> {
+        if let Some(ttl) = ttl {
+            match self.store(key, entry, ttl).await {
+                Err(CacheError::TooLarge { .. }) => {}
+                stored => return stored,
+            }
+        }
+        if replaces {
+            let unlink = Command::new("UNLINK").key(key).idempotent();
+            self.ask(key, |lease| {
+                let unlink = unlink.clone();
+                async move { lease.run::<()>(unlink).await }
+            })
+            .await?;
+        }
+        Ok(())
     }
 
     /// Returns an expired value. The first caller reloads it, unless another process does so.
@@ -258,19 +301,23 @@ impl<C: Codec> RedisCache<C> {
         F: Future<Output = Result<Option<T>, E>>,
         L: FnOnce() -> F,
     {
-        let Role::Leader(lead) = self.shared.flights.join(key) else {
+        let limit = self.shared.settings.whole_load_limit();
+        let Role::Leader(lead) = self.shared.flights.join(key, limit) else {
             return self.unpack(Ok(old));
         };
         let lead = Arc::new(lead);
-        let entry = match self.read_fresh::<T>(key).await? {
-            Some(entry) => entry,
+        let new = match self.read_fresh::<T>(key).await? {
+            Some(entry) => Some(entry),
             None => match self.turn(lock_key).await? {
-                Turn::Ours(lock) => self.load_in_turn(&lead, lock, loader).await.unwrap_or(old),
-                Turn::Theirs => old,
+                Turn::Ours(lock) => self.load_in_turn(&lead, lock, loader, Some(&old)).await.ok(),
+                Turn::Theirs => None,
             },
         };
-        lead.finish(Ok(entry.clone()));
-        self.unpack(Ok(entry))
+        // The old value is not for those who wait: to them it may have been deleted already.
+        if let Some(new) = &new {
+            lead.finish(Ok(new.clone()));
+        }
+        self.unpack(Ok(new.unwrap_or(old)))
     }
 
     /// Returns the entry of a key if it has not expired and can be read.

@@ -102,6 +102,17 @@ impl Settings {
         (millis - shorter).saturating_add(self.stale_millis())
     }
 
+    /// How long storing a value may take: waiting for a connection, and the command.
+    pub(crate) fn store_limit(&self) -> Duration {
+        self.timeout * 2
+    }
+
+    /// How long a load may take in all. One that takes longer does not go on: its runtime stands
+    /// still.
+    pub(crate) fn whole_load_limit(&self) -> Duration {
+        self.load_timeout * 2 + self.lock.unwrap_or_default() + self.timeout * 8
+    }
+
     /// How long before its end a value is stale, in milliseconds.
     pub(crate) fn stale_millis(&self) -> u64 {
         self.stale.map_or(0, |stale| u64::try_from(stale.as_millis()).unwrap_or(u64::MAX))

@@ -13,12 +13,17 @@
 //! 4. No two loads wait for each other: the caller that would close the circle gets an error.
 //! 5. What a loader has read before a write or a delete of its key is never stored after it. The
 //!    task that stores it holds the leader's guard, so that this is true if the caller goes away.
+//! 6. Nobody waits for a load or a store beyond its deadline, which passes only if its runtime does
+//!    not go on. Nothing is stored after that.
 
 use crate::entry::Entry;
 use crate::error::CacheError;
+use futures_util::future::join_all;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, Notify, OwnedMutexGuard, watch};
+use tokio::time::{Instant, timeout, timeout_at};
 
 tokio::task_local! {
     /// The loads that this future is part of, the outermost first.
@@ -43,6 +48,14 @@ impl Load {
 /// The outcome of a load, shared with its followers.
 pub(crate) type Outcome = Result<Entry, CacheError>;
 
+/// How far a load has come.
+#[derive(Debug, Clone)]
+enum Progress {
+    /// It has an outcome before this time, or never.
+    Pending(Instant),
+    Done(Outcome),
+}
+
 /// The loads that are under way.
 #[derive(Debug, Default)]
 pub(crate) struct Flights {
@@ -51,11 +64,18 @@ pub(crate) struct Flights {
 
 #[derive(Debug)]
 struct Flight {
-    outcome: watch::Receiver<Option<Outcome>>,
+    progress: watch::Receiver<Progress>,
     priority: Arc<Notify>,
     store: Arc<Store>,
     /// The keys that its loader waits for.
     waits: Vec<String>,
+}
+
+impl Flight {
+    /// Returns whether its deadline has passed without an outcome.
+    fn is_overdue(&self) -> bool {
+        matches!(&*self.progress.borrow(), Progress::Pending(until) if *until <= Instant::now())
+    }
 }
 
 /// Locked while a load stores its value. True once the key was written or deleted by another call:
@@ -76,7 +96,7 @@ pub(crate) enum Role {
 pub(crate) struct Lead {
     flights: Arc<Flights>,
     key: String,
-    outcome: watch::Sender<Option<Outcome>>,
+    progress: watch::Sender<Progress>,
     priority: Arc<Notify>,
     store: Arc<Store>,
     _wait: Option<Wait>,
@@ -84,7 +104,7 @@ pub(crate) struct Lead {
 
 /// A follower's end of a flight.
 pub(crate) struct Follow {
-    outcome: watch::Receiver<Option<Outcome>>,
+    progress: watch::Receiver<Progress>,
     _wait: Option<Wait>,
 }
 
@@ -95,11 +115,18 @@ struct Wait {
 }
 
 impl Flights {
-    /// Becomes the leader of the load of a key, or follows the present one.
-    pub(crate) fn join(self: &Arc<Self>, key: &str) -> Role {
+    /// Becomes the leader of the load of a key, which takes no longer than `limit`, or follows the
+    /// present one.
+    pub(crate) fn join(self: &Arc<Self>, key: &str, limit: Duration) -> Role {
         let load = LOADS
             .try_with(|loads| loads.iter().rfind(|load| Arc::ptr_eq(&load.flights, self)).cloned());
         let mut flights = self.lock();
+        if flights.get(key).is_some_and(Flight::is_overdue)
+            && let Some(overdue) = flights.remove(key)
+            && let Ok(mut is_outdated) = overdue.store.try_lock()
+        {
+            *is_outdated = true;
+        }
         let wait = match load {
             Ok(Some(load)) if leads_to(&flights, key, &load.key) => return Role::Circle,
             Ok(Some(load)) => {
@@ -114,32 +141,32 @@ impl Flights {
             if is_nested() {
                 flight.priority.notify_one();
             }
-            return Role::Follower(Follow { outcome: flight.outcome.clone(), _wait: wait });
+            return Role::Follower(Follow { progress: flight.progress.clone(), _wait: wait });
         }
-        let (sender, outcome) = watch::channel(None);
+        let (sender, progress) = watch::channel(Progress::Pending(Instant::now() + limit));
         let (priority, store) = (Arc::new(Notify::new()), Arc::<Store>::default());
         let flight = Flight {
-            outcome,
+            progress,
             priority: Arc::clone(&priority),
             store: Arc::clone(&store),
             waits: Vec::new(),
         };
         flights.insert(key.to_owned(), flight);
         let (flights, key) = (Arc::clone(self), key.to_owned());
-        Role::Leader(Lead { flights, key, outcome: sender, priority, store, _wait: wait })
+        Role::Leader(Lead { flights, key, progress: sender, priority, store, _wait: wait })
     }
 
     /// Ends the load of a key for later callers and keeps it from storing what it has read. Waits
-    /// for it if it is storing that.
-    pub(crate) async fn outdate(&self, key: &str) {
+    /// for it if it is storing that, which takes no longer than `limit`.
+    pub(crate) async fn outdate(&self, key: &str, limit: Duration) {
         let outdated = self.lock().remove(key);
         if let Some(flight) = outdated {
-            *flight.store.lock().await = true;
+            forbid(&flight.store, limit).await;
         }
     }
 
     /// Does so with all keys that are meant.
-    pub(crate) async fn outdate_all(&self, is_meant: impl Fn(&str) -> bool) {
+    pub(crate) async fn outdate_all(&self, is_meant: impl Fn(&str) -> bool, limit: Duration) {
         let mut stores = Vec::new();
         self.lock().retain(|key, flight| {
             let outdated = is_meant(key);
@@ -148,13 +175,19 @@ impl Flights {
             }
             !outdated
         });
-        for store in stores {
-            *store.lock().await = true;
-        }
+        join_all(stores.iter().map(|store| forbid(store, limit))).await;
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Flight>> {
         self.flights.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps a load from storing its value. If it is storing that for longer than `limit`, its deadline
+/// has passed, after which nothing is sent any more.
+async fn forbid(store: &Store, limit: Duration) {
+    if let Ok(mut is_outdated) = timeout(limit, store.lock()).await {
+        *is_outdated = true;
     }
 }
 
@@ -191,15 +224,20 @@ impl Lead {
         LOADS.scope(loads, async { loader().await }).await
     }
 
-    /// Returns the right to store the value of this load; `None` if it is out of date.
-    pub(crate) async fn may_store(&self) -> Option<OwnedMutexGuard<bool>> {
+    /// Returns the right to store the value of this load until a deadline; `None` if it is out of
+    /// date.
+    pub(crate) async fn may_store(&self, until: Instant) -> Option<OwnedMutexGuard<bool>> {
         let outdated = Arc::clone(&self.store).lock_owned().await;
-        (!*outdated).then_some(outdated)
+        let may_store = !*outdated;
+        if may_store {
+            self.progress.send_replace(Progress::Pending(until));
+        }
+        may_store.then_some(outdated)
     }
 
     /// Ends the flight with an outcome for all followers.
     pub(crate) fn finish(&self, outcome: Outcome) {
-        self.outcome.send_replace(Some(outcome));
+        self.progress.send_replace(Progress::Done(outcome));
     }
 }
 
@@ -225,10 +263,17 @@ impl Drop for Wait {
 }
 
 impl Follow {
-    /// Waits for the leader. Returns `None` if it was dropped without an outcome.
+    /// Waits for the leader. Returns `None` if it was dropped without an outcome, or if its deadline
+    /// has passed.
     pub(crate) async fn outcome(mut self) -> Option<Outcome> {
-        let outcome = self.outcome.wait_for(Option::is_some).await.ok()?;
-        outcome.clone()
+        loop {
+            let progress = self.progress.borrow_and_update().clone();
+            let until = match progress {
+                Progress::Done(outcome) => return Some(outcome),
+                Progress::Pending(until) => until,
+            };
+            timeout_at(until, self.progress.changed()).await.ok()?.ok()?;
+        }
     }
 }
 
@@ -236,19 +281,21 @@ impl Follow {
 mod tests {
     use super::*;
 
+    const LIMIT: Duration = Duration::from_secs(60);
+
     #[tokio::test]
     async fn a_second_caller_gets_the_outcome_of_the_first_or_takes_over() {
         let flights = Arc::new(Flights::default());
-        let Role::Leader(lead) = flights.join("k") else { panic!() };
-        let Role::Follower(follower) = flights.join("k") else { panic!() };
+        let Role::Leader(lead) = flights.join("k", LIMIT) else { panic!() };
+        let Role::Follower(follower) = flights.join("k", LIMIT) else { panic!() };
         lead.finish(Ok(Entry::Nothing));
         drop(lead);
         assert!(matches!(follower.outcome().await, Some(Ok(Entry::Nothing))));
-        let Role::Leader(lead) = flights.join("k") else { panic!("the load has finished") };
-        let Role::Follower(follower) = flights.join("k") else { panic!() };
+        let Role::Leader(lead) = flights.join("k", LIMIT) else { panic!("the load has finished") };
+        let Role::Follower(follower) = flights.join("k", LIMIT) else { panic!() };
         drop(lead);
         assert!(follower.outcome().await.is_none());
-        assert!(matches!(flights.join("k"), Role::Leader(_)));
+        assert!(matches!(flights.join("k", LIMIT), Role::Leader(_)));
         assert!(flights.flights.lock().unwrap().is_empty());
     }
 
@@ -256,15 +303,19 @@ mod tests {
     async fn a_write_waits_for_a_load_that_stores_and_then_no_load_from_before_it_may() {
         let flights = Arc::new(Flights::default());
         for all in [false, true] {
-            let Role::Leader(lead) = flights.join("k") else { panic!() };
-            let stores = lead.may_store().await.unwrap();
+            let Role::Leader(lead) = flights.join("k", LIMIT) else { panic!() };
+            let stores = lead.may_store(Instant::now() + LIMIT).await.unwrap();
             let mut write = Box::pin(async {
-                if all { flights.outdate_all(|_| true).await } else { flights.outdate("k").await }
+                if all {
+                    flights.outdate_all(|_| true, LIMIT).await;
+                } else {
+                    flights.outdate("k", LIMIT).await;
+                }
             });
             assert!(futures_util::poll!(&mut write).is_pending(), "it overtakes the load");
             drop(stores);
             write.await;
-            assert!(lead.may_store().await.is_none());
+            assert!(lead.may_store(Instant::now() + LIMIT).await.is_none());
         }
     }
 }

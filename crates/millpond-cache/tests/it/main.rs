@@ -6,6 +6,7 @@ mod cluster;
 mod cut_anywhere;
 mod loading;
 mod nested;
+mod other_runtimes;
 mod outage;
 mod past_time;
 mod refused_writes;

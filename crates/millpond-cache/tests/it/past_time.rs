@@ -1,13 +1,15 @@
 //! What stands in Redis and is no value: past its time, a remembered nothing, unreadable, or of
 //! somebody else.
 
-use crate::support::{builders, caches};
+use crate::support::{PATIENCE, builders, caches};
 use futures_util::future::join_all;
 use millpond_cache::{CacheBuilder, CacheError, RedisCache};
 use millpond_redis::{Command, Value};
+use millpond_testkit::variable;
 use std::io::Error;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use tokio::sync::Notify;
 
 const LONG: Duration = Duration::from_secs(300);
 
@@ -37,6 +39,66 @@ async fn a_value_past_its_time_is_answered_by_get_or_load_alone() {
         assert!(left <= LONG && left > LONG / 2, "{left:?}");
         let fails = || async { Err::<Option<String>, _>(Error::other("dry")) };
         assert_eq!(cache.get_or_load("k", fails).await.unwrap().as_deref(), Some("old"));
+    }
+}
+
+#[tokio::test]
+async fn a_value_past_its_time_is_gone_for_all_once_a_loader_finds_it_no_more() {
+    let fails = || async { Err::<Option<String>, _>(Error::other("dry")) };
+    for builder in with_stale() {
+        let cache = builder.max_value_size(10).connect_lazy().unwrap();
+        let finds = [None, Some("more than can be stored".to_owned())];
+        for (n, found) in finds.into_iter().enumerate() {
+            let key = format!("k{n}");
+            past(&cache, &key, "old").await;
+            let load = || async { Ok::<_, Error>(found.clone()) };
+            assert_eq!(cache.get_or_load(&key, load).await.unwrap(), found);
+            let next = cache.get_or_load(&key, fails).await;
+            assert!(matches!(next, Err(CacheError::Load(_))), "{next:?}");
+        }
+    }
+    for builder in with_stale() {
+        let cache = builder.negative_ttl(LONG).connect_lazy().unwrap();
+        past(&cache, "k", "old").await;
+        let nothing = || async { Ok::<Option<String>, Error>(None) };
+        assert_eq!(cache.get_or_load("k", nothing).await.unwrap(), None);
+        assert_eq!(cache.get_or_load("k", fails).await.unwrap(), None);
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_another_process_has_deleted_is_given_to_nobody_whose_load_began_later() {
+    for name in ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"] {
+        let Some(url) = variable(name) else { continue };
+        let namespace = format!("test-{:x}", fastrand::u64(..));
+        let process = || {
+            let builder = RedisCache::builder().url(&url).namespace(namespace.clone());
+            builder.timeout(PATIENCE).stale_while_revalidate(LONG).connect_lazy().unwrap()
+        };
+        let (one, other) = (process(), process());
+        past(&one, "k", "old").await;
+        let (began, go) = (Notify::new(), Notify::new());
+        let fails = || async {
+            began.notify_one();
+            go.notified().await;
+            Err::<Option<String>, _>(Error::other("dry"))
+        };
+        let later = async {
+            began.notified().await;
+            assert_eq!(other.delete(&["k"]).await.unwrap(), 1);
+            let load = || async { Ok::<_, Error>(Some("new".to_owned())) };
+            let finish = async {
+                // By now the other caller waits for the load that fails.
+                for _ in 0..1_000 {
+                    tokio::task::yield_now().await;
+                }
+                go.notify_one();
+            };
+            tokio::join!(one.get_or_load("k", load), finish).0
+        };
+        let (reloaded, later) = tokio::join!(one.get_or_load("k", fails), later);
+        assert_eq!(reloaded.unwrap().as_deref(), Some("old"));
+        assert_eq!(later.unwrap().as_deref(), Some("new"));
     }
 }
 
