@@ -263,8 +263,8 @@ impl Drop for Wait {
 }
 
 impl Follow {
-    /// Waits for the leader. Returns `None` if it was dropped without an outcome, or if its deadline
-    /// has passed.
+    /// Waits for the leader. Returns `None` if it was dropped without an outcome, or if its
+    /// deadline has passed.
     pub(crate) async fn outcome(mut self) -> Option<Outcome> {
         loop {
             let progress = self.progress.borrow_and_update().clone();

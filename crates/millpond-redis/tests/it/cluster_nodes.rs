@@ -278,7 +278,7 @@ fn a_new_owner_is_found_by_callers_on_another_runtime() {
         let options = options.configure(|config| config.connect_timeout = Duration::from_secs(1));
         let pool = first.block_on(options.connect(&url)).unwrap();
         let ask = || pool.run::<String>(get("foo"));
-        assert!(first.block_on(ask()).is_err(), "its slot is 12182");
+        assert!(first.block_on(ask()).is_err(), "nobody serves slot 12182");
         *told.lock().unwrap() = everything(&[healthy.address]);
         let since = Instant::now();
         while let Err(error) = second.block_on(ask()) {
