@@ -2,6 +2,7 @@
 
 use crate::error_class;
 use crate::in_transaction::{ends_transaction, is_marked, mark, transaction_state};
+use crate::stand_in;
 use crate::verify::{check_sync, drain, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::SyncState;
@@ -9,7 +10,7 @@ use millpond_sqlx::backend_api::{
     Backend, CacheValidity, ErrorImpact, LARGE, MayEnd, StatementEffect, TransactionState,
     Unfinished, Verified, argument_size, effect_of, first_keyword, is_single, mentions, words,
 };
-use sqlx::mysql::{MySqlArguments, MySqlRow};
+use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlRow};
 use sqlx::{Connection, Error, MySql, MySqlConnection, Row, raw_sql};
 
 /// The error of an operation after an earlier one of the same borrower was dropped.
@@ -34,6 +35,10 @@ impl Backend<MySql> for MySqlBackend {
             // A verification enables autocommit, so doubt ends with it.
             _ => StatementEffect::Doubt,
         }
+    }
+
+    fn stand_in(&self) -> Result<Option<MySqlConnectOptions>, Error> {
+        stand_in::options().map(Some)
     }
 
     /// A trigger or a function may have set `completion_type`, which the borrower's statements do

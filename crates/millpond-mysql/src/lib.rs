@@ -75,7 +75,7 @@
 //! | `sqlx::Pool<MySql>`, `sqlx::Transaction<'_, MySql>`, `PoolConnection<MySql>` in signatures | [`MySqlPool`], [`Transaction`], [`SqlLease`] |
 //! | crates that take a `&sqlx::MySqlPool`: session stores, job queues | they need one of sqlx's pools |
 //! | `conn.detach()`, `leak()`; `close()`, `close_on_drop()`; `return_to_pool()` | `SqlLease::detach(conn)`; `SqlLease::discard(conn)`; `drop(conn)` |
-//! | * `pool.begin()` through `Acquire`, in generic code | begin on a connection: see [`SqlPool`] |
+//! | * `pool.begin()` through `Acquire`, in generic code | sqlx's own transaction, whose use is not tracked: see [`SqlPool`] |
 //! | * `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut` with the reason; [`pool_error`] extracts it |
 //! | * `close()` waits for every borrower | for 30 s at most; `close_within` reports the remaining holders |
 //! | `#[sqlx::test]` functions that take a pool | take the options: `(_: sqlx::pool::PoolOptions<MySql>, options: MySqlConnectOptions)` |
@@ -109,6 +109,7 @@ mod kill;
 mod manager;
 mod options;
 mod server_info;
+mod stand_in;
 mod url;
 mod verify;
 

@@ -2,13 +2,14 @@
 
 use crate::composite::{has_composites, is_as_known};
 use crate::error_class;
+use crate::stand_in;
 use crate::verify::{check_sync, is_late, mark, state_after_hook, transaction_state, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::backend_api::{
     Backend, CacheValidity, ErrorImpact, LARGE, MayEnd, StatementEffect, TransactionState,
     Unfinished, Verified, argument_size, effect_of, mentions, read_late_errors,
 };
-use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgRow};
 use sqlx::{Connection, Error, PgConnection, Postgres, Row};
 
 /// PostgreSQL's [`Backend`].
@@ -24,6 +25,10 @@ impl Backend<Postgres> for PgBackend {
             // verification.
             _ => StatementEffect::Doubt,
         }
+    }
+
+    fn stand_in(&self) -> Result<Option<PgConnectOptions>, Error> {
+        stand_in::options().map(Some)
     }
 
     fn stops_after_one_row(&self) -> bool {

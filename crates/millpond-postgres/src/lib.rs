@@ -68,7 +68,7 @@
 //! | `sqlx::Pool<Postgres>`, `sqlx::Transaction<'_, Postgres>`, `PoolConnection<Postgres>` in signatures | [`PgPool`], [`Transaction`], [`SqlLease`] |
 //! | crates that take a `&sqlx::PgPool`: session stores, job queues | they need one of sqlx's pools |
 //! | `conn.detach()`, `leak()`; `close()`, `close_on_drop()`; `return_to_pool()` | `SqlLease::detach(conn)`; `SqlLease::discard(conn)`; `drop(conn)` |
-//! | * `pool.begin()` through `Acquire`, in generic code | begin on a connection: see [`SqlPool`] |
+//! | * `pool.begin()` through `Acquire`, in generic code | sqlx's own transaction, whose use is not tracked: see [`SqlPool`] |
 //! | * `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut` with the reason; [`pool_error`] extracts it |
 //! | * `close()` waits for every borrower | for 30 s at most; `close_within` reports the remaining holders |
 //! | `PgListener::connect_with(&pool)` | [`PgPoolOptions::listener`] |
@@ -103,6 +103,7 @@ mod pooler;
 mod pooler_detection;
 mod server_info;
 mod session;
+mod stand_in;
 mod url;
 mod verify;
 

@@ -10,6 +10,7 @@ use millpond_sqlx::backend_api::{
     Backend, ErrorImpact, KnownSchema, MayEnd, OpenTransaction, StatementEffect, TransactionState,
     Unfinished, Verified, effect_of, is_blank, truncated_error,
 };
+use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Connection, Describe, Error, Executor, SqlStr, Sqlite, SqliteConnection, Statement};
 
 /// SQLite's [`Backend`].
@@ -25,6 +26,11 @@ impl Backend<Sqlite> for SqliteBackend {
             // verification.
             _ => StatementEffect::Doubt,
         }
+    }
+
+    /// An empty database in memory.
+    fn stand_in(&self) -> Result<Option<SqliteConnectOptions>, Error> {
+        Ok(Some(SqliteConnectOptions::new().in_memory(true)))
     }
 
     /// Refuses texts with a NUL, at which SQLite ends a text: the driver would then loop forever

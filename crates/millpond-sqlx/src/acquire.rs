@@ -2,10 +2,10 @@
 
 use crate::lease::{RawLease, SqlLease};
 use crate::pool::SqlPool;
+use crate::stand_in;
 use crate::tracked::Tracked;
 use crate::transaction::Transaction;
 use futures_core::future::BoxFuture;
-use futures_util::future;
 use millpond_core::Request;
 use sqlx::{Acquire, Database, Error};
 
@@ -19,16 +19,11 @@ impl<'c, DB: Database> Acquire<'c> for &'_ SqlPool<DB> {
         Box::pin(async move { Ok(RawLease::new(lease.await?)) })
     }
 
+    #[track_caller]
     fn begin(self) -> BoxFuture<'c, Result<sqlx::Transaction<'c, DB>, Error>> {
-        // sqlx's `Transaction` holds `&mut Connection` or sqlx's own pooled connection: it could
-        // not return one of ours when it ends.
-        Box::pin(future::err(Error::InvalidArgument(
-            "`Acquire::begin` cannot begin a transaction on a millpond pool: call \
-             `SqlPool::begin(&pool)`; code that is generic over `Acquire` writes `let mut conn \
-             = acq.acquire().await?; let mut tx = sqlx::Connection::begin(&mut *conn).await?;`, \
-             which begins one on every pool"
-                .to_owned(),
-        )))
+        let lease = self.acquire_session(Request::here());
+        let statement = self.begin_statement();
+        Box::pin(async move { stand_in::begin(lease.await?, statement).await })
     }
 }
 

@@ -21,6 +21,17 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         effect_of(sql)
     }
 
+    /// Returns options with which the driver opens a stand-in: a connection that leads to no
+    /// server, and executes nothing. A pool of sqlx's opens it, and it is swapped with the
+    /// connection of a lease. By default there is none, and `Acquire::begin` on a pool is an error.
+    ///
+    /// # Errors
+    ///
+    /// An error if there can be none now.
+    fn stand_in(&self) -> Result<Option<<DB::Connection as Connection>::Options>, Error> {
+        Ok(None)
+    }
+
     /// Returns the sync state after a commit or rollback. By default it is clean.
     fn transaction_end(&self) -> SyncState {
         SyncState::Clean

@@ -15,9 +15,8 @@
 //!
 //! # What differs from `sqlx::Pool`
 //!
-//! - `Acquire::begin(&pool)` is not supported, since sqlx's `Transaction` holds only sqlx's own
-//!   pooled connection. It returns an error; [`SqlPool::begin`] returns millpond's own
-//!   [`Transaction`], and generic code begins on the connection.
+//! - [`SqlPool::begin`] returns millpond's own [`Transaction`]. `Acquire::begin(&pool)`, which
+//!   generic code calls, returns sqlx's, on a connection whose use is not tracked.
 //! - A timeout is `sqlx::Error::Io` of kind `TimedOut`. [`pool_error`] extracts the [`PoolError`]
 //!   from any error, with its cause, the oldest holders and the pool's status.
 //! - The holder of a query on `&pool` is shown by the first words of its statement: sqlx's
@@ -72,6 +71,8 @@ mod settings;
 #[cfg(unix)]
 mod socket_relay;
 mod sql_text;
+mod stand_in;
+mod stand_in_server;
 mod statement_cache;
 mod sync_state;
 mod tcp_options;

@@ -21,6 +21,8 @@ mod tls;
 mod transactions_lost;
 
 // Tests that all backends share.
+#[path = "../../../millpond-sqlx/tests/shared/acquire_begin.rs"]
+mod acquire_begin;
 #[path = "../../../millpond-sqlx/tests/shared/cancel.rs"]
 mod cancel;
 #[path = "../../../millpond-sqlx/tests/shared/certificates.rs"]

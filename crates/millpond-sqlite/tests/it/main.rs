@@ -24,6 +24,8 @@ mod transactions;
 mod urls;
 
 // Tests that all backends share.
+#[path = "../../../millpond-sqlx/tests/shared/acquire_begin.rs"]
+mod acquire_begin;
 #[path = "../../../millpond-sqlx/tests/shared/ponds.rs"]
 mod ponds;
 #[path = "../../../millpond-sqlx/tests/shared/request_refusals.rs"]

@@ -7,7 +7,7 @@ use millpond_sqlite::{
     SqlitePoolOptions,
 };
 use millpond_testkit::{Trace, poll_n};
-use sqlx::{ConnectOptions, Connection, Executor, raw_sql};
+use sqlx::{Acquire, ConnectOptions, Connection, Executor, Sqlite, raw_sql};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -257,4 +257,36 @@ async fn a_database_lost_by_a_panic_is_an_error_and_not_replaced_by_an_empty_one
         let error = sqlx::query("SELECT 1").execute(&pool).await.unwrap_err();
         assert!(error.to_string().contains("the in-memory database is lost"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn it_survives_transactions_of_generic_code_wherever_they_are_dropped() {
+    async fn delete<'a>(db: impl Acquire<'a, Database = Sqlite>) -> sqlx::Result<()> {
+        let mut tx = db.begin().await?;
+        sqlx::query("DELETE FROM ponds").execute(&mut *tx).await?;
+        tx.rollback().await
+    }
+    let pool = pond(SqlitePoolOptions::new()).await;
+    for polls in 0..30 {
+        let _ = poll_n(delete(&pool), polls).await;
+        is_whole(&pool).await;
+    }
+}
+
+/// Its connection is lost there, and with it the database: an empty one must not take its place.
+#[test]
+fn a_transaction_of_generic_code_that_outlives_its_runtime_leaves_no_empty_database() {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let first = runtime();
+    let options = SqlitePoolOptions::new().pool_timeout(Duration::from_secs(1));
+    let pool = first.block_on(pond(options));
+    let tx = first.block_on(Acquire::begin(&pool)).unwrap();
+    // The task that would return the connection is begun, and never polled.
+    first.block_on(async { drop(tx) });
+    drop(first);
+    let names = runtime().block_on(async {
+        sqlx::query_scalar::<_, String>("SELECT name FROM ponds").fetch_all(&pool).await
+    });
+    let error = names.map(|names| assert_eq!(names, ["mill"])).err();
+    assert!(error.is_none_or(|error| !error.to_string().contains("no such table")));
 }
