@@ -52,7 +52,7 @@ impl StandInServer {
 fn accept(listener: &TcpListener, handshake: fn(&mut TcpStream) -> io::Result<()>) {
     for client in listener.incoming() {
         let Ok(mut client) = client else {
-            thread::sleep(PAUSE);
+            thread::park_timeout(PAUSE);
             continue;
         };
         // A thread of its own: another process may connect as well, and say nothing. If there is no
