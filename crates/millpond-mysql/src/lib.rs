@@ -73,7 +73,7 @@
 //! | `parent`, `get_max_connections` and related methods, `options()`, `connect_options()`, `close_event()`, `try_begin()`, `try_begin_with()` | not offered |
 //! | `set_connect_options` | [`MySqlPoolOptions::credentials`] for a password that changes, else a new pool |
 //! | `sqlx::Pool<MySql>`, `sqlx::Transaction<'_, MySql>`, `PoolConnection<MySql>` in signatures | [`MySqlPool`], [`Transaction`], [`SqlLease`] |
-//! | crates that take a `&sqlx::MySqlPool`: session stores, job queues | they need one of sqlx's pools |
+//! | crates that take a `&sqlx::MySqlPool`: session stores, job queues | [`pool.sqlx()?`](SqlPool::sqlx), with [`sqlx_connections`](MySqlPoolOptions::sqlx_connections) |
 //! | `conn.detach()`, `leak()`; `close()`, `close_on_drop()`; `return_to_pool()` | `SqlLease::detach(conn)`; `SqlLease::discard(conn)`; `drop(conn)` |
 //! | * `pool.begin()` through `Acquire`, in generic code | sqlx's own transaction, whose use is not tracked: see [`SqlPool`] |
 //! | * `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut` with the reason; [`pool_error`] extracts it |

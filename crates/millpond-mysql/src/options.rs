@@ -1,5 +1,6 @@
 //! Builds a MySQL pool from a URL or sqlx's options.
 
+use crate::backend::MYSQL;
 use crate::manager::MySqlManager;
 use crate::url::parse;
 use millpond_core::{NullPool, PoolKind, QueuePool};
@@ -169,21 +170,22 @@ impl MySqlPoolOptions {
             manager = manager.with_credentials(credentials);
         }
         let pool_handle = manager.pool_handle();
-        match kind {
+        let pool = match kind {
             PoolKind::Queue => {
                 let pool: QueuePool<_> =
                     settings.build(manager, &settings.name, settings.config.clone())?;
                 pool_handle.attach(&pool);
-                Ok(SqlPool::from_queue(pool))
+                SqlPool::from_queue(pool)
             }
             PoolKind::Null => {
                 let pool: NullPool<_> =
                     settings.build(manager, &settings.name, settings.config.clone())?;
                 pool_handle.attach(&pool);
-                Ok(SqlPool::from_null(pool))
+                SqlPool::from_null(pool)
             }
-            other => Err(unsupported_pool(other, "MySQL")),
-        }
+            other => return Err(unsupported_pool(other, "MySQL")),
+        };
+        pool.offer_sqlx(&MYSQL, settings.sqlx_connections)
     }
 }
 

@@ -66,12 +66,12 @@
 //! | `parent`, `get_max_connections` and related methods, `options()`, `connect_options()`, `close_event()`, `try_begin()`, `try_begin_with()` | not offered |
 //! | `set_connect_options` | [`PgPoolOptions::credentials`] for a password that changes, else a new pool |
 //! | `sqlx::Pool<Postgres>`, `sqlx::Transaction<'_, Postgres>`, `PoolConnection<Postgres>` in signatures | [`PgPool`], [`Transaction`], [`SqlLease`] |
-//! | crates that take a `&sqlx::PgPool`: session stores, job queues | they need one of sqlx's pools |
+//! | crates that take a `&sqlx::PgPool`: session stores, job queues | [`pool.sqlx()?`](SqlPool::sqlx), with [`sqlx_connections`](PgPoolOptions::sqlx_connections) |
 //! | `conn.detach()`, `leak()`; `close()`, `close_on_drop()`; `return_to_pool()` | `SqlLease::detach(conn)`; `SqlLease::discard(conn)`; `drop(conn)` |
 //! | * `pool.begin()` through `Acquire`, in generic code | sqlx's own transaction, whose use is not tracked: see [`SqlPool`] |
 //! | * `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut` with the reason; [`pool_error`] extracts it |
 //! | * `close()` waits for every borrower | for 30 s at most; `close_within` reports the remaining holders |
-//! | `PgListener::connect_with(&pool)` | [`PgPoolOptions::listener`] |
+//! | `PgListener::connect_with(&pool)` | [`PgPoolOptions::listener`], or `PgListener::connect_with(&pool.sqlx()?)` |
 //! | `pool.copy_in_raw(..)`, `pool.copy_out_raw(..)` | on a lease: `pool.acquire().await?.copy_in_raw(..)` |
 //! | `#[sqlx::test]` functions that take a pool | take the options: `(_: sqlx::pool::PoolOptions<Postgres>, options: PgConnectOptions)` |
 //! | * `try_acquire()` right after a lease whose driver connection was used directly | `None` until that connection is verified, a round trip later |

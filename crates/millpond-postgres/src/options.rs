@@ -1,5 +1,6 @@
 //! Builds a PostgreSQL pool from a URL or sqlx's options.
 
+use crate::backend::POSTGRES;
 use crate::manager::PgManager;
 use crate::pooler::BEGIN;
 use crate::url::parse;
@@ -165,6 +166,7 @@ impl PgPoolOptions {
             }
             other => return Err(unsupported_pool(other, "PostgreSQL")),
         };
+        let pool = pool.offer_sqlx(&POSTGRES, settings.sqlx_connections)?;
         Ok(if pooler != Pooler::PgBouncer { pool } else { pool.transactions_only(BEGIN) })
     }
 

@@ -1,5 +1,6 @@
 //! Builds a SQLite pool from a URL or sqlx's options.
 
+use crate::backend::SQLITE;
 use crate::in_memory::InMemoryDatabase;
 use crate::manager::SqliteManager;
 use crate::only_reads::only_reads;
@@ -144,7 +145,12 @@ impl SqlitePoolOptions {
     /// # Errors
     ///
     /// `Error::Configuration` for an invalid setting.
-    pub fn connect_lazy_with(mut self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
+    pub fn connect_lazy_with(self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
+        let connections = self.settings.sqlx_connections;
+        self.build(options)?.offer_sqlx(&SQLITE, connections)
+    }
+
+    fn build(mut self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
         self.settings.config.check().map_err(config_error)?;
         let manager = SqliteManager::new(options.clone()).with_reset(self.settings.reset);
         if let Some(memory) = manager.memory().cloned() {

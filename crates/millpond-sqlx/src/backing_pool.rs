@@ -8,13 +8,14 @@ use either::Either;
 use futures_core::future::BoxFuture;
 use millpond_core::{
     CloseReason, Holder, Invalidate, Lease, Manager, Pool, PoolConfig, PoolError, QueuePool,
-    Request, Reservation,
+    Request, Reservation, Triage,
 };
 use sqlx::{Database, Error};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::time::timeout;
 
 /// A pool of tracked connections.
 pub(crate) enum BackingPool<DB: Database> {
@@ -110,6 +111,9 @@ pub(crate) trait ManagedPool<DB: Database>: Pool<Connection = Tracked<DB>> {
     fn config(&self) -> PoolConfig;
     fn warn(&self, setting: &'static str, message: String);
     fn validate_idle(&self);
+    /// Resets a connection within `ping_timeout`, as the pool does between two borrowers. Returns
+    /// false if it must be closed.
+    fn make_reusable<'a>(&'a self, conn: &'a mut Tracked<DB>) -> BoxFuture<'a, bool>;
 }
 
 impl<DB: Database, M: Manager<Connection = Tracked<DB>>> ManagedPool<DB> for QueuePool<M> {
@@ -163,5 +167,19 @@ impl<DB: Database, M: Manager<Connection = Tracked<DB>>> ManagedPool<DB> for Que
 
     fn validate_idle(&self) {
         self.validate_idle();
+    }
+
+    fn make_reusable<'a>(&'a self, conn: &'a mut Tracked<DB>) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let manager = self.manager();
+            match manager.triage(conn) {
+                Triage::Keep => true,
+                Triage::Reset => {
+                    let reset = timeout(self.config().ping_timeout, manager.reset(conn)).await;
+                    matches!(reset, Ok(Ok(()))) && !manager.undoes_on_connect(conn)
+                }
+                _ => false,
+            }
+        })
     }
 }

@@ -17,6 +17,7 @@
 //!
 //! - [`SqlPool::begin`] returns millpond's own [`Transaction`]. `Acquire::begin(&pool)`, which
 //!   generic code calls, returns sqlx's, on a connection whose use is not tracked.
+//!   [`SqlPool::sqlx`] returns a pool of sqlx's own type, for code that takes one.
 //! - A timeout is `sqlx::Error::Io` of kind `TimedOut`. [`pool_error`] extracts the [`PoolError`]
 //!   from any error, with its cause, the oldest holders and the pool's status.
 //! - The holder of a query on `&pool` is shown by the first words of its statement: sqlx's
@@ -44,6 +45,7 @@ mod addresses;
 mod admin;
 mod answer_check;
 mod argument_size;
+mod as_sqlx;
 mod backend;
 pub mod backend_api;
 mod backing_pool;
@@ -71,6 +73,7 @@ mod settings;
 #[cfg(unix)]
 mod socket_relay;
 mod sql_text;
+mod sqlx_pool;
 mod stand_in;
 mod stand_in_server;
 mod statement_cache;

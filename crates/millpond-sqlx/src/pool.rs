@@ -2,6 +2,7 @@
 
 use crate::backing_pool::BackingPool;
 use crate::lease::SqlLease;
+use crate::sqlx_pool::SqlxPool;
 use crate::time_limits::{CurrentLease, Limits};
 use crate::tracked::Tracked;
 use crate::transaction::Transaction;
@@ -79,9 +80,9 @@ impl<DB: Database> fmt::Debug for WeakSqlPool<DB> {
 }
 
 /// The error of an acquire on a pool that supports only transactions.
-const NO_SESSION: &str = "behind a transaction pooler a connection leads to one server only within \
-    a transaction: begin one with `pool.begin()`, or execute single queries on `&pool`; for \
-    migrations and everything else that needs a session connect to the server itself";
+pub(crate) const NO_SESSION: &str = "behind a transaction pooler a connection leads to one server \
+    only within a transaction: begin one with `pool.begin()`, or execute single queries on \
+    `&pool`; for migrations and everything else that needs a session connect to the server itself";
 
 struct Inner<DB: Database> {
     kind: &'static str,
@@ -92,6 +93,7 @@ struct Inner<DB: Database> {
     /// Whether a connection is a session only within a transaction.
     transactions_only: bool,
     readers: Option<Readers<DB>>,
+    sqlx: SqlxPool<DB>,
 }
 
 /// The pool for statements that can only read, and the test for them.
@@ -137,6 +139,7 @@ impl<DB: Database> SqlPool<DB> {
             begin: Some(begin),
             transactions_only: false,
             readers: Some(readers),
+            sqlx: SqlxPool::default(),
         };
         Self::from(Arc::new(inner))
     }
@@ -154,6 +157,7 @@ impl<DB: Database> SqlPool<DB> {
             begin: Some(begin),
             transactions_only: true,
             readers: None,
+            sqlx: SqlxPool::default(),
         };
         Self { inner: Arc::new(inner), limits: self.limits }
     }
@@ -257,14 +261,16 @@ impl<DB: Database> SqlPool<DB> {
     ///
     /// As [`close`](Self::close).
     pub async fn close_within(&self, limit: Duration) -> CloseReport {
+        let main = async {
+            // Its connections hold slots of the main pool.
+            let sqlx = self.inner.sqlx.close(limit);
+            future::join(self.inner.main.as_pool().close_within(limit), sqlx).await.0
+        };
         match &self.inner.readers {
-            None => self.inner.main.as_pool().close_within(limit).await,
+            None => main.await,
             Some(readers) => {
-                let writer = self.inner.main.as_pool().close_within(limit);
-                merge_reports(
-                    future::join(writer, readers.pool.inner.main.as_pool().close_within(limit))
-                        .await,
-                )
+                let readers = readers.pool.inner.main.as_pool().close_within(limit);
+                merge_reports(future::join(main, readers).await)
             }
         }
     }
@@ -366,6 +372,14 @@ impl<DB: Database> SqlPool<DB> {
         self.inner.begin.map(SqlSafeStr::into_sql_str)
     }
 
+    pub(crate) fn is_transactions_only(&self) -> bool {
+        self.inner.transactions_only
+    }
+
+    pub(crate) fn sqlx_pool(&self) -> &SqlxPool<DB> {
+        &self.inner.sqlx
+    }
+
     pub(crate) fn main(&self) -> &BackingPool<DB> {
         &self.inner.main
     }
@@ -391,8 +405,15 @@ impl<DB: Database> SqlPool<DB> {
 
     fn from_backing_pool(kind: &'static str, main: BackingPool<DB>) -> Self {
         let limits = main.managed_pool().map(|pool| Limits::of(&pool.config())).unwrap_or_default();
-        let inner =
-            Inner { kind, main, limits, begin: None, transactions_only: false, readers: None };
+        let inner = Inner {
+            kind,
+            main,
+            limits,
+            begin: None,
+            transactions_only: false,
+            readers: None,
+            sqlx: SqlxPool::default(),
+        };
         Self::from(Arc::new(inner))
     }
 

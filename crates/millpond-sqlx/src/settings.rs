@@ -32,6 +32,8 @@ pub struct SqlPoolSettings<DB: Database> {
     /// default. Default 300 s, or five times [`tcp_keepalive`](Self::tcp_keepalive) if that is
     /// less; range 1 s to 3600 s.
     pub tcp_user_timeout: Option<Duration>,
+    /// How many connections the pool of sqlx's own type has. Default 1.
+    pub sqlx_connections: u32,
     /// The pool's runtime.
     pub runtime: Option<Handle>,
     hooks: Vec<Attached<DB>>,
@@ -48,6 +50,7 @@ impl<DB: Database> SqlPoolSettings<DB> {
             cancel_abandoned: true,
             tcp_keepalive: Some(TCP_KEEPALIVE),
             tcp_user_timeout: Some(TCP_USER_TIMEOUT),
+            sqlx_connections: 1,
             runtime: None,
             hooks: Vec::new(),
             observers: Vec::new(),
@@ -171,6 +174,7 @@ impl<DB: Database> Clone for SqlPoolSettings<DB> {
             cancel_abandoned: self.cancel_abandoned,
             tcp_keepalive: self.tcp_keepalive,
             tcp_user_timeout: self.tcp_user_timeout,
+            sqlx_connections: self.sqlx_connections,
             runtime: self.runtime.clone(),
             hooks: self.hooks.clone(),
             observers: self.observers.clone(),
@@ -220,6 +224,16 @@ macro_rules! pool_settings {
             #[must_use]
             pub fn reset(mut self, level: ::millpond_core::ResetLevel) -> Self {
                 self.settings.reset = level;
+                self
+            }
+
+            /// Sets how many connections the pool of sqlx's own type has, which
+            /// [`SqlPool::sqlx`]($crate::SqlPool::sqlx) returns. Default: 1; range 1 to one less
+            /// than this pool's limit, `pool_size + max_overflow`. Several of them are taken from
+            /// this pool as they are needed, and hold their slots until it is closed.
+            #[must_use]
+            pub fn sqlx_connections(mut self, connections: u32) -> Self {
+                self.settings.sqlx_connections = connections;
                 self
             }
 

@@ -1,15 +1,16 @@
-//! Lends a connection through a pool of sqlx's own, for sqlx's own `Transaction`.
+//! Lends a connection through a pool of sqlx's own, for code that names sqlx's types.
 //!
 //! sqlx's `Transaction` and `PoolConnection` return their connection to a `sqlx::Pool` and to
-//! nothing else, and such a pool opens its connections itself. So a pool of one connection is built
-//! that opens a stand-in: a connection that leads to no server. Its `after_connect` swaps the
-//! stand-in with the connection of a lease, and its `after_release` swaps them back before the
-//! lease is dropped. The connection is then verified as after every direct use of the driver's.
+//! nothing else, and such a pool opens its connections itself. So it opens a stand-in: a connection
+//! that leads to no server. Its `after_connect` swaps the stand-in with the connection of a lease,
+//! and its `after_release` swaps them back. When the lease is dropped then, its connection is
+//! verified as after every direct use of the driver's.
 
 use crate::lease::SqlLease;
 use sqlx::pool::PoolOptions;
 use sqlx::{Database, Error, SqlStr, Transaction};
 use std::future;
+use std::io;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,17 +33,19 @@ pub(crate) async fn begin<DB: Database>(
     let Some(options) = lease.backend().stand_in()? else {
         return Err(Error::InvalidArgument(NOT_SUPPORTED.to_owned()));
     };
-    let (ready, swap) = (Mutex::new(Some(lease)), Arc::new(Swap::default()));
-    let swap_back = Arc::clone(&swap);
+    let (ready, swapped) = (Mutex::new(Some(lease)), Arc::new(Swapped::default()));
+    let lent = Arc::clone(&swapped);
     let pool = pool_options(OPEN_LIMIT)
+        .max_connections(1)
         .after_connect(move |conn, _| {
-            if let Some(lease) = lock(&ready).take() {
-                swap.lend(lease, conn);
+            let lease = lock(&ready).take();
+            if let Some(lease) = lease {
+                swapped.lend(lease, conn);
             }
             Box::pin(future::ready(Ok(())))
         })
         .after_release(move |conn, _| {
-            swap_back.take_back(conn);
+            drop(lent.take_back(conn));
             // The stand-in has served.
             Box::pin(future::ready(Ok(false)))
         })
@@ -52,54 +55,59 @@ pub(crate) async fn begin<DB: Database>(
         None => pool.begin().await,
     }
     .map_err(|error| match error {
-        Error::PoolTimedOut => Error::Io(std::io::Error::other(NOT_OPENED)),
+        Error::PoolTimedOut => io::Error::other(NOT_OPENED).into(),
         error => error,
     })
 }
 
-/// Options of a pool of one stand-in, which is never tested nor closed for its age.
-fn pool_options<DB: Database>(limit: Duration) -> PoolOptions<DB> {
+/// Options of a pool of stand-ins, which are never tested, nor closed for their age by a task.
+pub(crate) fn pool_options<DB: Database>(limit: Duration) -> PoolOptions<DB> {
     PoolOptions::new()
-        .max_connections(1)
         .acquire_timeout(limit)
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
 }
 
-/// The lease whose connection is swapped with a stand-in.
-struct Swap<DB: Database>(Mutex<Option<SqlLease<DB>>>);
+/// The leases whose connections are swapped with stand-ins.
+pub(crate) struct Swapped<DB: Database>(Mutex<Vec<SqlLease<DB>>>);
 
-impl<DB: Database> Swap<DB> {
+impl<DB: Database> Swapped<DB> {
     /// Puts the connection of the lease into `conn`, and the stand-in into the lease.
-    fn lend(&self, mut lease: SqlLease<DB>, conn: &mut DB::Connection) {
+    pub(crate) fn lend(&self, mut lease: SqlLease<DB>, conn: &mut DB::Connection) {
         // Notes the direct use.
         mem::swap::<DB::Connection>(&mut lease, conn);
-        let earlier = lock(&self.0).replace(lease);
-        drop(earlier.map(SqlLease::detach));
+        lock(&self.0).push(lease);
     }
 
-    /// Puts both back, and drops the lease.
-    fn take_back(&self, conn: &mut DB::Connection) {
-        let lease = lock(&self.0).take();
-        if let Some(mut lease) = lease {
-            mem::swap(lease.driver_mut(), conn);
-        }
+    /// Puts the connection into one of the leases, and its stand-in into `conn`.
+    pub(crate) fn take_back(&self, conn: &mut DB::Connection) -> Option<SqlLease<DB>> {
+        let mut lease = lock(&self.0).pop()?;
+        mem::swap(lease.driver_mut(), conn);
+        Some(lease)
+    }
+
+    /// Frees the slots of leases beyond this number, whose connections do not come back. They hold
+    /// only stand-ins, which must not be lent.
+    pub(crate) fn keep_at_most(&self, number: u32) {
+        let mut leases = lock(&self.0);
+        let number = leases.len().min(usize::try_from(number).unwrap_or(usize::MAX));
+        let lost = leases.split_off(number);
+        drop(leases);
+        lost.into_iter().map(SqlLease::detach).for_each(drop);
     }
 }
 
-impl<DB: Database> Default for Swap<DB> {
+impl<DB: Database> Default for Swapped<DB> {
     fn default() -> Self {
         Self(Mutex::default())
     }
 }
 
-/// The runtime ended before the connection came back: the lease holds only the stand-in, which must
-/// not be lent.
-impl<DB: Database> Drop for Swap<DB> {
+/// The pool of sqlx's is gone, with connections that it has closed or lost with its runtime.
+impl<DB: Database> Drop for Swapped<DB> {
     fn drop(&mut self) {
-        let lease = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take();
-        drop(lease.map(SqlLease::detach));
+        self.keep_at_most(0);
     }
 }
 

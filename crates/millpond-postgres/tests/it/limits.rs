@@ -79,3 +79,38 @@ async fn a_session_idle_limit_below_the_age_of_connections_is_reported() {
         "{warnings:?}"
     );
 }
+
+#[tokio::test]
+async fn the_server_never_has_more_sessions_than_a_pool_and_its_pool_of_sqlx_may_have() {
+    let Some(server) = server() else { return };
+    let name = format!("limit-{:x}", fastrand::u64(..));
+    let options = PgPoolOptions::new().pool_size(3).max_overflow(1).sqlx_connections(2);
+    let pool = options.connect_with(server.options().application_name(&name)).await.unwrap();
+    let theirs = pool.sqlx().unwrap();
+    let tasks: Vec<_> = (0..12)
+        .map(|number| {
+            let (pool, theirs) = (pool.clone(), theirs.clone());
+            tokio::spawn(async move {
+                for _ in 0..10 {
+                    let rows = sqlx::query("SELECT pg_catalog.pg_sleep(0.001)");
+                    if number % 2 == 0 {
+                        rows.execute(&theirs).await.unwrap();
+                    } else {
+                        rows.execute(&pool).await.unwrap();
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut observer = server.connection().await;
+    let sql = "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE application_name = $1";
+    while !tasks.iter().all(tokio::task::JoinHandle::is_finished) {
+        let sessions: i64 =
+            sqlx::query_scalar(sql).bind(&name).fetch_one(&mut observer).await.unwrap();
+        assert!(sessions <= 4, "{sessions}");
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    pool.close().await;
+}

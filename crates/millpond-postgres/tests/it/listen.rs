@@ -1,7 +1,7 @@
 //! Notifications, over the listener's own connection.
 
 use crate::support::{one, server};
-use millpond_postgres::{PgPoolOptions, Pooler};
+use millpond_postgres::{PgListener, PgPoolOptions, Pooler};
 use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n, until};
 use sqlx::Row;
 
@@ -100,4 +100,22 @@ async fn a_listener_behind_a_proxy_is_kept_alive_too() {
         })
     })
     .await;
+}
+
+#[tokio::test]
+async fn sqlxs_own_listener_takes_sqlxs_pool_of_a_pool() {
+    let Some(server) = server() else { return };
+    for connections in [1, 2] {
+        let options = PgPoolOptions::new().pool_size(3).max_overflow(0);
+        let pool = options.sqlx_connections(connections).connect(&server.url).await.unwrap();
+        let mut listener = PgListener::connect_with(&pool.sqlx().unwrap()).await.unwrap();
+        let channel = format!("sqlx_{:x}", fastrand::u64(..));
+        listener.listen(&channel).await.unwrap();
+        let notify = "SELECT pg_catalog.pg_notify($1, 'risen')";
+        sqlx::query(notify).bind(&channel).execute(&pool).await.unwrap();
+        assert_eq!(listener.recv().await.unwrap().payload(), "risen");
+        drop(listener);
+        pool.close().await;
+        assert_eq!(pool.status().open, 0);
+    }
 }

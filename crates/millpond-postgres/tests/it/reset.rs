@@ -1,7 +1,7 @@
 //! The effects of a session reset.
 
 use crate::support::{one, server};
-use millpond_postgres::ResetLevel;
+use millpond_postgres::{PgPoolOptions, ResetLevel};
 use sqlx::{Connection, Executor, Postgres, Row, raw_sql};
 
 #[tokio::test]
@@ -155,5 +155,24 @@ async fn a_constant_is_parsed_with_the_settings_of_its_own_borrower() {
             tx.rollback().await.unwrap();
             assert_eq!(midnight(&pool).await, expected, "{level:?} {how}");
         }
+    }
+}
+
+#[tokio::test]
+async fn at_reset_session_no_setting_reaches_the_next_borrower_of_sqlxs_pool() {
+    let Some(server) = server() else { return };
+    for connections in [1, 2] {
+        let options = PgPoolOptions::new().pool_size(3).max_overflow(0);
+        let options = options.reset(ResetLevel::Session).sqlx_connections(connections);
+        let pool = options.connect(&server.url).await.unwrap();
+        let theirs = pool.sqlx().unwrap();
+        for _ in 0..4 {
+            let mut conn = theirs.acquire().await.unwrap();
+            let seen: String =
+                sqlx::query_scalar("SHOW work_mem").fetch_one(&mut *conn).await.unwrap();
+            assert_ne!(seen, "1MB");
+            conn.execute("SET work_mem = '1MB'").await.unwrap();
+        }
+        pool.close().await;
     }
 }
