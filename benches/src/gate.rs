@@ -40,7 +40,7 @@ pub fn pass<P: Competitor>() -> Result<(), String> {
         let trial = tokio::spawn(timeout(LIMIT, trial::<P>()));
         match trial.await {
             Ok(Ok(verdict)) => verdict,
-            Ok(Err(_)) => Err(format!("somebody was not served within {LIMIT:?}")),
+            Ok(Err(_)) => Err(format!("not every task was served within {LIMIT:?}")),
             Err(panic) => Err(format!("it panicked: {panic}")),
         }
     });

@@ -47,6 +47,6 @@ pub async fn work(pool: &QueuePool<NoOp>, tasks: u32, turns: u32, hold: Hold) {
         });
     }
     while let Some(ended) = all.join_next().await {
-        ended.expect("nobody panics");
+        ended.expect("no task panics");
     }
 }

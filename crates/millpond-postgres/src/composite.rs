@@ -1,4 +1,4 @@
-//! Whether composite values have the fields that the driver knows of their types.
+//! Checks that composite values have the fields that the driver has cached for their types.
 //!
 //! sqlx asks once for the fields of a composite type and keeps them for as long as the connection
 //! lives. When the type is altered it decodes the wrong fields or panics.

@@ -81,8 +81,8 @@ impl Report {
             )?,
             false => screen.line(
                 Tone::Bad,
-                "The books do not balance: millpond has a defect, or somebody else has written to \
-                 its database.",
+                "The books do not balance: millpond has a defect, or another program has written \
+                 to its database.",
             )?,
         }
         match &self.kept {

@@ -38,8 +38,8 @@ impl fmt::Display for Work {
              {reads} sums in {seconds:.1} s."
         )?;
         match wrong {
-            0 => write!(f, "  Every sum was right, though it was read amid the transfers."),
-            wrong => write!(f, "  {wrong} sums were wrong: somebody saw half a transfer."),
+            0 => write!(f, "  Every sum was correct, though read during the transfers."),
+            wrong => write!(f, "  {wrong} sums were wrong: a reader saw half a transfer."),
         }
     }
 }

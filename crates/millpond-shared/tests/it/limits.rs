@@ -31,7 +31,7 @@ async fn a_loan_longer_than_leak_after_is_reported_once_with_its_line() {
     assert_eq!((location.file(), location.line()), (file!(), line));
     assert!(held >= secs(5) && held <= secs(5) + ms(200), "{held:?}");
     sleep(secs(1)).await;
-    assert_eq!(leaks().len(), 2, "the other one, and nobody twice");
+    assert_eq!(leaks().len(), 2, "the other holder, and none twice");
     sleep(secs(20)).await;
     assert_eq!(leaks().len(), 2);
     drop((long, later));
@@ -51,7 +51,7 @@ async fn a_connection_lent_for_longer_than_max_lease_is_removed_on_return() {
     assert_eq!(other.0, 1, "it serves on until then");
     drop(long);
     assert_eq!(pool.acquire().await.unwrap().0, 2);
-    assert_eq!(server.alive(), 2, "somebody has a clone of the old one");
+    assert_eq!(server.alive(), 2, "a borrower still has a clone of the old connection");
     drop(other);
     sleep(ms(10)).await;
     assert_eq!((server.alive(), trace.count("closed overdue #1")), (1, 1), "{:?}", trace.lines());

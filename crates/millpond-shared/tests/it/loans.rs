@@ -84,7 +84,7 @@ async fn an_ageing_member_is_closed_after_its_last_loan_and_replaced_in_its_slot
     let aged = other.0;
     drop(other);
     sleep(ms(50)).await;
-    assert_eq!(trace.count(&format!("closed recycled #{aged}")), 1, "nobody kept it any more");
+    assert_eq!(trace.count(&format!("closed recycled #{aged}")), 1, "it had no borrower left");
     for _ in 0..10 {
         assert_eq!(pool.acquire().await.unwrap().0, 3);
     }

@@ -68,7 +68,7 @@ impl Manager for Links {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "wrong password"));
         }
         if self.0.down.load(Ordering::Relaxed) {
-            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens"));
+            return Err(io::Error::new(io::ErrorKind::ConnectionRefused, "the server is down"));
         }
         let link = Arc::new(Link(info.id.get()));
         self.0.links.lock().unwrap().push(Arc::downgrade(&link));

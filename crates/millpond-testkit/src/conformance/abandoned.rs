@@ -53,7 +53,7 @@ async fn abandon<F: Fixture>(service: Service<F>, user: u32) -> u32 {
         drop(lease);
         let mut lease = service.lease().await;
         if let Err(error) = service.fixture.pause(&mut lease, ms(12)).await {
-            panic!("a cancel has hit somebody else: {error}");
+            panic!("a cancel has hit another borrower: {error}");
         }
         service.assert_answers(&mut lease, i64::from(user * 1_000 + round)).await;
     }

@@ -53,7 +53,7 @@ pub async fn c41_a_connect_that_hangs_delays_no_caller_while_slots_are_free<T: T
     let world = stage.tuned(2, 0, |builder, _| builder.connect_timeout(secs(30)));
     world.manager.next(Call::Connect, [Act::Never]);
     let lease = world.pool.acquire_within(secs(20)).await;
-    drop(lease.unwrap_or_else(|error| panic!("the other connect served nobody: {error}")));
+    drop(lease.unwrap_or_else(|error| panic!("the caller got no lease: {error}")));
     assert_eq!(world.manager.calls(Call::Connect), 2);
     let _ = world.pool.close_within(secs(5)).await;
     world.until("nothing is open", || world.manager.sockets() == 0).await;

@@ -36,7 +36,7 @@ pub async fn b10_a_server_that_becomes_read_only_invalidates_all_connections<T: 
     };
     assert!(
         timeout(secs(60), noticed).await.is_ok(),
-        "nobody noticed: {:?}",
+        "the pool did not notice: {:?}",
         service.pool.status()
     );
     drop(bystander);

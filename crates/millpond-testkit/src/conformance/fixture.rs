@@ -551,11 +551,11 @@ impl Capability {
         Some(match self {
             Self::PausedClock => "what happens in hours, or when a future is dropped anywhere",
             Self::Answers => "that an answer reaches only the caller that asked for it",
-            Self::Dies => "that a ping notices a connection which the server has ended",
+            Self::Dies => "that a ping detects a connection that the server has ended",
             Self::Dirty => "that what a borrower leaves on a connection is undone",
             Self::Counted => "that what is closed or cut off is closed at the server",
-            Self::Transactions => "that no transaction is lent on",
-            Self::Streams => "that rows nobody read are not lent on",
+            Self::Transactions => "that no open transaction reaches another borrower",
+            Self::Streams => "that unread rows reach no other borrower",
             _ => return None,
         })
     }

@@ -279,7 +279,7 @@ impl World {
             1,
             "{backend}, after {action:?}: a transaction was open"
         );
-        until("one connection is there and nobody waits", async || {
+        until("one connection is open and no caller waits", async || {
             let status = db.status();
             let under_way = status.connecting
                 + status.resetting

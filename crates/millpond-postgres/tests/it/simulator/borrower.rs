@@ -159,7 +159,7 @@ impl Borrower {
                 if matches!(&error, Error::Io(_))
                     && millpond_sqlx::pool_error(&error).is_some() =>
             {
-                self.server.violation(format!("the pool serves nobody: {error}"));
+                self.server.violation(format!("the pool does not serve: {error}"));
                 None
             }
             Ok(Err(_)) => None,
