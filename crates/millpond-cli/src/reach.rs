@@ -132,7 +132,7 @@ async fn database(loader: Loader) -> Result<Reached, Box<dyn Error>> {
             format!("{dialect} through a transaction pooler")
         }
         (dialect @ Dialect::Postgres, _) if !seems_pooled => {
-            format!("{dialect}; no transaction pooler was noticed in front of it")
+            format!("{dialect}; no transaction pooler was detected in front of it")
         }
         (dialect, _) => dialect.to_string(),
     };

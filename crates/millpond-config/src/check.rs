@@ -113,9 +113,9 @@ fn refusal(setting: &Setting, raw: &Raw, settings: &Settings, layers: &Layers) -
         Raw::Text(text) if text.trim().is_empty() => "is empty",
         Raw::Unset => "cannot be unset",
         Raw::Text(text) if setting.is_secret() && single_line(text).is_none() => {
-            let message = "has a blank before or behind it, or a line end or another character \
-                that is invisible";
-            let help = "leave it out; in a URL write it as %20, %0A and their like";
+            let message = "has a blank before or after it, or contains a line break or another \
+                invisible character";
+            let help = "leave it out; in a URL write it as %20, %0A and so on";
             return SettingProblem::new(
                 &setting.path,
                 &layers.source(&setting.path),

@@ -53,7 +53,7 @@ fn gather_text(text: &str, name: String) -> Gathered {
         // Only the parser's fixed phrases: its `Display` would quote the line, and with it a
         // password.
         let message = format!("is not TOML: {}", error.message());
-        let help = "correct the line; texts, such as URLs, stand in quotes";
+        let help = "correct the line; texts such as URLs need quotes";
         reader.gathered.problems.push(SettingProblem::new(FILE, &location, message, help));
         last = location;
     }
@@ -198,7 +198,7 @@ fn help(section: &str, name: &str) -> String {
         return format!("did you mean `{}` under `[{}]`?", setting.name(), setting.section());
     }
     match section {
-        "" => format!("at the top stand `preset` and the sections {}", schema::list(SECTIONS)),
+        "" => format!("the top level has `preset` and the sections {}", schema::list(SECTIONS)),
         section => format!("[{section}] holds {}", schema::list(own)),
     }
 }

@@ -237,9 +237,7 @@ impl Setting {
     pub(crate) fn expected(&self) -> String {
         match self.form {
             Form::Preset => format!("one of {}", list(presets::names())),
-            Form::Secret(_) => {
-                "a text that is not empty, in quotes if it stands in a file".to_owned()
-            }
+            Form::Secret(_) => "a text that is not empty, in quotes if it is in a file".to_owned(),
             Form::Redis(_) => COUNT.to_owned(),
             Form::Pool(PoolSetting { form, unset, .. }) => match (form, unset) {
                 (SettingForm::Flag, _) => FLAG.to_owned(),

@@ -260,7 +260,7 @@ where
                     (TransactionOutcome::RolledBack, "a ROLLBACK in SQL has undone its changes")
                 };
                 let message =
-                    format!("the transaction is lost: {what}; nothing else is done in it");
+                    format!("the transaction is lost: {what}; no further statement runs in it");
                 tracker.lose(TransactionLost::new(outcome, message));
             }
             Change::Ended { chained, .. } => {

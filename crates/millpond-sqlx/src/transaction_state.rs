@@ -369,7 +369,7 @@ impl Doubt {
         };
         TransactionLost::new(
             outcome,
-            format!("the transaction is lost: {what}; nothing else is done in it"),
+            format!("the transaction is lost: {what}; no further statement runs in it"),
         )
     }
 }

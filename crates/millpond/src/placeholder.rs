@@ -81,9 +81,9 @@ fn check(expected: usize, bound: usize) -> Result<(), Error> {
         return Ok(());
     }
     Err(refused(if expected > bound {
-        format!("the statement asks for argument ${expected}, but {bound} are bound")
+        format!("the statement uses argument ${expected}, but {bound} are bound")
     } else {
-        format!("{bound} arguments are bound, but the statement asks for {expected}")
+        format!("{bound} arguments are bound, but the statement uses {expected}")
     }))
 }
 
@@ -259,16 +259,16 @@ mod tests {
     fn placeholders_and_arguments_must_match() {
         for dialect in [Dialect::Sqlite, Dialect::Postgres, Dialect::MySql] {
             let wrong = |sql, bound: &[i64]| fitted(sql, dialect, bound).unwrap_err();
-            assert!(wrong("SELECT $1, $2", &[1]).contains("asks for argument $2, but 1 are bound"));
-            assert!(wrong("SELECT $1, $2", &[]).contains("asks for argument $2, but 0 are bound"));
+            assert!(wrong("SELECT $1, $2", &[1]).contains("uses argument $2, but 1 are bound"));
+            assert!(wrong("SELECT $1, $2", &[]).contains("uses argument $2, but 0 are bound"));
             assert!(
                 wrong("SELECT $1, $2", &[1, 2, 3])
-                    .contains("3 arguments are bound, but the statement asks for 2")
+                    .contains("3 arguments are bound, but the statement uses 2")
             );
-            assert!(wrong("SELECT ?, ?", &[1]).contains("asks for argument $2"));
+            assert!(wrong("SELECT ?, ?", &[1]).contains("uses argument $2"));
             assert!(wrong("SELECT 1", &[1]).contains("asks for 0"));
             assert!(wrong("SELECT $0", &[1]).contains("counted from 1"));
-            assert!(wrong("SELECT $99999999999999999999999", &[1]).contains("asks for argument"));
+            assert!(wrong("SELECT $99999999999999999999999", &[1]).contains("uses argument"));
         }
     }
 }

@@ -549,7 +549,7 @@ impl Capability {
     /// backend or a pool can claim it.
     pub(crate) fn untested(self) -> Option<&'static str> {
         Some(match self {
-            Self::PausedClock => "what happens in hours, or when a future is dropped anywhere",
+            Self::PausedClock => "what happens over hours, or when a future is dropped anywhere",
             Self::Answers => "that an answer reaches only the caller that asked for it",
             Self::Dies => "that a ping detects a connection that the server has ended",
             Self::Dirty => "that what a borrower leaves on a connection is undone",
@@ -576,25 +576,25 @@ impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let without = match self {
             Self::PausedClock => "PausedClock: real I/O needs real time",
-            Self::Answers => "Answers: a connection cannot be asked for anything",
+            Self::Answers => "Answers: a connection answers no queries",
             Self::Dies => "Dies: the server ends no connection by itself",
             Self::Dirty => "Dirty: a borrower leaves nothing on a connection",
-            Self::Counted => "Counted: the server cannot be asked what is open",
+            Self::Counted => "Counted: the server does not count its connections",
             Self::Transactions => "Transactions: there are none",
-            Self::Streams => "Streams: an answer comes whole",
-            Self::Redis => "Redis: it is no Redis",
-            Self::Pools => "Pools: there is a manager and nothing more",
+            Self::Streams => "Streams: every answer arrives as a whole",
+            Self::Redis => "Redis: the server is not Redis",
+            Self::Pools => "Pools: there is only a manager",
             Self::Session => "Session: a session has no state",
-            Self::Network => "Network: there is none in between",
-            Self::Cancels => "Cancels: what was abandoned is not stopped over another connection",
-            Self::Restarts => "Restarts: there is no server to be killed",
-            Self::Demotes => "Demotes: every server takes writes",
-            Self::Statements => "Statements: nothing is kept prepared",
+            Self::Network => "Network: there is no network to the server",
+            Self::Cancels => "Cancels: no abandoned call is cancelled over another connection",
+            Self::Restarts => "Restarts: there is no server to kill",
+            Self::Demotes => "Demotes: every server accepts writes",
+            Self::Statements => "Statements: no prepared statements are kept",
             Self::Credentials => "Credentials: there are no passwords",
-            Self::Memory => "Memory: no database is in memory alone",
+            Self::Memory => "Memory: no database exists only in memory",
             Self::Readers => "Readers: every connection may write",
             Self::Exclusive => "Exclusive: connections are shared",
-            Self::Keeps => "Keeps: nothing is lent twice",
+            Self::Keeps => "Keeps: no connection is lent twice",
         };
         f.write_str(without)
     }
