@@ -47,7 +47,7 @@ pub enum PoolError {
 }
 
 impl PoolError {
-    /// Which kind of failure it is, for counting.
+    /// The kind of failure, for counting.
     pub fn kind(&self) -> AcquireFailure {
         match self {
             Self::TimedOut(_) => AcquireFailure::TimedOut,
@@ -128,7 +128,7 @@ pub enum Phase {
     Suspended,
 }
 
-/// A deadline that passed, and what the pool looked like then.
+/// A deadline that passed, and the state of the pool at that moment.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct TimedOut {
@@ -138,11 +138,11 @@ pub struct TimedOut {
     pub kind: &'static str,
     /// What the caller was waiting for.
     pub phase: Phase,
-    /// How long it had waited: the deadline it had.
+    /// The limit of the acquire.
     pub limit: Duration,
     /// The pool at that moment.
     pub status: Status,
-    /// Who had held a connection longest, at most three of them, the oldest first.
+    /// The oldest holders, at most three, the oldest first.
     pub holders: Vec<Holder>,
     /// Why the last attempt to connect failed, unless one has succeeded since.
     pub last_error: Option<SharedError>,
@@ -187,7 +187,7 @@ impl fmt::Display for TimedOut {
 
 impl TimedOut {
     /// A deadline that passed in a custom pool: its name, its kind, what the caller was waiting
-    /// for, the deadline it had, and the pool at that moment. The other fields are empty, and can
+    /// for, the limit it had, and the pool at that moment. The other fields are empty, and can
     /// be set. [`PoolError::TimedOut`] holds it boxed.
     pub fn new(
         pool: impl Into<Arc<str>>,
@@ -209,7 +209,7 @@ impl TimedOut {
         }
     }
 
-    /// The first half of the message: only what is true.
+    /// The first half of the message.
     fn reason(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let limit = self.limit.as_secs_f64();
         match self.phase {

@@ -5,15 +5,15 @@ use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Watches a pool. Cannot fail, cannot touch a connection, and must not block.
+/// Observes the events of a pool. It cannot fail, has no access to connections, and must not block.
 ///
 /// Called after the pool's lock is released, on whatever thread the event happened, so two events
 /// may arrive out of order: [`EventContext::seq`] says which was first. A panic in an observer is
-/// caught and costs nothing but the event.
+/// caught; only that call is lost.
 ///
 /// A closure will do: `builder.observer(|event: &Event, context: &EventContext<'_>| ..)`.
 pub trait Observer: Send + Sync + 'static {
-    /// Takes note of one event.
+    /// Called for each event.
     fn observe(&self, event: &Event, context: &EventContext<'_>);
 
     /// Which events this observer gets: all of them by default. Asked once, when the pool is built.
@@ -82,7 +82,7 @@ impl<'a> EventContext<'a> {
     }
 }
 
-/// An error that several may look at: the waiters it fails, the event, the status.
+/// An error that several share: the waiters that it fails, an event, the status.
 pub type SharedError = Arc<dyn std::error::Error + Send + Sync>;
 
 /// Makes a shared error of a boxed one.
@@ -101,32 +101,32 @@ pub enum Event {
     },
     /// A connection was lent.
     Acquired {
-        /// Which one.
+        /// The connection.
         id: ConnectionId,
-        /// How long the caller took to get it.
+        /// How long the acquire took.
         waited: Duration,
-        /// The caller's own line.
+        /// The caller's line.
         location: &'static Location<'static>,
     },
     /// An acquire ended with an error.
     AcquireFailed {
         /// The kind of failure.
         failure: AcquireFailure,
-        /// How long the caller had tried.
+        /// How long the acquire took.
         waited: Duration,
-        /// The caller's own line.
+        /// The caller's line.
         location: &'static Location<'static>,
     },
     /// An acquire was dropped before it ended.
     AcquireCancelled {
-        /// How long the caller had tried.
+        /// How long the acquire took.
         waited: Duration,
-        /// The caller's own line.
+        /// The caller's line.
         location: &'static Location<'static>,
     },
     /// A lease was dropped, and its connection came back.
     Returned {
-        /// Which one.
+        /// The connection.
         id: ConnectionId,
         /// How long it was held.
         held: Duration,
@@ -140,18 +140,18 @@ pub enum Event {
     },
     /// A connection was opened and has passed its hooks.
     Connected {
-        /// Which one.
+        /// The connection.
         id: ConnectionId,
-        /// How long that took.
+        /// How long it took, hooks included.
         took: Duration,
     },
     /// A connection could not be opened.
     ConnectFailed {
-        /// The number that it would have had.
+        /// The number that the connection would have had.
         id: ConnectionId,
         /// The driver's error, a refusing hook's, a limit that passed or a panic.
         error: SharedError,
-        /// What the manager makes of it.
+        /// How the manager classifies it.
         class: ErrorClass,
         /// The pause before the next attempt. A caller that comes meanwhile shortens it to at most
         /// `backoff_max`.
@@ -159,67 +159,67 @@ pub enum Event {
     },
     /// A ping failed, panicked or took too long; the connection will be closed.
     PingFailed {
-        /// Which one.
+        /// The connection.
         id: ConnectionId,
-        /// Why.
+        /// The cause.
         error: SharedError,
     },
     /// A reset failed, panicked or took too long; the connection will be closed.
     ResetFailed {
-        /// Which one.
+        /// The connection.
         id: ConnectionId,
-        /// Why.
+        /// The cause.
         error: SharedError,
     },
     /// A hook refused, panicked or took too long.
     HookFailed {
-        /// On which connection.
+        /// The connection.
         id: ConnectionId,
-        /// At which hook point.
+        /// The hook point.
         point: HookPoint,
-        /// Why.
+        /// The cause.
         error: SharedError,
     },
     /// A connection was closed, and its slot is free.
     Closed {
-        /// Which one.
+        /// The connection.
         id: ConnectionId,
         /// Why it was closed.
         reason: CloseReason,
         /// Why the close failed, if it did; the connection was dropped then.
         error: Option<SharedError>,
     },
-    /// A borrower took a connection out of the pool for good.
+    /// A borrower detached a connection from the pool.
     Detached {
-        /// Which one.
+        /// The connection.
         id: ConnectionId,
     },
     /// A borrower has kept a connection for longer than `leak_after` or `max_lease`. Reported once
     /// for each lease.
     Leaked {
-        /// Which one.
+        /// The connection.
         id: ConnectionId,
-        /// Who holds it.
+        /// The holder's line.
         location: &'static Location<'static>,
-        /// For how long so far.
+        /// How long it has been held so far.
         held: Duration,
     },
-    /// User code panicked: a manager or a hook. (A borrower that panics is reported by `Closed`
-    /// with its reason.)
+    /// User code panicked: a manager or a hook. A borrower that panics is reported by `Closed` with
+    /// its reason.
     Panicked {
         /// The callback that panicked, such as `on_connect` or `ping`.
         callback: &'static str,
-        /// What it said.
+        /// The message of the panic.
         message: String,
     },
-    /// New callers now fail at once, because nothing has worked for `fail_fast_after`.
+    /// New callers now fail at once, because connects have failed for `fail_fast_after`.
     FailingFast {
         /// The last failure.
         error: SharedError,
     },
     /// A connection could be opened again after failures.
     Recovered {
-        /// How long nothing had worked.
+        /// How long connects had failed.
         after: Duration,
     },
     /// The sizes were changed.
@@ -240,7 +240,7 @@ pub enum Event {
     Warned {
         /// The setting that could be changed.
         setting: &'static str,
-        /// What does not fit, and the way out.
+        /// What is wrong, and what the user can do.
         message: String,
     },
     /// Nothing is lent until `resume`.
@@ -305,7 +305,7 @@ named! {
         Unverified = "unverified",
         /// A reset failed or took too long.
         ResetFailed = "reset_failed",
-        /// Its borrower had it for longer than `max_lease`.
+        /// Held for longer than `max_lease`.
         Overdue = "overdue",
         /// The borrower has kept another handle to it.
         HandleLeaked = "handle_leaked",

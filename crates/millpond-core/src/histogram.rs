@@ -41,7 +41,7 @@ impl PoolHistograms {
         &self.connect
     }
 
-    /// Whether the pool has gone, with all that it had lent: nothing more will be counted.
+    /// Whether the pool and all its leases are gone, so that nothing more will be counted.
     pub fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
     }

@@ -1,4 +1,4 @@
-//! Hooks act on a connection at five hook points of its life and may refuse it.
+//! Hooks act on a connection at five hook points and may refuse it.
 
 use crate::{BoxError, ConnectionInfo};
 use std::fmt;
@@ -114,10 +114,9 @@ impl std::error::Error for RequestRefusal {
     }
 }
 
-/// Declares a hook as the attribute `async_trait` declares an `async fn`; by default it does
-/// nothing.
-macro_rules! hook {
-    ($(#[$doc:meta])* $name:ident) => {
+/// Declares hooks as the attribute `async_trait` declares `async fn`s; by default they do nothing.
+macro_rules! hooks {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
         $(#[$doc])*
         fn $name<'life0, 'life1, 'life2, 'async_trait>(
             &'life0 self,
@@ -133,7 +132,7 @@ macro_rules! hook {
             let _ = (conn, info);
             Box::pin(ready(Ok(())))
         }
-    };
+    )*};
 }
 
 /// Acts on connections at the hook points it asks for. `Err` means "not this connection", unless it
@@ -179,44 +178,36 @@ pub trait Hooks<C: Send + 'static>: Send + Sync + 'static {
         HookPoints::ALL
     }
 
-    hook! {
+    hooks! {
         /// After the first connection of the pool was opened, before `on_connect`. Called once
         /// until it has succeeded; no other connection is opened meanwhile. A refusal counts as a
         /// connection that could not be opened.
-        on_first_connect
-    }
+        on_first_connect;
 
-    hook! {
         /// After every connection was opened, before it is lent. A refusal counts as a connection
         /// that could not be opened: if the error is the manager's own, its `classify` decides
         /// whether it is tried again.
         ///
         /// What it leaves on a connection is the state that a reset leads back to: it is called
         /// again after a reset that has undone it, and a refusal closes the connection then.
-        on_connect
-    }
+        on_connect;
 
-    hook! {
         /// Before a connection is lent, after the ping if one was due. On a refusal it is closed
         /// and the caller gets another one, three times at the most. With a [`RequestRefusal`] the
         /// request is refused instead: the caller gets that error, and the connection goes back.
         /// Not called by `try_acquire`, which lends nothing while this hook exists.
-        on_checkout
-    }
+        on_checkout;
 
-    hook! {
         /// After a connection came back and was reset, before it can be lent again. A refusal
         /// closes it. Not called for a connection that is discarded, detached, or too old to be
         /// kept, nor by a `NullPool`, which keeps none.
-        on_checkin
-    }
+        on_checkin;
 
-    hook! {
         /// Before the pool closes a connection, for whatever reason. A refusal is reported as an
         /// event and changes nothing. Not called for a connection that is detached, dropped where
         /// no runtime is left or by a hard invalidation, or that a hook refused before it became
         /// the pool's.
-        on_close
+        on_close;
     }
 }
 

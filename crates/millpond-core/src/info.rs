@@ -1,4 +1,4 @@
-//! What the pool tells managers and hooks about a connection.
+//! What managers and hooks learn about a connection.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ impl fmt::Display for ConnectionId {
     }
 }
 
-/// What [`Manager::connect`](crate::Manager::connect) gets to know about the attempt.
+/// What [`Manager::connect`](crate::Manager::connect) learns about the attempt.
 #[derive(Debug, Clone)]
 #[non_exhaustive]
 pub struct ConnectInfo {
@@ -56,7 +56,7 @@ pub struct ConnectionInfo {
     pub id: ConnectionId,
     /// How often everything was invalidated before it was opened.
     pub generation: u64,
-    /// How many borrowers have had it, the present one included.
+    /// How often it was lent, the present loan included.
     pub uses: u64,
     /// How long ago it was opened.
     pub age: Duration,

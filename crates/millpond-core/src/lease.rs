@@ -1,38 +1,38 @@
-//! The guard that a borrower holds, and the way back that every pool gives it.
+//! The guard that a borrower holds, and the owner to which it returns its connection.
 
 use crate::rt::catch_panic;
 use crate::{CloseReason, ConnectionInfo, LeaseMeta, PooledConnection};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where a lease goes when it ends. Implement it for a pool of your own that wraps nothing; a pool
+/// Receives the connection of a lease that ends. Implement it for a pool of your own that wraps nothing; a pool
 /// that wraps another one needs only [`Lease::on_return`] or [`Lease::on_end`].
 ///
 /// All three are called from the borrower's thread, possibly while it unwinds, possibly outside any
 /// runtime: they must not block and not panic.
 pub trait LeaseOwner<C: Send + 'static>: Send + Sync + 'static {
-    /// The lease was dropped: here is the connection.
+    /// The lease was dropped; `held` is its connection.
     fn returned(&self, held: PooledConnection<C>);
 
-    /// The borrower says that the connection must not be used again. The default drops it.
+    /// The borrower discarded the connection. The default drops it.
     fn discarded(&self, held: PooledConnection<C>, reason: CloseReason) {
         let _ = reason;
         drop(held);
     }
 
-    /// The borrower keeps the connection for good. The default does nothing.
+    /// The borrower detached the connection. The default does nothing.
     fn detached(&self, meta: &LeaseMeta) {
         let _ = meta;
     }
 
-    /// What is known of a connection that is out. The default knows its number.
+    /// Information about a lent connection. The default knows its number.
     fn info(&self, meta: &LeaseMeta) -> ConnectionInfo {
         let info = ConnectionInfo::new(Arc::from(""), meta.id, meta.generation);
         ConnectionInfo { uses: meta.uses, ..info }
     }
 }
 
-/// A connection on loan. Dereferences to it, and gives it back when dropped.
+/// A lent connection. Dereferences to it, and returns it to the pool when dropped.
 ///
 /// Dropping never blocks, never does I/O, and works anywhere: outside a runtime, during its
 /// shutdown, after the pool. It has no methods of its own, so that none can hide one of the
@@ -54,20 +54,20 @@ impl<C: Send + 'static> Lease<C> {
         Self { held: Some(held), owner }
     }
 
-    /// Takes the connection out of the pool for good. Its slot is free at once.
+    /// Takes the connection out of the pool. Its slot is free at once.
     pub fn detach(lease: Self) -> C {
         let (held, owner) = lease.into_parts();
         owner.detached(&held.inner.meta);
         held.into_connection()
     }
 
-    /// Gives the connection back and says that it must not be lent again; the pool closes it.
+    /// Returns the connection to be closed instead of lent again.
     pub fn discard(lease: Self, reason: CloseReason) {
         let (held, owner) = lease.into_parts();
         owner.discarded(held, reason);
     }
 
-    /// What is known of the connection.
+    /// Information about the connection.
     pub fn info(lease: &Self) -> ConnectionInfo {
         lease.owner.info(&lease.held().inner.meta)
     }
@@ -81,8 +81,8 @@ impl<C: Send + 'static> Lease<C> {
         Self::lend(held, Arc::new(Wrapped { owner, on_return, on_end: Mutex::new(None) }))
     }
 
-    /// Calls `then` when the lease has ended, in whatever way: dropped, discarded or detached. For
-    /// pools that count what they have out. A panic in it is caught.
+    /// Calls `then` when the lease has ended: dropped, discarded or detached. For pools that count
+    /// their leases. A panic in it is caught.
     pub fn on_end(lease: Self, then: impl FnOnce() + Send + 'static) -> Self {
         let (held, owner) = lease.into_parts();
         let on_end = Mutex::new(Some(Box::new(then) as _));

@@ -18,7 +18,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// | [`ping`](Manager::ping) | a connection was idle for longer than `pre_ping_idle` | the acquirer; the maintenance task after a first dead one | `ping_timeout` and what is left of `pool_timeout` | closed, the next one is taken |
 /// | [`triage`](Manager::triage) | a lease is dropped | the dropping thread | must not block | a panic discards the connection |
 /// | [`reset`](Manager::reset) | `triage` said [`Triage::Reset`] | the maintenance task | `ping_timeout` | closed |
-/// | [`close`](Manager::close) | the pool is done with a connection | the maintenance task | `close_timeout` | dropped, and an event says why |
+/// | [`close`](Manager::close) | the pool closes a connection | the maintenance task | `close_timeout` | dropped, and an event says why |
 /// | [`classify`](Manager::classify) | `connect`, `ping` or `reset` failed | where it failed | must not block | a panic counts as [`ErrorClass::Transient`] |
 ///
 /// Every future is polled behind a panic guard and may be dropped at any await point; a connection
@@ -57,7 +57,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub trait Manager: Send + Sync + 'static {
     /// What is pooled.
     type Connection: Send + 'static;
-    /// Why it could not be had.
+    /// The error of opening, pinging, resetting or closing it.
     type Error: std::error::Error + Send + Sync + 'static;
 
     /// Opens a connection.
@@ -91,8 +91,8 @@ pub trait Manager: Send + Sync + 'static {
         conn: &mut Self::Connection,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Looks at a connection that comes back, without any I/O: keep it as it is, reset it first, or
-    /// discard it.
+    /// Decides without I/O what becomes of a returned connection: it is kept as it is, reset first,
+    /// or discarded.
     ///
     /// The default keeps it. Return [`Triage::Reset`] if you override [`reset`](Manager::reset):
     /// nothing else calls it.
@@ -101,8 +101,7 @@ pub trait Manager: Send + Sync + 'static {
         Triage::Keep
     }
 
-    /// Brings a returned connection back to how it was when it was opened. The default does
-    /// nothing.
+    /// Restores a returned connection to the state in which it was opened. The default does nothing.
     ///
     /// # Errors
     ///
@@ -121,8 +120,7 @@ pub trait Manager: Send + Sync + 'static {
     }
 
     /// Whether the [`reset`](Manager::reset) that has just ended well has undone what `on_connect`
-    /// hooks had done. If so they are called again before the connection is lent. The default says
-    /// no.
+    /// hooks had done. If so they are called again before the connection is lent. Default: false.
     fn undoes_on_connect(&self, conn: &mut Self::Connection) -> bool {
         let _ = conn;
         false

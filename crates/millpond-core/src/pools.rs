@@ -1,4 +1,4 @@
-//! What every pool can do, ours and yours: the object-safe `Pool`, and `PoolExt` with the calls
+//! What every pool can do, a custom one too: the object-safe `Pool`, and `PoolExt` with the calls
 //! that a user writes.
 
 pub(crate) mod builder;
@@ -14,7 +14,7 @@ use std::time::Duration;
 /// What every pool can do. Object-safe: `Arc<dyn Pool<Connection = C>>` works, and [`PoolExt`]
 /// works on it.
 ///
-/// Implement it to change how connections are had: wrap one of ours and pass the request on, or
+/// Implement it to change how connections are lent: wrap one of these and pass the request on, or
 /// stand alone with [`LeaseOwner`](crate::LeaseOwner) and [`Lease::new`].
 ///
 /// ```
@@ -79,12 +79,12 @@ pub trait Pool: Send + Sync + 'static {
         self.status().limit()
     }
 
-    /// Who has a connection, and for how long: the oldest first. The default is empty.
+    /// The holders of connections, the oldest first. The default is empty.
     fn holders(&self) -> Vec<Holder> {
         Vec::new()
     }
 
-    /// How the pool is doing. One that wraps several others can choose among them by it: few
+    /// A snapshot of the pool's counts. A pool that wraps several others can choose by it: few
     /// [`in_use`](Status::in_use), and not [`failing_since`](Status::failing_since).
     fn status(&self) -> Status;
 

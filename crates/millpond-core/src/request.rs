@@ -5,17 +5,17 @@ use crate::rt;
 use std::panic::Location;
 use std::time::Duration;
 
-/// Who asks for a connection, and how long it may take.
+/// The caller of an acquire, and how long it may take.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Request {
     /// The line that will be named as the holder of the connection.
     pub location: &'static Location<'static>,
-    /// The limit of this request; `None` is the pool's own `pool_timeout`. Zero takes what is there
-    /// or fails at once.
+    /// The limit of this request; `None` is the pool's own `pool_timeout`. Zero takes what
+    /// is ready or fails at once.
     pub limit: Option<Duration>,
-    /// What the connection is for, shown as its holder instead of the line. No value and no secret
-    /// belongs there.
+    /// What the connection is for, shown as its holder instead of the line. It must contain no
+    /// value and no secret.
     pub label: Option<&'static str>,
 }
 
@@ -33,7 +33,7 @@ impl Request {
         Self { label: Some(label), ..self }
     }
 
-    /// Who asks, the task included.
+    /// The caller, its task included.
     #[inline]
     pub(crate) fn caller(&self) -> Caller {
         Caller { location: self.location, label: self.label, task: rt::task() }

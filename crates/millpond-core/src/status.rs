@@ -1,12 +1,11 @@
-//! One consistent look at a pool, taken under its lock.
+//! A consistent snapshot of a pool, taken under its lock.
 
 use crate::ConnectionId;
 use std::fmt;
-use std::ops::Add;
 use std::panic::Location;
 use std::time::Duration;
 
-/// What a pool looks like at one moment. All numbers are taken together, so they add up: `open =
+/// A snapshot of a pool's counts. All numbers are taken together, so they add up: `open =
 /// idle + in_use + resetting + closing`, and `open + connecting + reserved` never exceeds the
 /// limit; after a shrink it may be above the new limit but does not grow.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -22,7 +21,7 @@ pub struct Status {
     pub connecting: u32,
     /// Connections ready to be lent.
     pub idle: u32,
-    /// Connections lent, or being validated for the caller who is about to get them.
+    /// Connections lent, or being validated before they are lent.
     pub in_use: u32,
     /// Connections that came back and are being reset or validated.
     pub resetting: u32,
@@ -31,7 +30,7 @@ pub struct Status {
     /// Slots held for connections that are not the pool's: see
     /// [`QueuePool::try_reserve`](crate::QueuePool::try_reserve).
     pub reserved: u32,
-    /// Callers who wait.
+    /// Callers that wait.
     pub waiting: u32,
     /// For how long the first in the queue has waited.
     pub oldest_waiter: Option<Duration>,
@@ -59,51 +58,6 @@ impl Status {
     /// Connections open beyond `pool_size`.
     pub fn overflow(&self) -> u32 {
         self.open.saturating_sub(self.pool_size)
-    }
-}
-
-/// Several pools seen as one: of a writer and its readers, for example.
-impl Add for Status {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            pool_size: self.pool_size.saturating_add(other.pool_size),
-            max_overflow: self.max_overflow.saturating_add(other.max_overflow),
-            open: self.open.saturating_add(other.open),
-            connecting: self.connecting.saturating_add(other.connecting),
-            idle: self.idle.saturating_add(other.idle),
-            in_use: self.in_use.saturating_add(other.in_use),
-            resetting: self.resetting.saturating_add(other.resetting),
-            closing: self.closing.saturating_add(other.closing),
-            reserved: self.reserved.saturating_add(other.reserved),
-            waiting: self.waiting.saturating_add(other.waiting),
-            oldest_waiter: self.oldest_waiter.max(other.oldest_waiter),
-            failing_since: self.failing_since.max(other.failing_since),
-            generation: self.generation.max(other.generation),
-            suspended: self.suspended || other.suspended,
-            closed: self.closed && other.closed,
-            totals: self.totals.add(other.totals),
-        }
-    }
-}
-
-impl Add for Totals {
-    type Output = Self;
-
-    fn add(self, other: Self) -> Self {
-        Self {
-            created: self.created.saturating_add(other.created),
-            closed: self.closed.saturating_add(other.closed),
-            detached: self.detached.saturating_add(other.detached),
-            connect_failed: self.connect_failed.saturating_add(other.connect_failed),
-            acquires: self.acquires.saturating_add(other.acquires),
-            succeeded: self.succeeded.saturating_add(other.succeeded),
-            timed_out: self.timed_out.saturating_add(other.timed_out),
-            cancelled: self.cancelled.saturating_add(other.cancelled),
-            failed: self.failed.saturating_add(other.failed),
-            peak: self.peak.saturating_add(other.peak),
-        }
     }
 }
 
@@ -163,18 +117,18 @@ pub struct Totals {
     pub peak: u32,
 }
 
-/// Who has a connection, and for how long.
+/// The holder of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Holder {
-    /// Which connection.
+    /// The connection.
     pub id: ConnectionId,
     /// The line that acquired it.
     pub location: &'static Location<'static>,
-    /// What it acquired it for, where the line alone would say little: of a query on a pool, the
-    /// first words of the statement, without values. It is shown instead of the line.
+    /// The label of its request, shown instead of the line: for a query on a pool, the first words
+    /// of the statement, without values.
     pub label: Option<&'static str>,
-    /// How long ago.
+    /// For how long.
     pub held: Duration,
 }
 
@@ -191,10 +145,9 @@ impl fmt::Display for Holder {
 /// How a close ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
-#[must_use = "it says who still holds a connection"]
+#[must_use = "it lists the holders that are left"]
 pub struct CloseReport {
-    /// Who still holds a connection, the oldest first. What they hold is closed when they give it
-    /// back.
+    /// The holders that are left, the oldest first. Their connections are closed on return.
     pub holders: Vec<Holder>,
     /// Connections still being opened, reset or closed.
     pub pending: u32,

@@ -15,7 +15,7 @@ impl DatabaseConnection {
     /// one connection more than the configured `pool_size`, which is the writer.
     pub fn status(&self) -> Status {
         each!(TypedPool, &self.pool, pool => {
-            if pool.is_split() { pool.status() + pool.reader().status() } else { pool.status() }
+            if pool.is_split() { sum(pool.status(), pool.reader().status()) } else { pool.status() }
         })
     }
 
@@ -107,4 +107,43 @@ impl DatabaseConnection {
     pub fn is_closed(&self) -> bool {
         self.status().closed
     }
+}
+
+/// A writer and its readers seen as one pool.
+fn sum(writer: Status, readers: Status) -> Status {
+    let mut sum = writer;
+    for (count, more) in [
+        (&mut sum.pool_size, readers.pool_size),
+        (&mut sum.max_overflow, readers.max_overflow),
+        (&mut sum.open, readers.open),
+        (&mut sum.connecting, readers.connecting),
+        (&mut sum.idle, readers.idle),
+        (&mut sum.in_use, readers.in_use),
+        (&mut sum.resetting, readers.resetting),
+        (&mut sum.closing, readers.closing),
+        (&mut sum.reserved, readers.reserved),
+        (&mut sum.waiting, readers.waiting),
+        (&mut sum.totals.peak, readers.totals.peak),
+    ] {
+        *count = count.saturating_add(more);
+    }
+    for (count, more) in [
+        (&mut sum.totals.created, readers.totals.created),
+        (&mut sum.totals.closed, readers.totals.closed),
+        (&mut sum.totals.detached, readers.totals.detached),
+        (&mut sum.totals.connect_failed, readers.totals.connect_failed),
+        (&mut sum.totals.acquires, readers.totals.acquires),
+        (&mut sum.totals.succeeded, readers.totals.succeeded),
+        (&mut sum.totals.timed_out, readers.totals.timed_out),
+        (&mut sum.totals.cancelled, readers.totals.cancelled),
+        (&mut sum.totals.failed, readers.totals.failed),
+    ] {
+        *count = count.saturating_add(more);
+    }
+    sum.oldest_waiter = sum.oldest_waiter.max(readers.oldest_waiter);
+    sum.failing_since = sum.failing_since.max(readers.failing_since);
+    sum.generation = sum.generation.max(readers.generation);
+    sum.suspended |= readers.suspended;
+    sum.closed &= readers.closed;
+    sum
 }

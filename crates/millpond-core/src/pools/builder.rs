@@ -27,16 +27,8 @@ use std::sync::Arc;
 ///     }
 /// }
 ///
-/// # struct Echo;
-/// # impl Manager for Echo {
-/// #     type Connection = String;
-/// #     type Error = std::io::Error;
-/// #     async fn connect(&self, _: &millpond_core::ConnectInfo) -> std::io::Result<String> {
-/// #         Ok(String::new())
-/// #     }
-/// #     async fn ping(&self, _: &mut String) -> std::io::Result<()> { Ok(()) }
-/// # }
-/// let pool: Counting<Echo> = Builder::new(Echo).name("counted").pool_size(5).build()?;
+/// # use millpond_testkit::ScriptedManager as MyManager;
+/// let pool: Counting<MyManager> = Builder::new(MyManager::new()).name("counted").build()?;
 /// assert_eq!(pool.inner.name(), "counted");
 /// # Ok::<(), millpond_core::ConfigError>(())
 /// ```
@@ -51,23 +43,17 @@ pub trait Buildable: Sized {
 /// Builds a pool. Nothing is opened and no runtime is needed until the first acquire.
 ///
 /// ```
-/// use millpond_core::{ConnectInfo, Manager, QueuePool};
+/// use millpond_core::QueuePool;
 /// use std::time::Duration;
 ///
-/// # struct Echo;
-/// # impl Manager for Echo {
-/// #     type Connection = String;
-/// #     type Error = std::io::Error;
-/// #     async fn connect(&self, _: &ConnectInfo) -> std::io::Result<String> { Ok(String::new()) }
-/// #     async fn ping(&self, _: &mut String) -> std::io::Result<()> { Ok(()) }
-/// # }
-/// let pool = QueuePool::builder(Echo)
+/// # use millpond_testkit::ScriptedManager as MyManager;
+/// let pool = QueuePool::builder(MyManager::new())
 ///     .name("orders")
 ///     .pool_size(20)
 ///     .max_overflow(40)
 ///     .pool_timeout(Duration::from_secs(60))
-///     .on_connect(|conn, _info| Box::pin(async move {
-///         conn.push_str("hello");
+///     .on_connect(|_conn, info| Box::pin(async move {
+///         println!("connection {} is open", info.id);
 ///         Ok(())
 ///     }))
 ///     .build()?;
@@ -78,9 +64,9 @@ pub struct Builder<P: Buildable> {
     parts: PoolParts<P::Manager>,
 }
 
-/// Declares the setter of a hook that is a closure.
-macro_rules! hook_setter {
-    ($(#[$doc:meta])* $name:ident, $point:expr) => {
+/// Declares the setters of hooks that are closures.
+macro_rules! hook_setters {
+    ($($(#[$doc:meta])* $name:ident, $point:ident;)*) => {$(
         $(#[$doc])*
         pub fn $name<F>(mut self, hook: F) -> Self
         where
@@ -89,10 +75,10 @@ macro_rules! hook_setter {
                 + Sync
                 + 'static,
         {
-            self.parts.hooks.add_closure($point, Box::new(hook));
+            self.parts.hooks.add_closure(HookPoint::$point, Box::new(hook));
             self
         }
-    };
+    )*};
 }
 
 type Connection<P> = <<P as Buildable>::Manager as Manager>::Connection;
@@ -157,29 +143,17 @@ impl<P: Buildable> Builder<P> {
         self
     }
 
-    hook_setter! {
+    hook_setters! {
         /// Adds a hook for the pool's very first connection: see [`Hooks::on_first_connect`].
-        on_first_connect, HookPoint::FirstConnect
-    }
-
-    hook_setter! {
+        on_first_connect, FirstConnect;
         /// Adds a hook for every new connection: see [`Hooks::on_connect`].
-        on_connect, HookPoint::Connect
-    }
-
-    hook_setter! {
+        on_connect, Connect;
         /// Adds a hook before every loan: see [`Hooks::on_checkout`].
-        on_checkout, HookPoint::Checkout
-    }
-
-    hook_setter! {
+        on_checkout, Checkout;
         /// Adds a hook after every return: see [`Hooks::on_checkin`].
-        on_checkin, HookPoint::Checkin
-    }
-
-    hook_setter! {
+        on_checkin, Checkin;
         /// Adds a hook before every close: see [`Hooks::on_close`].
-        on_close, HookPoint::Close
+        on_close, Close;
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 /// How thoroughly `invalidate_all` works. In both cases nothing opened before is lent again, and
-/// what is in use goes when it comes back: no pool can take a connection out of a borrower's hands.
+/// what is in use is closed on return: no pool can take a connection away from its borrower.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalidate {
     /// Connections are closed cleanly, `on_close` hooks included: for new credentials.
@@ -29,18 +29,12 @@ pub enum Invalidate {
 /// idle, and what is in use when it comes back.
 ///
 /// ```
-/// # use millpond_core::{ConnectInfo, Manager, QueuePool};
-/// # struct Echo;
-/// # impl Manager for Echo {
-/// #     type Connection = String;
-/// #     type Error = std::io::Error;
-/// #     async fn connect(&self, _: &ConnectInfo) -> std::io::Result<String> { Ok("hello".into()) }
-/// #     async fn ping(&self, _: &mut String) -> std::io::Result<()> { Ok(()) }
-/// # }
+/// # use millpond_core::QueuePool;
+/// # use millpond_testkit::ScriptedManager as MyManager;
 /// # tokio::runtime::Runtime::new().unwrap().block_on(async {
-/// let pool = QueuePool::builder(Echo).build()?;
+/// let pool = QueuePool::builder(MyManager::new()).build()?;
 /// let lease = pool.acquire().await?;
-/// assert_eq!(lease.len(), 5);
+/// assert_eq!(pool.status().in_use, 1);
 /// drop(lease);
 /// assert_eq!(pool.status().idle, 1);
 /// assert!(pool.close().await.is_clean());
@@ -156,13 +150,13 @@ impl<M: Manager> QueuePool<M> {
         try_acquire(self.shared(), Request::here())
     }
 
-    /// How the pool is doing: one consistent look.
+    /// A snapshot of the pool's counts.
     pub fn status(&self) -> Status {
         let now = self.shared().now();
         self.shared().read(|ledger| ledger.status(now))
     }
 
-    /// Who has a connection, and for how long: the oldest first.
+    /// The holders of connections, the oldest first.
     pub fn holders(&self) -> Vec<Holder> {
         let now = self.shared().now();
         self.shared().read(|ledger| ledger.holders(now))
@@ -267,8 +261,8 @@ impl<M: Manager> QueuePool<M> {
     }
 
     /// Closes the pool: waiters get [`PoolError::Closed`], idle connections are closed at once,
-    /// those in use when they come back. Waits for that until `limit`, and reports who still holds
-    /// what. May be called again, and by several.
+    /// those in use when they come back. Waits for that until `limit`, and reports the
+    /// holders that are left. May be called again, and by several callers.
     ///
     /// # Cancel safety
     ///

@@ -50,7 +50,7 @@ async fn long_leases_do_not_block_other_borrowers() {
         }
         let (lease, took) = timed(pool.acquire()).await;
         assert!(lease.is_ok() && took <= ms(10), "minute {minute}: {took:?}, {:?}", pool.status());
-        assert!(server.alive() <= 5, "the cap holds");
+        assert!(server.alive() <= 5, "the limit holds");
         drop(lease);
         sleep(secs(60)).await;
     }
@@ -259,19 +259,19 @@ async fn acquires_and_loans_are_one_event_per_borrower() {
     assert!(poll_n(pool.acquire(), 1).await.is_none());
     sleep(secs(5)).await;
     let totals = pool.status().totals;
-    let mut told = (0, 0, 0, 0, 0);
+    let mut reported = (0, 0, 0, 0, 0);
     for (_, event) in trace.events() {
         match event {
-            Event::Acquired { .. } => told.0 += 1,
-            Event::AcquireFailed { .. } => told.1 += 1,
-            Event::AcquireCancelled { .. } => told.2 += 1,
-            Event::Waiting { .. } => told.3 += 1,
-            Event::Returned { .. } => told.4 += 1,
+            Event::Acquired { .. } => reported.0 += 1,
+            Event::AcquireFailed { .. } => reported.1 += 1,
+            Event::AcquireCancelled { .. } => reported.2 += 1,
+            Event::Waiting { .. } => reported.3 += 1,
+            Event::Returned { .. } => reported.4 += 1,
             _ => {}
         }
     }
     assert_eq!(
-        (told, totals.succeeded, totals.timed_out, totals.cancelled),
+        (reported, totals.succeeded, totals.timed_out, totals.cancelled),
         ((1, 1, 1, 3, 1), 1, 1, 1)
     );
 }
