@@ -8,7 +8,6 @@ mod close;
 mod connect;
 mod drain;
 mod maintenance;
-mod share;
 mod shared;
 mod validate;
 
@@ -20,6 +19,5 @@ pub(crate) use connect::SlotGuard;
 #[cfg(all(test, millpond_models))]
 pub(crate) use connect::connect;
 pub(crate) use drain::{close, prewarm};
-pub use share::{Borrower, Member, Share};
 pub use shared::PoolParts;
 pub(crate) use shared::Shared;

@@ -47,7 +47,8 @@ pub(crate) use entry::{Answer, Attempt, Grant, Job, PoolTraits, Validated, Valid
 pub use entry::{LeaseMeta, PooledConnection};
 use entry::{Renewal, bump};
 use idle::Idle;
-pub(crate) use shares::{LentShare, WaitOutcome};
+pub(crate) use shares::LentShare;
+pub use shares::WaitOutcome;
 pub(crate) use slots::Caller;
 use slots::{Slots, Stage};
 pub(crate) use state::Ledger;

@@ -1,10 +1,10 @@
 //! Connection pools for anything that can be connected to. This crate knows no database.
 //!
 //! A [`Manager`] says how one kind of connection is opened, checked and closed; a pool lends its
-//! connections: [`QueuePool`] exclusively and with overflow, [`NullPool`] without keeping any. A
-//! pool that lends each connection to many at once is built on a [`Multiplexer`]. [`Hooks`] act on
-//! connections at five hook points, an [`Observer`] watches everything that happens, and a pool of
-//! your own implements [`Pool`].
+//! connections: [`QueuePool`] exclusively and with overflow, [`NullPool`] without keeping any.
+//! `SharedPool` of the crate `millpond-shared` lends each to many borrowers at once. [`Hooks`] act
+//! on connections at five hook points, an [`Observer`] sees everything that happens, and a custom
+//! pool implements [`Pool`].
 //!
 //! ```
 //! use millpond_core::{ConnectInfo, Manager, QueuePool};
@@ -66,7 +66,7 @@ use millpond_runtime as rt;
 
 #[cfg(feature = "async-trait")]
 pub use async_trait::async_trait;
-pub use engine::{Acquire, Borrower, Member, PoolParts, Share};
+pub use engine::{Acquire, PoolParts};
 pub use error::{Phase, PoolError, TimedOut};
 pub use event::{
     AcquireFailure, CloseReason, Event, EventContext, Interest, Observer, SharedError,
@@ -75,6 +75,8 @@ pub use histogram::{Histogram, PoolHistograms};
 pub use hooks::{HookFuture, HookPoint, HookPoints, Hooks, RequestRefusal};
 pub use info::{ConnectInfo, ConnectionId, ConnectionInfo};
 pub use lease::{Lease, LeaseOwner};
+#[doc(hidden)] // For `millpond-shared`.
+pub use ledger::WaitOutcome;
 pub use ledger::{LeaseMeta, PooledConnection};
 pub use manager::{BoxError, ErrorClass, Manager, Triage};
 #[doc(inline)]
@@ -85,9 +87,10 @@ pub use millpond_settings::{
 #[doc(hidden)] // For the builders of pools.
 pub use millpond_settings::{pool_setters, with_pool_settings};
 pub use pools::builder::{Buildable, Builder};
-pub use pools::multiplexer::Multiplexer;
 pub use pools::queue::{Invalidate, NullPool, QueuePool, WeakPool};
 pub use pools::reservation::Reservation;
+#[doc(hidden)] // For `millpond-shared`.
+pub use pools::shares::Shares;
 pub use pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool, PoolExt};
 pub use request::Request;
 pub use rt::Handle;

@@ -91,8 +91,8 @@ pub trait Manager: Send + Sync + 'static {
         conn: &mut Self::Connection,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
-    /// Decides without I/O what becomes of a returned connection: it is kept as it is, reset first,
-    /// or discarded.
+    /// Decides without I/O what becomes of a returned connection: kept as it is, reset first, or
+    /// discarded.
     ///
     /// The default keeps it. Return [`Triage::Reset`] if you override [`reset`](Manager::reset):
     /// nothing else calls it.
@@ -101,7 +101,8 @@ pub trait Manager: Send + Sync + 'static {
         Triage::Keep
     }
 
-    /// Restores a returned connection to the state in which it was opened. The default does nothing.
+    /// Restores a returned connection to the state in which it was opened. The default does
+    /// nothing.
     ///
     /// # Errors
     ///

@@ -2,9 +2,9 @@
 //! that a user writes.
 
 pub(crate) mod builder;
-pub(crate) mod multiplexer;
 pub(crate) mod queue;
 pub(crate) mod reservation;
+pub(crate) mod shares;
 
 use crate::{CloseReport, Holder, Lease, PoolError, Request, Status};
 use std::future::Future;

@@ -1,10 +1,12 @@
 //! Lends shares of members, and takes them back.
 
+use crate::borrower::Share;
+use crate::member::Member;
 use crate::member_connect::MemberConnect;
 use crate::members::{Core, SharedMember};
 use millpond_core::{
-    BoxError, CloseReason, ConnectionInfo, Lease, LeaseMeta, LeaseOwner, Manager, Member,
-    PoolError, PooledConnection, Request, Share,
+    BoxError, CloseReason, ConnectionInfo, Lease, LeaseMeta, LeaseOwner, Manager, PoolError,
+    PooledConnection, Request,
 };
 use std::sync::Arc;
 

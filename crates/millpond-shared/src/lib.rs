@@ -1,9 +1,8 @@
 //! A pool of multiplexed connections, each lent to many borrowers at once.
 //!
 //! [`SharedPool`] is for connections that are `Clone`, where a clone is a handle to the same
-//! connection, and on which commands of several callers can be under way at the same time. It uses
-//! only the public interface of `millpond-core` (a [`Multiplexer`](millpond_core::Multiplexer)), so
-//! a custom pool can do the same.
+//! connection, and on which commands of several callers can be under way at the same time. It is
+//! built on a [`Multiplexer`], and so can be a custom pool that shares connections in another way.
 //!
 //! ```
 //! use millpond_core::{ConnectInfo, Manager};
@@ -30,11 +29,17 @@
 //! # }).unwrap();
 //! ```
 
+mod borrower;
 mod lending;
+mod member;
 mod member_connect;
 mod members;
+mod multiplexer;
 mod pool;
 
+pub use borrower::{Borrower, Share};
+pub use member::Member;
+pub use multiplexer::Multiplexer;
 pub use pool::{SharedPool, WeakSharedPool};
 
 #[cfg(doctest)]

@@ -1,7 +1,8 @@
 //! Opens another member in the background.
 
+use crate::member::Member;
 use crate::members::{Core, Members, SharedMember};
-use millpond_core::{CloseReason, Handle, Manager, Member, PoolError};
+use millpond_core::{CloseReason, Handle, Manager, PoolError};
 use std::sync::{Arc, Weak};
 
 /// The connect of another member. It holds the pool weakly, so that no connection is opened after

@@ -4,9 +4,9 @@
 //! and it is closed after its last borrower. If there is no young member, one of the ageing members
 //! is lent in its place, so that a healthy connection is always available.
 
-use millpond_core::{
-    CloseReason, CloseReport, ConnectionId, Holder, Manager, Member, Multiplexer, PoolError,
-};
+use crate::member::Member;
+use crate::multiplexer::Multiplexer;
+use millpond_core::{CloseReason, CloseReport, ConnectionId, Holder, Manager, PoolError};
 use parking_lot::Mutex;
 use std::mem;
 use std::sync::{Arc, Weak};

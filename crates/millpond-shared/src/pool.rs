@@ -2,9 +2,10 @@
 
 use crate::lending::{acquire, try_acquire};
 use crate::members::{Core, Members};
+use crate::multiplexer::Multiplexer;
 use millpond_core::{
     AcquireFuture, Buildable, Builder, CloseFuture, CloseReport, DEFAULT_CLOSE_TIMEOUT, Holder,
-    Invalidate, Lease, Manager, Multiplexer, Pool, PoolError, PoolParts, Request, Status,
+    Invalidate, Lease, Manager, Pool, PoolError, PoolParts, Request, Status,
 };
 use parking_lot::Mutex;
 use std::fmt;

@@ -21,7 +21,7 @@ const ROWS: [(&str, Ours); 21] = [
     ("millpond-runtime", Only(&[])),
     ("millpond-core", Only(&["millpond-runtime", "millpond-settings"])),
     ("millpond-url", Only(&[])),
-    ("millpond-shared", Only(&["millpond-core"])),
+    ("millpond-shared", Only(&["millpond-core", "millpond-runtime"])),
     ("millpond-compat", Only(&["millpond-core"])),
     ("millpond-testkit", Only(&["millpond-core", "millpond-shared"])),
     ("millpond-config", Only(&["millpond-settings", "millpond-url"])),

@@ -24,8 +24,8 @@ use std::time::Duration;
 /// What a pool is made of: the manager, settings, name, hooks and observers that a
 /// [`Builder`](crate::Builder) was given.
 ///
-/// A pool of your own passes them on: to [`Buildable::assemble`](crate::Buildable::assemble) of a
-/// pool that it wraps, or to [`Multiplexer::new`](crate::Multiplexer::new).
+/// A custom pool passes them on: to [`Buildable::assemble`](crate::Buildable::assemble) of a pool
+/// that it wraps, or to `Multiplexer::new` of the crate `millpond-shared`.
 pub struct PoolParts<M: Manager> {
     pub(crate) manager: M,
     pub(crate) config: PoolConfig,

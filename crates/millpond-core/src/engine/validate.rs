@@ -164,8 +164,21 @@ fn finish<M: Manager>(mut guard: CallGuard<M>, refused: Option<CloseReason>) {
     });
 }
 
+impl<M: Manager> Shared<M> {
+    /// Pings a lent connection over another handle to it; a failure is reported and acted upon.
+    pub(crate) async fn ping_lent(
+        self: Arc<Self>,
+        id: ConnectionId,
+        mut conn: M::Connection,
+    ) -> Result<(), CloseReason> {
+        call(self.config.ping_timeout, || self.manager.ping(&mut conn))
+            .await
+            .map_err(|error| failed_ping(&self, id, error))
+    }
+}
+
 /// Reports a failed ping.
-pub(crate) fn failed_ping<M: Manager>(
+fn failed_ping<M: Manager>(
     shared: &Shared<M>,
     id: ConnectionId,
     error: CallError<M::Error>,

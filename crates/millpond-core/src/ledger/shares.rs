@@ -1,4 +1,4 @@
-//! Shares of connections, as a pool over a [`Multiplexer`](crate::Multiplexer) lends them to
+//! Shares of connections, as a pool over a `Multiplexer` of `millpond-shared` lends them to
 //! several borrowers at once.
 //!
 //! There the leases of this pool are *members*, each held for as long as its connection serves. Its
@@ -12,11 +12,12 @@ use std::panic::Location;
 
 /// What a borrower gets that would wait for a member.
 #[derive(Debug)]
-pub(crate) enum WaitOutcome {
+pub enum WaitOutcome {
     /// It waits now.
     Joined,
     /// Connecting fails: it asks once more after this time.
     AskAgain(Time),
+    /// It fails.
     Refused(PoolError),
 }
 

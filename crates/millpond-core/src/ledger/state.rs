@@ -69,7 +69,7 @@ pub(crate) struct Ledger<C> {
     pub(super) effects: Effects<C>,
     /// How long waits and loans took, if an observer asked for it.
     pub(super) histograms: Option<Arc<PoolHistograms>>,
-    /// Of a pool over a `Multiplexer`: then what is counted and measured are shares, and no leases.
+    /// Of a pool that lends shares: then what is counted and measured are shares, and no leases.
     pub(super) borrowers: Option<Borrowers>,
     /// Whether there are observers, and whether one of them wants an event for every loan.
     observed: bool,

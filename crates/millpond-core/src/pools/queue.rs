@@ -77,7 +77,7 @@ impl<M: Manager> QueuePool<M> {
         Builder::new(manager)
     }
 
-    /// A pool whose leases are the members of a [`Multiplexer`](crate::Multiplexer).
+    /// A pool whose leases are members, of which shares are lent.
     pub(crate) fn multiplexed(parts: PoolParts<M>, kind: &'static str) -> Self {
         let mut shared = Shared::new(parts, kind, true);
         shared.multiplex();

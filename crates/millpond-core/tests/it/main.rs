@@ -11,7 +11,6 @@ mod deadlines;
 mod fairness;
 mod hooks;
 mod messages;
-mod multiplexer;
 mod null_pool;
 mod observing;
 mod operations;

@@ -5,6 +5,7 @@ mod cloning;
 mod fairness;
 mod limits;
 mod loans;
+mod multiplexer;
 mod pool;
 mod refusals;
 mod runtimes;

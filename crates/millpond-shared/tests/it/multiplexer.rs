@@ -1,10 +1,11 @@
-//! A pool of one's own over a `Multiplexer`: streams on connections, at most so many on each.
+//! A custom pool over a `Multiplexer`: streams on connections, at most so many on each.
 
 use crate::support::{ms, secs, timed};
 use millpond_core::{
-    AcquireFailure, Buildable, Builder, CloseReason, Event, Lease, LeaseMeta, LeaseOwner, Member,
-    Multiplexer, PoolError, PoolParts, PooledConnection, Request, Share,
+    AcquireFailure, Buildable, Builder, CloseReason, Event, Lease, LeaseMeta, LeaseOwner,
+    PoolError, PoolParts, PooledConnection, Request,
 };
+use millpond_shared::{Member, Multiplexer, Share};
 use millpond_testkit::{ScriptedManager, Trace, poll_n};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;

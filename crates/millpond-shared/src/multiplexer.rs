@@ -1,15 +1,20 @@
 //! `Multiplexer`: what a pool is built on that lends each connection to several borrowers at once.
 
-use crate::rt::{Handle, catch_panic};
-use crate::{
-    Borrower, CloseReason, ConnectionId, ConnectionInfo, LeaseMeta, LeaseOwner, Manager, Member,
-    PoolError, PoolParts, QueuePool, Request, Share,
+use crate::borrower::{Borrower, Share};
+use crate::member::Member;
+use millpond_core::{
+    CloseReason, ConnectionId, ConnectionInfo, Handle, LeaseMeta, LeaseOwner, Manager, PoolError,
+    PoolParts, QueuePool, Request, Shares,
 };
+use millpond_runtime::catch_panic;
+use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Opens connections and keeps the books of a pool that lends each of them to several borrowers at
-/// once: clones of a connection, or streams on it. The crate `millpond-shared` is built on it, and
-/// a pool of your own can be.
+/// once: clones of a connection, or streams on it. [`SharedPool`](crate::SharedPool) is built on it, and a
+/// custom pool can be.
 ///
 /// Your pool [`open`](Self::open)s *members*, in a task on the [`runtime`](Self::runtime), and
 /// keeps them for as long as they serve. Its borrowers get *shares* of the members:
@@ -27,13 +32,18 @@ use std::sync::Arc;
 /// When your pool is dropped, call [`begin_close`](Self::begin_close).
 pub struct Multiplexer<M: Manager> {
     pool: QueuePool<M>,
+    shares: Shares<M>,
+    /// The limit of an acquire that brings none.
+    pool_timeout: Duration,
 }
 
 impl<M: Manager> Multiplexer<M> {
-    /// Makes one of what a [`Builder`](crate::Builder) has put together. `kind` is what your pool
+    /// Makes one of what a [`Builder`](millpond_core::Builder) has put together. `kind` is what your pool
     /// is called in errors, such as `SharedPool`.
     pub fn new(parts: PoolParts<M>, kind: &'static str) -> Self {
-        Self { pool: QueuePool::multiplexed(parts, kind) }
+        let pool_timeout = parts.config().pool_timeout;
+        let (pool, shares) = Shares::of_new_pool(parts, kind);
+        Self { pool, shares, pool_timeout }
     }
 
     /// Returns the pool of the connections, for all that concerns it as a whole: its `name`,
@@ -57,14 +67,14 @@ impl<M: Manager> Multiplexer<M> {
     pub fn open(
         &self,
     ) -> impl Future<Output = Result<Member<M>, PoolError>> + Send + 'static + use<M> {
-        let (shared, acquire) = (Arc::clone(self.pool.shared()), self.pool.acquire());
-        async move { Ok(Member::new(shared, acquire.await?)) }
+        let (shares, acquire) = (self.shares.clone(), self.pool.acquire());
+        async move { Ok(Member::new(shares, acquire.await?)) }
     }
 
     /// Returns the runtime on which the pool connects, for tasks of your own. `None` before the
     /// first acquire, and from the end of that runtime to the next acquire.
     pub fn runtime(&self) -> Option<Handle> {
-        self.pool.shared().runtime()
+        self.shares.runtime()
     }
 
     /// Begins an acquire: counts it, and now and then lets other tasks run first.
@@ -73,7 +83,7 @@ impl<M: Manager> Multiplexer<M> {
     ///
     /// Nothing is counted if the future is dropped.
     pub fn begin(&self, request: Request) -> impl Future<Output = Borrower<'_, M>> + Send {
-        Borrower::begin(self.pool.shared(), request)
+        Borrower::begin(&self.shares, self.pool_timeout, request)
     }
 
     /// Lends a share without a wait, as [`Borrower::lend`] does, and counts it as an acquire that
@@ -85,21 +95,21 @@ impl<M: Manager> Multiplexer<M> {
         share: S,
         owner: Arc<dyn LeaseOwner<S>>,
     ) -> Share<S> {
-        self.pool.shared().lend_share(request, None, member, share, owner)
+        Share::lend(&self.shares, request, None, member, share, owner)
     }
 
-    /// Takes back a share, by the [`meta`](crate::PooledConnection::meta) that its owner was given.
+    /// Takes back a share, by the [`meta`](millpond_core::PooledConnection::meta) that its owner was given.
     /// To be called once for each. Returns true if its borrower had it for longer than `max_lease`:
     /// then its connection should go out of service with the reason [`CloseReason::Overdue`].
     #[must_use = "it says whether the connection should go out of service"]
     pub fn take_back(&self, share: &LeaseMeta) -> bool {
-        self.pool.shared().end_share(share)
+        self.shares.take_back(share)
     }
 
     /// Returns what is known of the connection of a share, for
     /// [`LeaseOwner::info`](LeaseOwner::info).
     pub fn info(&self, share: &LeaseMeta) -> ConnectionInfo {
-        self.pool.shared().describe(share)
+        self.shares.info(share)
     }
 
     /// Pings the member of this number over `share`, within `ping_timeout`. A failure is reported;
@@ -117,27 +127,29 @@ impl<M: Manager> Multiplexer<M> {
         member: ConnectionId,
         share: M::Connection,
     ) -> impl Future<Output = Result<(), CloseReason>> + Send + 'static + use<M> {
-        Arc::clone(self.pool.shared()).ping_lent(member, share)
+        self.shares.ping(member, share)
     }
 
     /// Calls code that is not the pool's, such as a `clone`. A panic in it is caught, logged,
-    /// reported as [`Event::Panicked`](crate::Event::Panicked) with this `callback`, and is no more
+    /// reported as [`Event::Panicked`](millpond_core::Event::Panicked) with this `callback`, and is no more
     /// than an error.
     ///
     /// # Errors
     ///
     /// What the panic said.
     pub fn call<T>(&self, callback: &'static str, call: impl FnOnce() -> T) -> Result<T, String> {
-        catch_panic(call).inspect_err(|message| {
-            self.pool.shared().report_panic(callback, message.clone());
-        })
+        catch_panic(call).inspect_err(|message| self.shares.report_panic(callback, message.clone()))
     }
 
     /// Begins to close the pool, as [`QueuePool::close_within`] does, and does not wait. The
     /// members are yours to drop.
     pub fn begin_close(&self) {
-        self.pool.shared().begin_close();
+        self.shares.begin_close();
     }
 }
 
-opaque_debug!([M: Manager] Multiplexer<M>, "Multiplexer", |it| { pool: it.pool });
+impl<M: Manager> fmt::Debug for Multiplexer<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Multiplexer").field("pool", &self.pool).finish_non_exhaustive()
+    }
+}
