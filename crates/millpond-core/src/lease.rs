@@ -5,8 +5,8 @@ use crate::{CloseReason, ConnectionInfo, LeaseMeta, PooledConnection};
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Receives the connection of a lease that ends. Implement it for a pool of your own that wraps nothing; a pool
-/// that wraps another one needs only [`Lease::on_return`] or [`Lease::on_end`].
+/// Receives the connection of a lease that ends. Implement it for a pool of your own that wraps
+/// nothing; a pool that wraps another one needs only [`Lease::on_return`] or [`Lease::on_end`].
 ///
 /// All three are called from the borrower's thread, possibly while it unwinds, possibly outside any
 /// runtime: they must not block and not panic.

@@ -13,8 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Opens connections and keeps the books of a pool that lends each of them to several borrowers at
-/// once: clones of a connection, or streams on it. [`SharedPool`](crate::SharedPool) is built on it, and a
-/// custom pool can be.
+/// once: clones of a connection, or streams on it. [`SharedPool`](crate::SharedPool) is built on
+/// it, and a custom pool can be.
 ///
 /// Your pool [`open`](Self::open)s *members*, in a task on the [`runtime`](Self::runtime), and
 /// keeps them for as long as they serve. Its borrowers get *shares* of the members:
@@ -38,8 +38,8 @@ pub struct Multiplexer<M: Manager> {
 }
 
 impl<M: Manager> Multiplexer<M> {
-    /// Makes one of what a [`Builder`](millpond_core::Builder) has put together. `kind` is what your pool
-    /// is called in errors, such as `SharedPool`.
+    /// Makes one of what a [`Builder`](millpond_core::Builder) has put together. `kind` is what
+    /// your pool is called in errors, such as `SharedPool`.
     pub fn new(parts: PoolParts<M>, kind: &'static str) -> Self {
         let pool_timeout = parts.config().pool_timeout;
         let (pool, shares) = Shares::of_new_pool(parts, kind);
@@ -98,9 +98,10 @@ impl<M: Manager> Multiplexer<M> {
         Share::lend(&self.shares, request, None, member, share, owner)
     }
 
-    /// Takes back a share, by the [`meta`](millpond_core::PooledConnection::meta) that its owner was given.
-    /// To be called once for each. Returns true if its borrower had it for longer than `max_lease`:
-    /// then its connection should go out of service with the reason [`CloseReason::Overdue`].
+    /// Takes back a share, by the [`meta`](millpond_core::PooledConnection::meta) that its owner
+    /// was given. To be called once for each. Returns true if its borrower had it for longer than
+    /// `max_lease`: then its connection should go out of service with the reason
+    /// [`CloseReason::Overdue`].
     #[must_use = "it says whether the connection should go out of service"]
     pub fn take_back(&self, share: &LeaseMeta) -> bool {
         self.shares.take_back(share)
@@ -131,8 +132,8 @@ impl<M: Manager> Multiplexer<M> {
     }
 
     /// Calls code that is not the pool's, such as a `clone`. A panic in it is caught, logged,
-    /// reported as [`Event::Panicked`](millpond_core::Event::Panicked) with this `callback`, and is no more
-    /// than an error.
+    /// reported as [`Event::Panicked`](millpond_core::Event::Panicked) with this `callback`, and is
+    /// no more than an error.
     ///
     /// # Errors
     ///
