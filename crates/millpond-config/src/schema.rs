@@ -46,12 +46,12 @@ pub(crate) enum Form {
     Redis(fn(&mut Settings) -> &mut u32),
 }
 
-const REDIS_KEEPALIVE: &str = "How long a TCP connection is idle before the kernel asks whether \
-    the server is still there; a URL with `tcp_keepalive` overrules it.";
+const REDIS_KEEPALIVE: &str = "How long a TCP connection is idle before the kernel checks whether \
+    the server is still there; `tcp_keepalive` in the URL overrides it.";
 
-const REDIS_USER_TIMEOUT: &str = "How long the server may leave unacknowledged what was sent over \
-    a TCP connection; by default one and a half times `tcp_keepalive`, at least 3 s more, if that \
-    is less; a URL with `tcp_user_timeout` overrules it. On Linux.";
+const REDIS_USER_TIMEOUT: &str = "How long the server may leave data sent over a TCP connection \
+    unacknowledged; by default one and a half times `tcp_keepalive`, at least 3 s more, if that is \
+    less; `tcp_user_timeout` in the URL overrides it. On Linux.";
 
 /// The sections of a file.
 pub(crate) const SECTIONS: [&str; 4] = ["storage", "db", "redis", "cache"];
@@ -77,47 +77,51 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
         setting(
             "db.limits",
             Form::Limits,
-            "Whether the ranges hold, those of `max_connections` included.",
+            "Whether the ranges are enforced, including those of `max_connections`.",
         ),
         setting("db.reset", Form::Reset, "What is undone between two borrowers."),
         setting(
             "db.pool",
             Form::Kind,
-            "Which pool lends the connections; `auto`: what suits the database.",
+            "Which pool lends the connections; `auto` chooses the one that suits the database.",
         ),
         setting(
             "db.behind",
             Form::Pooler,
-            "What the pool talks to; `pgbouncer`: PostgreSQL through PgBouncer in transaction \
-             mode; `unchecked`: a server, without looking for a pooler, which is \
-             refused otherwise.",
+            "What the pool connects to; `pgbouncer`: PostgreSQL through PgBouncer in transaction \
+             mode; `unchecked`: a server, without the check for a pooler, which is refused \
+             otherwise.",
         ),
         setting(
             "db.cancel_abandoned",
             Form::CancelAbandoned,
-            "Whether what was abandoned is cancelled at the server; PostgreSQL and MySQL, not \
+            "Whether abandoned statements are cancelled at the server; PostgreSQL and MySQL, not \
              behind PgBouncer.",
         ),
         setting(
             "db.tcp_keepalive",
             Form::Tcp(|s| &mut s.db.tcp_keepalive),
-            "How long a TCP connection is idle before the kernel asks whether its peer is still \
+            "How long a TCP connection is idle before the kernel checks whether its peer is still \
              there; PostgreSQL and MySQL, on Linux.",
         ),
         setting(
             "db.tcp_user_timeout",
             Form::Tcp(|s| &mut s.db.tcp_user_timeout),
-            "How long a peer may leave unacknowledged what was sent over a TCP connection, or \
-             unread, before the kernel ends the connection; by default five times `tcp_keepalive` \
-             if that is less. Also a server that is alive is cut off if it reads nothing for so \
-             long, such as a COPY that waits for a lock: `off` where that is to be expected. \
+            "How long a peer may leave data sent over a TCP connection unacknowledged or unread \
+             before the kernel ends the connection; by default five times `tcp_keepalive` if that \
+             is less. A server that is alive but reads nothing for that long, such as during a \
+             COPY that waits for a lock, is cut off too: use `off` where that can happen. \
              PostgreSQL and MySQL, on Linux.",
         ),
-        setting("redis.url", Form::Secret(|s| &mut s.redis.url), "The Redis of the rate limiter."),
+        setting(
+            "redis.url",
+            Form::Secret(|s| &mut s.redis.url),
+            "The Redis URL of the rate limiter.",
+        ),
         setting(
             "redis.max_connections",
             Form::Redis(|s| &mut s.redis.max_connections),
-            "Its connections.",
+            "The maximum number of connections.",
         ),
         setting("redis.tcp_keepalive", Form::Tcp(|s| &mut s.redis.tcp_keepalive), REDIS_KEEPALIVE),
         setting(
@@ -125,11 +129,11 @@ pub(crate) static SETTINGS: LazyLock<Vec<Setting>> = LazyLock::new(|| {
             Form::Tcp(|s| &mut s.redis.tcp_user_timeout),
             REDIS_USER_TIMEOUT,
         ),
-        setting("cache.url", Form::Secret(|s| &mut s.cache.url), "The Redis of the cache."),
+        setting("cache.url", Form::Secret(|s| &mut s.cache.url), "The Redis URL of the cache."),
         setting(
             "cache.max_connections",
             Form::Redis(|s| &mut s.cache.max_connections),
-            "Its connections.",
+            "The maximum number of connections.",
         ),
         setting("cache.tcp_keepalive", Form::Tcp(|s| &mut s.cache.tcp_keepalive), REDIS_KEEPALIVE),
         setting(

@@ -144,86 +144,91 @@ macro_rules! with_pool_settings {
         $($then)*! {
             $with
 
-            /// Connections to maintain: on return without a waiter, this many are kept idle.
+            /// Number of connections to maintain: up to this many stay idle when they are returned
+            /// and no caller waits.
             pool_size: count = 10, 1..=50;
-            /// Connections beyond `pool_size` that may be open at the same time.
+            /// Number of connections beyond `pool_size` that may be open at the same time.
             max_overflow: count = 20, 0..=100;
-            /// How long an acquire may take in all: waiting, connecting, ping and hooks.
+            /// Time limit of an acquire as a whole: waiting, connecting, ping and hooks.
             ///
-            /// Where many callers wait, a timeout may be reported up to 50 ms late, by a coarse
-            /// clock.
+            /// With many waiting callers a timeout may be reported up to 50 ms late, because of a
+            /// coarse clock.
             pool_timeout: time = 30 s, 1 s..=300 s;
             /// The age at which a connection is replaced.
             pool_recycle: time or off = 3600 s, 300 s..=7200 s;
-            /// By how many percent the age of one connection may fall short of `pool_recycle`.
+            /// The percentage by which the maximum age of a connection may fall short of
+            /// `pool_recycle`.
             ///
-            /// Drawn once when a connection is opened, so that connections opened together do not
-            /// close together.
+            /// It is drawn once when a connection is opened, so that connections opened together do
+            /// not close together.
             recycle_jitter: count = 10, 0..=50;
             /// Whether a connection that was idle for longer than `pre_ping_idle` is pinged before
             /// it is lent.
             pool_pre_ping: flag = true;
             /// Idle time after which a ping is due; 0 pings before every loan.
             ///
-            /// A connection that its server ended less long ago is lent unpinged. Once one was
-            /// found broken, the others are pinged before they are lent, whenever they were used.
+            /// A connection that the server ended more recently than that is lent without a ping.
+            /// Once a connection has been found broken, the others are pinged before they are lent,
+            /// however recently they were used.
             pre_ping_idle: time = 500 ms, 0 s..=3600 s;
-            /// Limit of one ping, and of one reset.
+            /// Time limit of a ping, and of a reset.
             ping_timeout: time = 2 s, 1 ms..=300 s;
-            /// Limit of one attempt to connect.
+            /// Time limit of one attempt to connect.
             connect_timeout: time = 10 s, 1 ms..=300 s;
-            /// Limit of one call of one hook.
+            /// Time limit of each call of a hook.
             hook_timeout: time = 5 s, 1 ms..=300 s;
-            /// Limit of one close, `on_close` hooks included; its slot counts as taken until then.
+            /// Time limit of closing a connection, including the `on_close` hooks; the slot counts
+            /// as taken until then.
             close_timeout: time = 5 s, 1 ms..=300 s;
-            /// How long a connection may sit idle before it is closed; it needs a `min_idle` below
+            /// How long a connection may be idle before it is closed; requires a `min_idle` below
             /// `pool_size`.
             ///
-            /// Connections are closed down to `min_idle`, or down to `pool_size` where that is
-            /// unset: then only those that `overflow_linger` would have kept for longer.
+            /// Connections are closed down to `min_idle`, or down to `pool_size` if `min_idle` is
+            /// unset: then only connections that `overflow_linger` would keep for longer are
+            /// affected.
             idle_timeout: time or off = off, 1 s..=86_400 s;
-            /// Idle connections to keep ready, and the floor of `idle_timeout`; unset, none are
-            /// opened ahead of demand.
+            /// Number of idle connections to keep ready, and the floor of `idle_timeout`; if unset,
+            /// none are opened ahead of demand.
             ///
-            /// They are opened from the start if the pool is given its runtime, else from the first
-            /// acquire on.
+            /// They are opened from the start if the pool is given its runtime, otherwise from the
+            /// first acquire on.
             min_idle: count or auto = auto, 0..=pool_size;
-            /// How many callers may wait at once; one more fails at once.
+            /// How many callers may wait at once; further callers fail at once.
             max_waiters: count or off = off, 1..=1_000_000;
             /// How many connections may be connecting at once.
             ///
-            /// One that takes four times longer than usual, and at least 250 ms, no longer counts:
-            /// while there is room it holds up no caller.
+            /// A connect that takes four times longer than usual, and at least 250 ms, no longer
+            /// counts, so that it delays no caller while slots are free.
             max_connecting: count = 4, 1..=50;
             /// The longest pause between two failing attempts to connect (exponential, full
             /// jitter).
             backoff_max: time = 200 ms, 1 ms..=60 s;
-            /// After this long of nothing but failing connects, new callers fail at once; unset,
+            /// When connects have only failed for this long, new callers fail at once; if unset,
             /// after `pool_timeout`.
             ///
-            /// They get the cached cause while one probe looks for the server's return: the first
-            /// of them at once, the others after up to 4 ms, so that retrying in a loop without a
-            /// pause takes no core from the probe.
+            /// They get the cached cause while one probe checks whether the server is back: the
+            /// first caller at once, the others after up to 4 ms, so that a loop of retries without
+            /// a pause does not take the core from the probe.
             fail_fast_after: time or auto = auto, 1 ms..=3600 s;
             /// How long a caller waits before a connection beyond `pool_size` is opened for it.
             ///
-            /// Less than `pool_timeout`, or no caller would wait that long.
+            /// Must be less than `pool_timeout`, since no caller waits longer.
             overflow_after: time = 0 s, 0 s..=300 s;
             /// How long a returned connection beyond `pool_size` is kept in case the burst goes on.
             overflow_linger: time = 0 s, 0 s..=3600 s;
-            /// Report a holder who has kept a connection for longer than this.
+            /// Reports a holder that has kept a connection for longer than this.
             leak_after: time or off = off, 1 ms..=86_400 s;
             /// The longest loan: after it, statements are refused, and the connection is closed on
             /// return.
             ///
-            /// Its holder is reported as by `leak_after`. On SQL pools the statement that runs then
-            /// ends with an error, and every later one on that lease is refused.
+            /// The holder is reported as by `leak_after`. On SQL pools the running statement ends
+            /// with an error, and every later statement on the lease is refused.
             max_lease: time or off = off, 1 ms..=86_400 s;
-            /// Limit of one statement on a SQL pool, kept on this side.
+            /// Time limit of one statement on a SQL pool, enforced by the client.
             ///
-            /// The statement ends with an error, and the server is asked at once to cancel it: over
-            /// an idle connection, or one that is opened for that and, in a full pool, exceeds its
-            /// limit for a moment. Pools of other managers ignore it.
+            /// The statement ends with an error, and the pool cancels it at the server at once: over
+            /// an idle connection, or over one that is opened for this and, in a full pool, exceeds
+            /// its limit for a moment. Pools of other managers ignore this setting.
             statement_timeout: time or off = off, 1 ms..=86_400 s;
         }
     };
