@@ -226,9 +226,9 @@ macro_rules! with_pool_settings {
             max_lease: time or off = off, 1 ms..=86_400 s;
             /// Time limit of one statement on a SQL pool, enforced by the client.
             ///
-            /// The statement ends with an error, and the pool cancels it at the server at once: over
-            /// an idle connection, or over one that is opened for this and, in a full pool, exceeds
-            /// its limit for a moment. Pools of other managers ignore this setting.
+            /// The statement ends with an error, and the pool cancels it at the server at once:
+            /// over an idle connection, or over one that is opened for this and, in a full pool,
+            /// exceeds its limit for a moment. Pools of other managers ignore this setting.
             statement_timeout: time or off = off, 1 ms..=86_400 s;
         }
     };
