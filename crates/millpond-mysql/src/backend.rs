@@ -41,6 +41,11 @@ impl Backend<MySql> for MySqlBackend {
         stand_in::options().map(Some)
     }
 
+    /// With the SQL mode ORACLE of MariaDB, `BEGIN` begins a block.
+    fn begin_statement(&self) -> Option<&'static str> {
+        Some("START TRANSACTION")
+    }
+
     /// A trigger or a function may have set `completion_type`, which the borrower's statements do
     /// not show; COMMIT and ROLLBACK then begin another transaction.
     fn transaction_end(&self) -> SyncState {

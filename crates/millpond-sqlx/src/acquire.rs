@@ -7,7 +7,7 @@ use crate::tracked::Tracked;
 use crate::transaction::Transaction;
 use futures_core::future::BoxFuture;
 use millpond_core::Request;
-use sqlx::{Acquire, Database, Error};
+use sqlx::{Acquire, Connection, Database, Error};
 
 impl<'c, DB: Database> Acquire<'c> for &'_ SqlPool<DB> {
     type Database = DB;
@@ -41,7 +41,15 @@ impl<'c, DB: Database> Acquire<'c> for &'c mut Tracked<DB> {
     fn begin(self) -> BoxFuture<'c, Result<sqlx::Transaction<'c, DB>, Error>> {
         Box::pin(async move {
             self.resume().await?;
-            sqlx::Transaction::begin(&mut **self, None).await
+            if self.is_in_transaction() {
+                return sqlx::Transaction::begin(&mut **self, None).await;
+            }
+            let (conn, tracker) = self.driver_and_tracker();
+            // If this is dropped, it may have begun.
+            tracker.assume_abandoned();
+            let tx = sqlx::Transaction::begin(conn, None).await?;
+            tracker.clear_abandoned();
+            Ok(tx)
         })
     }
 }

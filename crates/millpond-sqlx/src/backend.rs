@@ -32,6 +32,11 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(None)
     }
 
+    /// Returns the statement that begins a transaction, if it is not sqlx's `BEGIN`.
+    fn begin_statement(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Returns the sync state after a commit or rollback. By default it is clean.
     fn transaction_end(&self) -> SyncState {
         SyncState::Clean

@@ -222,16 +222,6 @@ where
         Ok(())
     }
 
-    /// Disables transaction chaining unless the borrower enabled it.
-    async fn unchain(&mut self) -> Result<(), Error> {
-        if self.tracker().chooses_completion() {
-            return Ok(());
-        }
-        let backend = self.backend();
-        let (conn, guard) = self.begin_operation(SyncState::Clean);
-        guard.track(backend.unchain(conn)).await
-    }
-
     /// Refuses to commit a transaction that has failed at the server.
     async fn refuse_commit_after_error(&mut self) -> Result<(), Error> {
         if self.tracker().has_doubt() {

@@ -11,7 +11,8 @@ use std::ops::{Deref, DerefMut};
 ///
 /// `&mut *lease` is an `Executor`; `&mut lease` can be passed to a function that takes `&mut
 /// SqliteConnection` and the like, and is an `Acquire`. Dropping it returns the connection without
-/// waiting, on any thread. It has no methods, so that none can hide one of the connection's:
+/// waiting, on any thread. It has no methods but [`begin`](Self::begin) and
+/// [`begin_with`](Self::begin_with), so that none can hide one of the connection's:
 /// `SqlLease::detach(lease)`.
 #[must_use = "the connection is returned when the lease is dropped"]
 pub struct SqlLease<DB: Database>(Lease<Tracked<DB>>);

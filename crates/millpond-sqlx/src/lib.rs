@@ -15,9 +15,9 @@
 //!
 //! # What differs from `sqlx::Pool`
 //!
-//! - [`SqlPool::begin`] returns millpond's own [`Transaction`]. `Acquire::begin(&pool)`, which
-//!   generic code calls, returns sqlx's, on a connection whose use is not tracked.
-//!   [`SqlPool::sqlx`] returns a pool of sqlx's own type, for code that takes one.
+//! - [`SqlPool::begin`], and `begin` on a lease, return millpond's own [`Transaction`].
+//!   `Acquire::begin`, which generic code calls, returns sqlx's, on a connection whose use is not
+//!   tracked. [`SqlPool::sqlx`] returns a pool of sqlx's own type, for code that takes one.
 //! - A timeout is `sqlx::Error::Io` of kind `TimedOut`. [`pool_error`] extracts the [`PoolError`]
 //!   from any error, with its cause, the oldest holders and the pool's status.
 //! - The holder of a query on `&pool` is shown by the first words of its statement: sqlx's
@@ -49,6 +49,7 @@ mod as_sqlx;
 mod backend;
 pub mod backend_api;
 mod backing_pool;
+mod borrowed_transaction;
 mod canceller;
 mod command;
 mod connection_notes;
@@ -66,6 +67,7 @@ mod operation;
 mod pending_cancel;
 mod pool;
 mod pool_handle;
+mod resume;
 mod schema_check;
 mod server_limits;
 mod server_url;

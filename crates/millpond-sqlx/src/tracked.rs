@@ -7,7 +7,7 @@ use crate::sql_text::StatementEffect;
 use crate::statement_cache::StatementCache;
 use crate::sync_state::SyncState;
 use crate::time_limits::CurrentLease;
-use crate::transaction_state::{Tracker, TransactionOutcome, TransactionState};
+use crate::transaction_state::{Tracker, TransactionOutcome};
 use sqlx::{Connection, Database, Error};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -35,11 +35,11 @@ pub struct Tracked<DB: Database> {
     lasting: bool,
     /// How far the last operation got.
     pub(crate) unfinished: Unfinished,
-    tracker: Tracker,
+    pub(crate) tracker: Tracker,
     /// Whether an error may have indicated a failover.
-    suspect: bool,
+    pub(crate) suspect: bool,
     /// Set when an operation is dropped before it ends, cleared before the next one.
-    interrupt_flag: Arc<AtomicBool>,
+    pub(crate) interrupt_flag: Arc<AtomicBool>,
     drop_handler: Option<DropHandler<DB::Connection>>,
     /// Whether the driver's connection was used directly since the last sync check.
     pub(crate) needs_sync_check: bool,
@@ -65,7 +65,7 @@ pub struct Tracked<DB: Database> {
     /// connection.
     pub(crate) may_hold_locks: bool,
     /// Whether the driver's connection was used directly since the last verification.
-    driver_exposed: bool,
+    pub(crate) driver_exposed: bool,
     /// Whether something was left in the session, or in the driver's cache of types, that only
     /// closing it undoes.
     pub(crate) needs_new_session: bool,
@@ -262,6 +262,15 @@ impl<DB: Database> Tracked<DB> {
         }
     }
 
+    /// Returns the driver's connection for direct use, and the tracker of its transaction.
+    pub(crate) fn driver_and_tracker(&mut self) -> (&mut DB::Connection, &mut Tracker) {
+        let _noted: &mut DB::Connection = self;
+        match &mut self.conn {
+            Some(conn) => (conn, &mut self.tracker),
+            None => absent(),
+        }
+    }
+
     /// Takes the driver's connection out.
     pub fn into_driver(mut self) -> DB::Connection {
         self.drop_handler = None;
@@ -372,7 +381,7 @@ impl<DB: Database> Tracked<DB> {
         &mut self.schema
     }
 
-    fn is_interrupted(&self) -> bool {
+    pub(crate) fn is_interrupted(&self) -> bool {
         self.interrupt_flag.load(Ordering::Acquire)
     }
 
@@ -388,82 +397,6 @@ impl<DB: Database> Tracked<DB> {
     /// must be verified or closed before it is lent again, at every reset level.
     pub fn has_lost_transaction(&self) -> bool {
         self.tracker.lost().is_some()
-    }
-
-    /// Prepares the connection for the borrower's next operation after one was dropped. Returns an
-    /// error if the borrower's transaction is lost. The sync state does not improve.
-    pub(crate) async fn resume(&mut self) -> Result<(), Error> {
-        self.tracker.refuse_if_lost()?;
-        self.refuse_if_overdue()?;
-        self.drain_unfinished().await?;
-        self.refresh().await?;
-        if self.tracker.has_to_ask(self.backend.refuses_after_failure()) {
-            self.ask().await?;
-        }
-        self.tracker.refuse_if_lost()
-    }
-
-    /// Returns an error if the lease is older than `max_lease`: nothing more is sent then.
-    pub(crate) fn refuse_if_overdue(&self) -> Result<(), Error> {
-        self.lease.lease_expired().map_or(Ok(()), Err)
-    }
-
-    /// Drains an unfinished operation.
-    pub(crate) async fn drain_unfinished(&mut self) -> Result<(), Error> {
-        self.ensure_in_sync().await?;
-        let unfinished = if self.is_interrupted() {
-            self.unfinished.max(Unfinished::Rows)
-        } else {
-            self.unfinished
-        };
-        if unfinished == Unfinished::Nothing {
-            return Ok(());
-        }
-        self.tracker.fail(None);
-        // If this is dropped, an error in the drained answers goes unnoticed.
-        let was_outdated = self.cache.set_outdated(true);
-        match self.drain(unfinished).await {
-            Ok(late_error) => {
-                self.interrupt_flag.store(false, Ordering::Release);
-                self.cache.set_outdated(was_outdated);
-                if let Some(error) = late_error {
-                    self.note_late_error(&error);
-                    self.tracker.fail(Some(format!(
-                        "(a statement that was dropped before it ended) {error}"
-                    )));
-                }
-                Ok(())
-            }
-            Err(error) => {
-                self.unfinished = Unfinished::Operation;
-                self.degrade(SyncState::Interrupted);
-                Err(error)
-            }
-        }
-    }
-
-    /// Queries the server for the state of the transaction.
-    pub(crate) async fn ask(&mut self) -> Result<(), Error> {
-        let (backend, mark) = (self.backend, self.tracker.mark());
-        let (conn, guard) = self.begin_operation(SyncState::Clean);
-        let state = guard.track(backend.transaction_state(conn, mark.as_deref())).await?;
-        if state == TransactionState::None {
-            self.forget_uncommitted_schema();
-        }
-        self.tracker.apply_server_state(state);
-        Ok(())
-    }
-
-    /// Returns true if [`resume`](Self::resume) must run before the next statement.
-    pub(crate) fn has_to_resume(&self) -> bool {
-        let doubtful = self.needs_sync_check || self.sync_state == SyncState::Broken;
-        doubtful
-            || self.is_given_up()
-            || self.is_interrupted()
-            || self.unfinished != Unfinished::Nothing
-            || self.tracker.needs_check()
-            || self.cache.is_outdated()
-            || self.lease.lease_expired().is_some()
     }
 
     /// Records the effect of a statement, and returns the sync state if it succeeds.
@@ -526,6 +459,8 @@ impl<DB: Database> DerefMut for Tracked<DB> {
         self.driver_exposed = true;
         self.needs_sync_check = true;
         self.note_direct_use();
+        // It would undo what is executed from here on.
+        self.tracker.clear_abandoned();
         self.tracker.note_doubt(
             "a statement on the driver's own connection",
             TransactionOutcome::Unknown,

@@ -5,7 +5,7 @@ use crate::sql_text::{Meaning, meaning};
 use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use crate::transaction_state::{Owner, TransactionLost, TransactionOutcome};
-use sqlx::{Database, Error, SqlStr};
+use sqlx::{Database, Error, SqlSafeStr, SqlStr};
 use sqlx_core::transaction::TransactionManager;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
@@ -41,7 +41,10 @@ const ROLLED_BACK_BY_DRIVER: &str = "the driver has rolled back this transaction
 
 /// The connection that a transaction owns or borrows.
 enum TransactionConnection<'c, DB: Database> {
-    Lease(SqlLease<DB>),
+    Owned(SqlLease<DB>),
+    /// That of a borrower who goes on with it afterwards.
+    Borrowed(&'c mut Tracked<DB>),
+    /// That of the outer transaction: this one is a savepoint.
     Outer(&'c mut Tracked<DB>),
 }
 
@@ -57,11 +60,22 @@ impl<DB: Database> Transaction<'static, DB> {
     /// If the future is dropped, the connection is returned, and rolled back before it is lent
     /// again.
     pub async fn begin_on(lease: SqlLease<DB>, statement: Option<SqlStr>) -> Result<Self, Error> {
-        Self::start(TransactionConnection::Lease(lease), statement, None).await
+        Self::start(TransactionConnection::Owned(lease), statement, None).await
     }
 }
 
 impl<'c, DB: Database> Transaction<'c, DB> {
+    pub(crate) async fn begin_borrowed(
+        conn: &'c mut Tracked<DB>,
+        statement: Option<SqlStr>,
+    ) -> Result<Self, Error> {
+        match DB::TransactionManager::get_transaction_depth(conn.driver()) {
+            0 => Self::start(TransactionConnection::Borrowed(conn), statement, None).await,
+            _ if statement.is_some() => Err(Error::InvalidSavePointStatement),
+            depth => Self::start(TransactionConnection::Outer(conn), None, Some(depth)).await,
+        }
+    }
+
     /// Sets a savepoint.
     ///
     /// # Errors
@@ -176,9 +190,7 @@ impl<'c, DB: Database> Transaction<'c, DB> {
     /// with the outermost one.
     async fn abandon(&mut self) -> Result<(), Error> {
         if !self.is_savepoint() {
-            let sync_state = self.sync_state();
-            self.verify().await?;
-            self.degrade(sync_state);
+            self.roll_back_everything().await?;
         }
         self.open = false;
         Ok(())
@@ -186,8 +198,11 @@ impl<'c, DB: Database> Transaction<'c, DB> {
 
     /// Savepoints do not end the transaction.
     async fn before_end(&mut self, commits: bool) -> Result<(), Error> {
-        if matches!(self.connection, TransactionConnection::Outer(_)) {
-            return Ok(());
+        match self.connection {
+            TransactionConnection::Owned(_) => {}
+            // What follows would be in a transaction that nobody has begun.
+            TransactionConnection::Borrowed(_) => self.unchain().await?,
+            TransactionConnection::Outer(_) => return Ok(()),
         }
         let backend = self.backend();
         let (conn, guard) = self.begin_operation(SyncState::Clean);
@@ -203,6 +218,10 @@ impl<'c, DB: Database> Transaction<'c, DB> {
 
     fn is_savepoint(&self) -> bool {
         matches!(self.connection, TransactionConnection::Outer(_))
+    }
+
+    fn is_borrowed(&self) -> bool {
+        matches!(self.connection, TransactionConnection::Borrowed(_))
     }
 
     fn mark_ended(&mut self) {
@@ -241,6 +260,8 @@ impl<'c, DB: Database> Transaction<'c, DB> {
             tx.assume_lost_if_dropped(DROPPED_WHILE_BEGINNING);
         }
         let writes = statement.as_ref().is_some_and(|sql| meaning(sql.as_str()) != Meaning::Begin);
+        let usual = tx.backend().begin_statement().filter(|_| !is_savepoint);
+        let statement = statement.or(usual.map(SqlSafeStr::into_sql_str));
         let (conn, guard) = tx.begin_operation(SyncState::Clean);
         let begun = guard.track(Box::pin(DB::TransactionManager::begin(conn, statement))).await;
         // After an error the driver may have rolled back the outer transaction.
@@ -250,7 +271,12 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         tx.depth = outer.map_or_else(|| tx.driver_depth(), |outer| outer.saturating_add(1));
         tx.open = begun.is_ok();
         match &begun {
-            Err(_) => tx.degrade(SyncState::InDoubt),
+            Err(_) => {
+                tx.degrade(SyncState::InDoubt);
+                if tx.is_borrowed() {
+                    tx.tracker_mut().abandon();
+                }
+            }
             Ok(()) if !is_savepoint => {
                 tx.may_have_written = writes;
                 tx.tracker_mut().begin(Owner::Guard);
@@ -269,6 +295,7 @@ impl<DB: Database> Drop for Transaction<'_, DB> {
         self.degrade(SyncState::InDoubt);
         self.forget_uncommitted_schema();
         self.cache.note_possible_revert();
+        let is_borrowed = self.is_borrowed();
         // A lost transaction cannot be rolled back.
         if !self.has_lost_transaction() {
             // Behind a pooler the verification rolls back and clears the session in one message.
@@ -282,6 +309,9 @@ impl<DB: Database> Drop for Transaction<'_, DB> {
                 self.tracker_mut().on_rollback_to_savepoint();
             }
         }
+        if is_borrowed {
+            self.tracker_mut().abandon();
+        }
     }
 }
 
@@ -289,8 +319,8 @@ impl<DB: Database> Deref for Transaction<'_, DB> {
     type Target = Tracked<DB>;
     fn deref(&self) -> &Tracked<DB> {
         match &self.connection {
-            TransactionConnection::Lease(lease) => lease,
-            TransactionConnection::Outer(conn) => conn,
+            TransactionConnection::Owned(lease) => lease,
+            TransactionConnection::Borrowed(conn) | TransactionConnection::Outer(conn) => conn,
         }
     }
 }
@@ -298,8 +328,8 @@ impl<DB: Database> Deref for Transaction<'_, DB> {
 impl<DB: Database> DerefMut for Transaction<'_, DB> {
     fn deref_mut(&mut self) -> &mut Tracked<DB> {
         match &mut self.connection {
-            TransactionConnection::Lease(lease) => lease,
-            TransactionConnection::Outer(conn) => conn,
+            TransactionConnection::Owned(lease) => lease,
+            TransactionConnection::Borrowed(conn) | TransactionConnection::Outer(conn) => conn,
         }
     }
 }

@@ -130,6 +130,8 @@ pub(crate) struct Tracker {
     lost: Option<Box<TransactionLost>>,
     /// Whether an operation was refused because the transaction is lost.
     refused: bool,
+    /// Whether a transaction that nobody owns any more may be open.
+    abandoned: bool,
 }
 
 impl Tracker {
@@ -143,7 +145,30 @@ impl Tracker {
 
     /// Returns true if the transaction's state must be checked before anything is executed.
     pub(crate) fn needs_check(&self) -> bool {
-        self.doubt.is_some() || self.lost.is_some()
+        self.doubt.is_some() || self.lost.is_some() || self.abandoned
+    }
+
+    /// Records that the owner of a transaction is gone, but the connection is still in use: what
+    /// may be open is rolled back before the next statement.
+    pub(crate) fn abandon(&mut self) {
+        self.end();
+        // Without autocommit the session is its borrower's own matter.
+        self.abandoned = !self.implicit;
+    }
+
+    /// Leaves to the driver what it has yet to roll back.
+    pub(crate) fn clear_abandoned(&mut self) {
+        self.abandoned = false;
+    }
+
+    /// A transaction may have begun that has no owner, unless
+    /// [`clear_abandoned`](Self::clear_abandoned) follows.
+    pub(crate) fn assume_abandoned(&mut self) {
+        self.abandoned = true;
+    }
+
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.abandoned
     }
 
     pub(crate) fn lost(&self) -> Option<&TransactionLost> {

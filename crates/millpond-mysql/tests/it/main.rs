@@ -23,6 +23,8 @@ mod transactions_lost;
 // Tests that all backends share.
 #[path = "../../../millpond-sqlx/tests/shared/acquire_begin.rs"]
 mod acquire_begin;
+#[path = "../../../millpond-sqlx/tests/shared/borrowed_transactions.rs"]
+mod borrowed_transactions;
 #[path = "../../../millpond-sqlx/tests/shared/cancel.rs"]
 mod cancel;
 #[path = "../../../millpond-sqlx/tests/shared/certificates.rs"]

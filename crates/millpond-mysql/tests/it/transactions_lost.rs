@@ -95,6 +95,20 @@ async fn a_victim_that_does_nothing_more_cannot_commit_either() {
 }
 
 #[tokio::test]
+async fn the_victim_of_a_deadlock_on_a_lease_is_lost_and_the_lease_goes_on() {
+    let Some((pool, other)) = two("millpond_deadlock_lease").await else { return };
+    let mut lease = pool.acquire().await.unwrap();
+    let mut tx = lease.begin().await.unwrap();
+    insert(&mut tx, 1).await.unwrap();
+    deadlock(&mut tx, &other).await;
+    assert_eq!(outcome(&insert(&mut tx, 2).await.unwrap_err()), TransactionOutcome::RolledBack);
+    assert_eq!(outcome(&tx.commit().await.unwrap_err()), TransactionOutcome::RolledBack);
+    lease.execute("INSERT INTO t VALUES (3)").await.unwrap();
+    drop(lease);
+    assert_eq!(rows(&pool).await, [3]);
+}
+
+#[tokio::test]
 async fn a_lock_timeout_and_other_errors_leave_the_transaction_as_it_was() {
     let Some((pool, other)) = two("millpond_lock_wait").await else { return };
     let mut holder = other.begin().await.unwrap();
@@ -110,6 +124,24 @@ async fn a_lock_timeout_and_other_errors_leave_the_transaction_as_it_was() {
     tx.commit().await.unwrap();
     holder.rollback().await.unwrap();
     assert_eq!(rows(&pool).await, [1, 2]);
+}
+
+#[tokio::test]
+async fn a_sql_mode_in_which_begin_is_a_block_keeps_nobody_from_beginning() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_oracle").await;
+    // MySQL has no such mode.
+    let _ = pool.execute("SET sql_mode = 'ORACLE'").await;
+    for i in [1, 2] {
+        let mut tx = pool.begin().await.unwrap();
+        insert(&mut tx, i).await.unwrap();
+        let mut inner = tx.begin().await.unwrap();
+        insert(&mut inner, 99).await.unwrap();
+        inner.rollback().await.unwrap();
+        if i == 1 { tx.commit().await } else { tx.rollback().await }.unwrap();
+    }
+    assert_eq!(rows(&pool).await, [1]);
+    server.same_is_clean(&pool).await;
 }
 
 #[tokio::test]

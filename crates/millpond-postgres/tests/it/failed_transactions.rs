@@ -37,6 +37,25 @@ async fn a_commit_after_an_error_is_an_error_that_names_the_first_one() {
 }
 
 #[tokio::test]
+async fn the_commit_of_a_failed_transaction_on_a_lease_is_an_error_too() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_failed_on_lease").await;
+    let mut lease = pool.acquire().await.unwrap();
+    let mut tx = lease.begin().await.unwrap();
+    insert(&mut tx, 1).await.unwrap();
+    tx.execute("SELECT 1 / 0").await.unwrap_err();
+    assert_failed(&tx.commit().await.unwrap_err(), "division by zero");
+    // What may have failed while it began leaves nothing in the way.
+    lease.begin_with("BEGIN; SELECT 1 / 0").await.unwrap_err();
+    let mut tx = lease.begin().await.unwrap();
+    insert(&mut tx, 2).await.unwrap();
+    tx.commit().await.unwrap();
+    drop(lease);
+    assert_eq!(rows(&pool).await, [2]);
+    server.same_is_clean(&pool).await;
+}
+
+#[tokio::test]
 async fn an_unread_error_is_reported_by_the_commit() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_unread").await;

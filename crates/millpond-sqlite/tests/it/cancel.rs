@@ -3,7 +3,7 @@
 use crate::support::{Dir, ENDLESS, abandon_endless, one};
 use millpond_sqlite::ResetLevel;
 use millpond_testkit::{Trace, poll_n};
-use sqlx::{Connection, raw_sql};
+use sqlx::raw_sql;
 
 // B01
 #[tokio::test]

@@ -104,6 +104,27 @@ async fn a_conflict_that_rolls_back_loses_the_transaction_with_its_savepoints() 
 }
 
 #[tokio::test]
+async fn a_transaction_on_a_lease_is_lost_in_the_same_way_and_the_lease_goes_on() {
+    let dir = Dir::new();
+    let pool = table(&dir).await;
+    let mut lease = pool.acquire().await.unwrap();
+    for i in 0..3 {
+        let mut tx = lease.begin().await.unwrap();
+        insert(&mut tx, 99).await.unwrap();
+        tx.execute("INSERT OR ROLLBACK INTO t VALUES (99)").await.unwrap_err();
+        assert_rolled_back(&insert(&mut tx, 98).await.unwrap_err());
+        if i == 1 {
+            assert_rolled_back(&tx.commit().await.unwrap_err());
+        } else {
+            drop(tx);
+        }
+        lease.execute(AssertSqlSafe(format!("INSERT INTO t VALUES ({i})"))).await.unwrap();
+    }
+    drop(lease);
+    assert_eq!(rows(&pool).await, [0, 1, 2]);
+}
+
+#[tokio::test]
 async fn a_full_disk_loses_the_transaction_or_the_statement_alone() {
     let dir = Dir::new();
     let pool = one().connect(&dir.url("full.db")).await.unwrap();
