@@ -12,7 +12,8 @@ const PAGE: &str = "docs/glossary.md";
 /// Public names that must stand in the glossary.
 const PUBLIC: &str = "Manager Pool QueuePool NullPool SharedPool SqlPool Lease Acquire Status \
     Holder Hooks HookPoint Observer Event EventContext CloseReason ErrorClass PoolHistograms \
-    LeaseOwner ResetLevel SyncState FailoverDetector";
+    LeaseOwner ResetLevel SyncState FailoverDetector Request Reservation Triage TransactionLost \
+    Pooler PoolKind Credentials ErrorImpact Multiplexer Member Borrower Share";
 
 /// Each public name stands in backticks in the glossary, and each name in its backticks exists.
 pub fn has_the_public_names(workspace: &Workspace) -> Vec<Violation> {
