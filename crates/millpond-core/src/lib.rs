@@ -71,7 +71,7 @@ pub use error::{Phase, PoolError, TimedOut};
 pub use event::{
     AcquireFailure, CloseReason, Event, EventContext, Interest, Observer, SharedError,
 };
-pub use histogram::{Histogram, PoolHistograms};
+pub use histogram::PoolHistograms;
 pub use hooks::{HookFuture, HookPoint, HookPoints, Hooks, RequestRefusal};
 pub use info::{ConnectInfo, ConnectionId, ConnectionInfo};
 pub use lease::{Lease, LeaseOwner};
@@ -93,7 +93,8 @@ pub use pools::reservation::Reservation;
 pub use pools::shares::Shares;
 pub use pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool, PoolExt};
 pub use request::Request;
-pub use rt::Handle;
+#[doc(inline)]
+pub use rt::{Handle, Histogram};
 pub use status::{CloseReport, Holder, Status, Totals};
 
 #[cfg(doctest)]

@@ -1,5 +1,5 @@
 //! What millpond's pools need from tokio and the machine: clocks, timers, tasks, the pool's lock,
-//! and guards against panics in foreign code.
+//! histograms, and guards against panics in foreign code.
 //!
 //! This crate is internal to millpond, and its content follows the needs of the other crates.
 //! `millpond-core` uses neither tokio nor a lock implementation directly, only this crate.
@@ -28,6 +28,7 @@
 )]
 
 pub mod deadline_thread;
+mod histogram;
 pub mod lock;
 mod panics;
 mod time;
@@ -41,6 +42,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 pub use deadline_thread::TIMER_AFTER;
+pub use histogram::Histogram;
 pub use panics::{catch_panic, drop_catching_panic};
 pub use time::Time;
 /// A handle to a tokio runtime: tokio's own.
