@@ -57,8 +57,8 @@ pub(crate) trait Contender: Sized {
 pub(crate) async fn run(url: &str) {
     begin(
         "Transactions left open by a cancelled begin",
-        "One connection, whose bytes come four at a time; `begin` is dropped after 1, 2, 3 .. \
-         polls until it ends. How many of the next borrowers stand in a transaction?",
+        "On one connection, which receives four bytes at a time, `begin` is dropped after 1, 2, 3 \
+         .. polls until it completes. How many of the next borrowers find an open transaction?",
         "0",
     );
     let proxy = ChaosProxy::start(address(url)).await.expect("there is a free port");
@@ -68,16 +68,16 @@ pub(crate) async fn run(url: &str) {
     all(&proxy.reroute(url), Scenario::Begin).await;
     begin(
         "Wrong answers after operations that were cut off",
-        "500 queries are dropped while they run; the next borrower asks for a number of its own \
-         each time. How often does it get another one, or none within 2 s?",
+        "500 queries are dropped while they run; after each, the next borrower selects a number. \
+         How often does it get a wrong number, or none within 2 s?",
         "0 wrong, 0 without an answer",
     );
     all(url, Scenario::Cut).await;
     begin(
         "Session state left to the next borrower",
-        "Role, search path, statement timeout, temporary table, advisory lock, prepared statement: \
-         how many of six does the next one see? (millpond with `reset = \"session\"`; the peers \
-         have no such setting.)",
+        "A borrower changes role, search path and statement timeout, and leaves a temporary table, \
+         an advisory lock and a prepared statement: how many of the six does the next borrower \
+         see? (millpond with `reset = \"session\"`; the other pools have no such setting.)",
         "0 of 6",
     );
     all(url, Scenario::Session).await;

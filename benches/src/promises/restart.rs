@@ -25,10 +25,10 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) async fn run() {
     begin(
         "Recovery after kill -9",
-        "64 tasks on 10 connections ask PostgreSQL for a number of their own each; it is killed \
-         and started again. How long after it accepts connections is a question answered (the \
-         middle of three), how many answers were wrong, and on how many of 10 connections can be \
-         asked at once afterwards?",
+        "64 tasks on 10 connections each select a number of their own from PostgreSQL, which is \
+         killed and started again. How long after it accepts connections is a query answered (the \
+         median of three runs), how many answers were wrong, and how many of 10 connections can be \
+         used at once afterwards?",
         "at once, 0 wrong, 10 of 10",
     );
     one::<millpond_postgres::PgPool>().await;

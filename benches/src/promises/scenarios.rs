@@ -31,47 +31,48 @@ macro_rules! all {
 pub(crate) async fn run() {
     begin(
         "Cap after resizing",
-        "A pool of 10, resized to 1 and back to 10 five times, then held as often as it lends.",
+        "A pool of 10 is resized to 1 and back to 10 five times. How many connections does it then \
+         lend at once?",
         "10",
     );
     all!(cap_after_resizing, "cannot be resized");
     begin(
         "Cap while shrinking",
-        "A pool of 10 that has opened 2 connections, both idle, is resized to 1, then held as \
-         often as it lends.",
+        "A pool of 10 that has two idle connections is resized to 1. How many connections does it \
+         then lend at once?",
         "1",
     );
     all!(cap_while_shrinking, "cannot be resized");
     begin(
-        "Places left after connects that hang",
-        "A pool of 3. Three connects never end; from then on the server is well. After 5 s, how \
-         many can be held?",
+        "Slots left after connects that hang",
+        "In a pool of 3, three connects hang forever; then the server works again. How many \
+         connections can be held after 5 s?",
         "3 of 3",
     );
     all!(places_after_hanging_connects, NO_SCRIPT);
     begin(
         "Served after a connect that panics",
-        "A pool of 1, whose first connect panics. How many of five later callers are served?",
+        "The first connect of a pool of 1 panics. How many of five later callers are served?",
         "4 or 5 of 5",
     );
     all!(served_after_a_panic, NO_SCRIPT);
     begin(
         "Deadline with four idle connections whose check hangs",
-        "A limit of 500 ms, a check may take 250 ms. How long does an acquire take?",
+        "An acquire has a limit of 500 ms, a check one of 250 ms. How long does the acquire take?",
         "500 ms at most",
     );
     all!(deadline_with_hanging_checks, NO_SCRIPT);
     begin(
         "Fairness",
-        "64 tasks on 2 connections for 3 s, each held for 2 ms. How often was the luckiest and the \
-         unluckiest served, and what was the longest wait?",
+        "64 tasks use 2 connections for 3 s, and hold each for 2 ms. How often was the most and \
+         the least served task served, and how long was the longest wait?",
         "47 : 47, 64 ms",
     );
     all!(fairness, fairness::<Sqlx>().await);
     begin(
         "Connects made by a herd",
-        "10,000 callers on a pool of 10, who ask again 100 ms after an error, while the server is \
-         down for 1 s. How often is it asked to connect, until all are served or 10 s are over?",
+        "10,000 callers use a pool of 10 and retry 100 ms after an error; the server is down for 1 \
+         s. How many connects are made until all callers are served or 10 s have passed?",
         "few",
     );
     all!(herd, NO_SCRIPT);

@@ -95,10 +95,10 @@ const INTRODUCTION: &str = "\
 
 <!-- Written by `cargo xtask rivals --promises --write`; edit nothing here, but the program. -->
 
-One set of scenarios for millpond and four other pools, each with the settings that suit it best \
-there: all timeouts are set
-where a pool has them, connections are checked where it checks them by default. Every row is shown \
-by one command:
+The same scenarios for millpond and four other pools, each with the settings that suit it best: \
+all timeouts are set
+where a pool has them, and connections are checked where the pool checks them by default. One \
+command produces every row:
 
 ```sh
 cargo xtask rivals --promises
