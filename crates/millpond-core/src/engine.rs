@@ -21,3 +21,6 @@ pub(crate) use connect::connect;
 pub(crate) use drain::{close, prewarm};
 pub use shared::PoolParts;
 pub(crate) use shared::Shared;
+
+/// A connection of a manager.
+type Held<M> = crate::PooledConnection<<M as crate::Manager>::Connection>;

@@ -54,5 +54,6 @@ use slots::{Slots, Stage};
 pub(crate) use state::Ledger;
 use state::MaintenanceTask;
 pub(crate) use unlocked::Unlocked;
+use visits::note_visit;
 pub(crate) use wait_queue::{Claimant, Ticket, TimersSet};
 use wait_queue::{Queue, WaiterCell};

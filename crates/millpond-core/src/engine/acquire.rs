@@ -24,7 +24,7 @@ pub struct Acquire<M: Manager> {
     shared: Option<Arc<Shared<M>>>,
     request: Request,
     /// `None` until something must be awaited.
-    pending: Option<Pending<M::Connection>>,
+    pending: Option<Pending<M>>,
 }
 
 impl<M: Manager> Acquire<M> {
@@ -72,7 +72,7 @@ fn join_fresh<M: Manager>(
     shared: &Shared<M>,
     request: Request,
     cx: &mut Context<'_>,
-) -> Option<Pending<M::Connection>> {
+) -> Option<Pending<M>> {
     let limit = request.limit.unwrap_or(shared.config.pool_timeout);
     if limit <= SHORT {
         return None;

@@ -1,12 +1,12 @@
 //! The one way to call foreign code, a manager's or a hook's: under a limit, behind a guard against
 //! panics, and with a guard for the connection that it is called on.
 
-use crate::engine::Shared;
+use crate::engine::{Held, Shared};
 use crate::event::share;
 use crate::rt::{Time, catch_panic, drop_catching_panic};
 use crate::{
-    BoxError, CloseReason, ConnectionInfo, ErrorClass, Event, HookPoint, Manager, PooledConnection,
-    RequestRefusal, SharedError, rt,
+    BoxError, CloseReason, ConnectionInfo, ErrorClass, Event, HookPoint, Manager, RequestRefusal,
+    SharedError, rt,
 };
 use std::future::{Future, poll_fn};
 use std::sync::Arc;
@@ -73,11 +73,11 @@ impl<M: Manager> Shared<M> {
 pub(crate) struct CallGuard<M: Manager> {
     pub(crate) shared: Arc<Shared<M>>,
     /// `None` once the call has ended.
-    pub(crate) held: Option<PooledConnection<M::Connection>>,
+    pub(crate) held: Option<Held<M>>,
 }
 
 impl<M: Manager> CallGuard<M> {
-    pub(crate) fn new(shared: Arc<Shared<M>>, held: PooledConnection<M::Connection>) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<M>>, held: Held<M>) -> Self {
         Self { shared, held: Some(held) }
     }
 }
@@ -107,37 +107,39 @@ impl Refused {
     }
 }
 
-/// Calls the hooks of a hook point in order, each within `hook_timeout` and what is left until
-/// `deadline`. The first refusal ends the row; that of a connection is reported.
-pub(crate) async fn run_hooks<M: Manager>(
-    shared: &Shared<M>,
-    point: HookPoint,
-    conn: &mut M::Connection,
-    info: &ConnectionInfo,
-    deadline: Time,
-) -> Result<(), Refused> {
-    for hook in shared.hooks.at(point) {
-        let limit = shared.config.hook_timeout.min(deadline.since(shared.now()));
-        let outcome: Result<(), CallError<BoxError>> =
-            call(limit, || hook.call(point, &mut *conn, info)).await;
-        if let Err(error) = outcome {
-            let error = match error {
-                CallError::Failed(error) if point == HookPoint::Checkout => {
-                    match error.downcast::<RequestRefusal>() {
-                        Ok(refusal) => return Err(Refused::Request(Arc::from(refusal))),
-                        Err(error) => CallError::Failed(error),
+impl<M: Manager> Shared<M> {
+    /// Calls the hooks of a hook point in order, each within `hook_timeout` and what is left until
+    /// `deadline`. The first refusal ends the row; that of a connection is reported.
+    pub(crate) async fn run_hooks(
+        &self,
+        point: HookPoint,
+        conn: &mut M::Connection,
+        info: &ConnectionInfo,
+        deadline: Time,
+    ) -> Result<(), Refused> {
+        for hook in self.hooks.at(point) {
+            let limit = self.config.hook_timeout.min(deadline.since(self.now()));
+            let outcome: Result<(), CallError<BoxError>> =
+                call(limit, || hook.call(point, &mut *conn, info)).await;
+            if let Err(error) = outcome {
+                let error = match error {
+                    CallError::Failed(error) if point == HookPoint::Checkout => {
+                        match error.downcast::<RequestRefusal>() {
+                            Ok(refusal) => return Err(Refused::Request(Arc::from(refusal))),
+                            Err(error) => CallError::Failed(error),
+                        }
                     }
+                    error => error,
+                };
+                if let CallError::Panicked(message) = &error {
+                    self.report_panic(point.name(), message.clone());
                 }
-                error => error,
-            };
-            if let CallError::Panicked(message) = &error {
-                shared.report_panic(point.name(), message.clone());
+                let error = error.shared("hook_timeout");
+                let reported = error.clone();
+                self.report(|| Event::HookFailed { id: info.id, point, error: reported });
+                return Err(Refused::Connection(error));
             }
-            let error = error.shared("hook_timeout");
-            let reported = error.clone();
-            shared.report(|| Event::HookFailed { id: info.id, point, error: reported });
-            return Err(Refused::Connection(error));
         }
+        Ok(())
     }
-    Ok(())
 }

@@ -3,21 +3,21 @@
 //! The first half runs in `Drop`: it looks at the connection, moves it under the lock, and wakes a
 //! waiter. What has to be awaited is a job of the maintenance task.
 
-use crate::engine::Shared;
-use crate::ledger::{LeaseMeta, PooledConnection, Verdict};
+use crate::engine::{Held, Shared};
+use crate::ledger::{LeaseMeta, Verdict};
 use crate::rt::catch_panic;
 use crate::{CloseReason, ConnectionInfo, LeaseOwner, Manager, Triage};
 use std::thread;
 
 impl<M: Manager> LeaseOwner<M::Connection> for Shared<M> {
-    fn returned(&self, mut held: PooledConnection<M::Connection>) {
+    fn returned(&self, mut held: Held<M>) {
         let panics = thread::panicking();
         let verdict =
             if panics { Verdict::Close(CloseReason::Panicked) } else { self.triage(&mut held) };
         self.process_return(held, verdict);
     }
 
-    fn discarded(&self, held: PooledConnection<M::Connection>, reason: CloseReason) {
+    fn discarded(&self, held: Held<M>, reason: CloseReason) {
         self.process_return(held, Verdict::Close(reason));
     }
 
@@ -32,7 +32,7 @@ impl<M: Manager> LeaseOwner<M::Connection> for Shared<M> {
 
 impl<M: Manager> Shared<M> {
     /// Asks the manager's `triage` what to do with a returned connection.
-    fn triage(&self, held: &mut PooledConnection<M::Connection>) -> Verdict {
+    fn triage(&self, held: &mut Held<M>) -> Verdict {
         match catch_panic(|| self.manager.triage(&mut held.inner.conn)) {
             Ok(Triage::Keep) => Verdict::Keep,
             Ok(Triage::Reset) => Verdict::Reset,
@@ -47,12 +47,12 @@ impl<M: Manager> Shared<M> {
 
     /// Takes back a connection that was about to be lent. Its hooks may have used it, so it is
     /// treated like a returned one, but is neither reported nor measured.
-    pub(crate) fn return_unlent(&self, mut held: PooledConnection<M::Connection>) {
+    pub(crate) fn return_unlent(&self, mut held: Held<M>) {
         let verdict = self.triage(&mut held);
         self.change(|ledger, now| ledger.take_back(held, verdict, now));
     }
 
-    fn process_return(&self, mut held: PooledConnection<M::Connection>, verdict: Verdict) {
+    fn process_return(&self, mut held: Held<M>, verdict: Verdict) {
         let now = self.loan_time();
         if self.fast_checkin && verdict == Verdict::Keep {
             match self.change_at(now, |ledger, now| ledger.put_back_fresh(held, now)) {

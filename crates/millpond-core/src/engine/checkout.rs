@@ -3,11 +3,8 @@
 //! Ask the ledger; take what is idle, or wait in the queue; validate what is granted; if it is
 //! unusable, ask again with the same arrival number and the same deadline.
 
-use crate::engine::Shared;
-use crate::engine::validate::begin_validation;
-use crate::ledger::{
-    Answer, Claimant, Grant, Ledger, PooledConnection, Ticket, Validated, Validation,
-};
+use crate::engine::{Held, Shared};
+use crate::ledger::{Answer, Claimant, Grant, Ledger, Ticket, Validated, Validation};
 use crate::rt::{self, TIMER_AFTER, Time, Timer};
 use crate::{HookPoint, Lease, Manager, Phase, PoolError, Request};
 use std::mem;
@@ -24,8 +21,8 @@ pub(crate) const SHORT: Duration = TIMER_AFTER.saturating_mul(3);
 
 /// An acquire that was not served at once. It never moves under the lock: to drop its timer drops a
 /// waker, which is user code.
-pub(crate) struct Pending<C> {
-    pub(crate) step: Step<C>,
+pub(crate) struct Pending<M: Manager> {
+    pub(crate) step: Step<M::Connection>,
     claimant: Claimant,
     refusals: u32,
     timer: Option<Timer>,
@@ -47,23 +44,23 @@ pub(crate) enum Step<C> {
 /// What the ledger or a validation answers, or the step that is to be polled again.
 type Answered<C> = Result<Answer<C>, Step<C>>;
 
-impl<C: Send + 'static> Pending<C> {
-    pub(crate) fn new(claimant: Claimant, step: Step<C>) -> Self {
+impl<M: Manager> Pending<M> {
+    pub(crate) fn new(claimant: Claimant, step: Step<M::Connection>) -> Self {
         Self { step, claimant, refusals: 0, timer: None }
     }
 
-    pub(crate) fn begin<M: Manager>(shared: &Shared<M>, request: Request) -> Self {
+    pub(crate) fn begin(shared: &Shared<M>, request: Request) -> Self {
         let limit = request.limit.unwrap_or(shared.config.pool_timeout);
         let has_timer = limit <= SHORT || shared.clock.is_paused();
         Self::new(Claimant::new(request.caller(), limit, has_timer), Step::Begin)
     }
 
     /// Goes on until the acquire has ended, or something must be awaited.
-    pub(crate) fn poll<M: Manager<Connection = C>>(
+    pub(crate) fn poll(
         &mut self,
         shared: &Arc<Shared<M>>,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<PooledConnection<C>, PoolError>> {
+    ) -> Poll<Result<Held<M>, PoolError>> {
         loop {
             let answered = match mem::replace(&mut self.step, Step::Taken) {
                 Step::Begin => Ok(self.ask(shared, Ledger::begin, cx)),
@@ -88,12 +85,12 @@ impl<C: Send + 'static> Pending<C> {
     }
 
     /// Takes the step that an answer leads to. `None`: it is to be polled at once.
-    fn follow<M: Manager<Connection = C>>(
+    fn follow(
         &mut self,
         shared: &Arc<Shared<M>>,
-        answer: Answer<C>,
+        answer: Answer<M::Connection>,
         cx: &mut Context<'_>,
-    ) -> Option<Poll<Result<PooledConnection<C>, PoolError>>> {
+    ) -> Option<Poll<Result<Held<M>, PoolError>>> {
         self.step = match answer {
             Answer::Lent(held) => return Some(Poll::Ready(Ok(held))),
             Answer::Failed(error) => return Some(Poll::Ready(Err(error))),
@@ -102,9 +99,7 @@ impl<C: Send + 'static> Pending<C> {
             Answer::NeedsMaintenance => {
                 return Some(Poll::Ready(Err(self.fail(shared, PoolError::NoRuntime))));
             }
-            Answer::Validate(held, phase) => {
-                Step::Validating(begin_validation(shared, held, phase))
-            }
+            Answer::Validate(held, phase) => Step::Validating(shared.begin_validation(held, phase)),
             Answer::Queued { ticket, register } => {
                 self.step = Step::Waiting(ticket);
                 let sets_timer = self.claimant.has_timer || (register && !shared.register());
@@ -128,28 +123,33 @@ impl<C: Send + 'static> Pending<C> {
     }
 
     /// Asks the ledger, with the present waker.
-    fn ask<M: Manager<Connection = C>>(
+    fn ask(
         &mut self,
         shared: &Shared<M>,
-        how: impl FnOnce(&mut Ledger<C>, &mut Claimant, &mut Option<Waker>, Time) -> Answer<C>,
+        how: impl FnOnce(
+            &mut Ledger<M::Connection>,
+            &mut Claimant,
+            &mut Option<Waker>,
+            Time,
+        ) -> Answer<M::Connection>,
         cx: &mut Context<'_>,
-    ) -> Answer<C> {
+    ) -> Answer<M::Connection> {
         // Cloned, and dropped if it is not needed, outside the lock.
         let mut waker = Some(cx.waker().clone());
         shared.change(|ledger, now| how(ledger, &mut self.claimant, &mut waker, now))
     }
 
-    fn fail<M: Manager<Connection = C>>(&self, shared: &Shared<M>, error: PoolError) -> PoolError {
+    fn fail(&self, shared: &Shared<M>, error: PoolError) -> PoolError {
         shared.change(|ledger, now| ledger.fail(&self.claimant, error, now))
     }
 
     /// Polls a waiter: takes its grant, fails it at its deadline, or keeps it waiting.
-    fn poll_wait<M: Manager<Connection = C>>(
+    fn poll_wait(
         &mut self,
         shared: &Arc<Shared<M>>,
-        ticket: Ticket<Grant<C>>,
+        ticket: Ticket<Grant<M::Connection>>,
         cx: &mut Context<'_>,
-    ) -> Answered<C> {
+    ) -> Answered<M::Connection> {
         let mut waker = Some(cx.waker().clone());
         let polled = shared.change_at(shared.loan_time(), |ledger, now| {
             let polled = ledger.poll(ticket, &mut self.claimant, &mut waker, now);
@@ -166,7 +166,7 @@ impl<C: Send + 'static> Pending<C> {
         }
         let Claimant { caller, limit, .. } = self.claimant;
         let (answer, _waker) = shared.change(|ledger, now| {
-            let error = |ledger: &Ledger<C>| match elapsed {
+            let error = |ledger: &Ledger<M::Connection>| match elapsed {
                 Some(_) => ledger.timed_out(caller.task, limit, None, now),
                 None => PoolError::NoRuntime,
             };
@@ -176,11 +176,7 @@ impl<C: Send + 'static> Pending<C> {
     }
 
     /// Whether the deadline has passed. `None`: no runtime is here to set a timer on.
-    fn poll_deadline<M: Manager>(
-        &mut self,
-        shared: &Shared<M>,
-        cx: &mut Context<'_>,
-    ) -> Option<bool> {
+    fn poll_deadline(&mut self, shared: &Shared<M>, cx: &mut Context<'_>) -> Option<bool> {
         // If it has to queue again, it has a timer already.
         self.claimant.has_timer = true;
         if let Some(elapsed) = self.timer.as_mut().and_then(|timer| timer.poll_elapsed(cx)) {
@@ -193,12 +189,12 @@ impl<C: Send + 'static> Pending<C> {
 
     /// Goes on with a validation, on the pool's runtime if the caller has none. At the caller's
     /// deadline the maintenance task takes it over.
-    fn poll_validation<M: Manager<Connection = C>>(
+    fn poll_validation(
         &mut self,
         shared: &Shared<M>,
-        mut validation: Validation<C>,
+        mut validation: Validation<M::Connection>,
         cx: &mut Context<'_>,
-    ) -> Answered<C> {
+    ) -> Answered<M::Connection> {
         let has_timer = rt::current().is_some_and(|here| rt::has_timer(&here));
         let runtime = if has_timer { None } else { shared.runtime() };
         let entered = runtime.as_ref().map(|runtime| runtime.enter());
@@ -220,12 +216,12 @@ impl<C: Send + 'static> Pending<C> {
         })))
     }
 
-    fn conclude<M: Manager<Connection = C>>(
+    fn conclude(
         &mut self,
         shared: &Shared<M>,
-        validated: Validated<C>,
+        validated: Validated<M::Connection>,
         phase: Phase,
-    ) -> Answer<C> {
+    ) -> Answer<M::Connection> {
         let error = match validated {
             Validated::Fit(held) => {
                 return shared
@@ -246,7 +242,7 @@ impl<C: Send + 'static> Pending<C> {
 
     /// The future of the acquire was dropped.
     #[cold]
-    pub(crate) fn cancel<M: Manager<Connection = C>>(self, shared: &Shared<M>) {
+    pub(crate) fn cancel(self, shared: &Shared<M>) {
         let ticket = match self.step {
             Step::Waiting(ticket) => Some(ticket),
             Step::Validating(validation) => {

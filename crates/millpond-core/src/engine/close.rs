@@ -1,52 +1,44 @@
 //! The only caller of `Manager::close`: runs `on_close`, closes, frees the slot.
 
-use crate::engine::Shared;
-use crate::engine::call::{CallError, call, run_hooks};
+use crate::engine::call::{CallError, call};
+use crate::engine::{Held, Shared};
 use crate::event::share;
 use crate::rt::drop_catching_panic;
-use crate::{CloseReason, HookPoint, LeaseMeta, Manager, PooledConnection, SharedError};
+use crate::{CloseReason, HookPoint, LeaseMeta, Manager, SharedError};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Closes a connection within `close_timeout`, hooks included. Its slot counts as taken until then.
 pub(crate) async fn close<M: Manager>(mut closing: Closing<M>) {
     let shared = Arc::clone(&closing.shared);
-    let began = shared.now();
-    let deadline = began.after(shared.config.close_timeout);
+    let deadline = shared.now().after(shared.config.close_timeout);
     if let Some(held) = &mut closing.held
         && shared.hooks.has(HookPoint::Close)
     {
         let info = shared.describe(&held.inner.meta);
         // A refusal changes nothing; it has been reported.
-        let _ = run_hooks(&shared, HookPoint::Close, &mut held.inner.conn, &info, deadline).await;
+        let _ = shared.run_hooks(HookPoint::Close, &mut held.inner.conn, &info, deadline).await;
     }
     if let Some(held) = closing.held.take() {
         let left = deadline.since(shared.now());
-        closing.error = bounded_close(&shared, held.into_connection(), left).await.err();
+        closing.error = shared.close_within(held.into_connection(), left).await.err();
     }
 }
 
-/// Closes a connection that never became one of the pool's.
-pub(crate) async fn close_unpooled<M: Manager>(
-    shared: &Shared<M>,
-    conn: M::Connection,
-) -> Result<(), SharedError> {
-    bounded_close(shared, conn, shared.config.close_timeout).await
-}
-
-async fn bounded_close<M: Manager>(
-    shared: &Shared<M>,
-    conn: M::Connection,
-    limit: Duration,
-) -> Result<(), SharedError> {
-    match call(limit, || shared.manager.close(conn)).await {
-        Ok(()) => Ok(()),
-        Err(error) => {
+impl<M: Manager> Shared<M> {
+    /// Closes a connection within `limit`.
+    pub(crate) async fn close_within(
+        &self,
+        conn: M::Connection,
+        limit: Duration,
+    ) -> Result<(), SharedError> {
+        let outcome = call(limit, || self.manager.close(conn)).await;
+        outcome.map_err(|error| {
             if let CallError::Panicked(message) = &error {
-                shared.report_panic("close", message.clone());
+                self.report_panic("close", message.clone());
             }
-            Err(error.shared("close_timeout"))
-        }
+            error.shared("close_timeout")
+        })
     }
 }
 
@@ -55,17 +47,13 @@ pub(crate) struct Closing<M: Manager> {
     shared: Arc<Shared<M>>,
     meta: LeaseMeta,
     /// `None` once it was handed to the manager.
-    held: Option<PooledConnection<M::Connection>>,
+    held: Option<Held<M>>,
     reason: CloseReason,
     error: Option<SharedError>,
 }
 
 impl<M: Manager> Closing<M> {
-    pub(crate) fn new(
-        shared: Arc<Shared<M>>,
-        held: PooledConnection<M::Connection>,
-        reason: CloseReason,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared<M>>, held: Held<M>, reason: CloseReason) -> Self {
         Self { shared, meta: held.inner.meta, held: Some(held), reason, error: None }
     }
 }

@@ -4,32 +4,44 @@
 //! that arrives late serves the next one.
 
 use crate::engine::Shared;
-use crate::engine::call::{call, run_hooks};
-use crate::engine::close::close_unpooled;
+use crate::engine::call::call;
 use crate::event::share;
 use crate::ledger::Attempt;
 use crate::rt::Time;
 use crate::{ConnectInfo, ConnectionInfo, ErrorClass, Event, HookPoint, Manager, SharedError, rt};
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Opens one connection and hands it to the ledger, or reports the failure.
-pub(crate) async fn connect<M: Manager>(opening: SlotGuard<M>, attempt: Attempt) {
-    let shared = &opening.shared;
+pub(crate) async fn connect<M: Manager>(mut opening: SlotGuard<M>, attempt: Attempt) {
+    let shared = Arc::clone(&opening.shared);
     shared.report(|| Event::Connecting { id: attempt.id, attempt: attempt.attempt });
     let began = shared.now();
-    let outcome =
-        rt::until(shared.opens_from.raised_above(attempt.generation), open(shared, &attempt)).await;
+    let outdated = shared.opens_from.raised_above(attempt.generation);
+    // Closed or invalidated meanwhile, the connection could not be lent: the guard frees the slot.
+    let Some(outcome) = rt::until(outdated, open(&shared, &attempt)).await else { return };
+    opening.slot = None;
+    let pool = &*shared.name;
     match outcome {
-        // The pool was closed or invalidated meanwhile, and the connection could not be lent: the
-        // guard frees the slot.
-        None => {}
-        Some(Ok(conn)) => {
+        Ok(conn) => {
             let took = shared.now().since(began);
-            arrived(opening, &attempt, conn, took);
+            let recovered =
+                shared.change(|ledger, now| ledger.connected(conn, &attempt, took, now));
+            if let Some(after) = recovered {
+                tracing::info!(pool, ?after, "connections can be opened again");
+            }
         }
-        Some(Err((error, class))) => failed(opening, &attempt, &error, class),
+        Err((error, class)) => {
+            // The first of a row, and then ever more rarely: an outage must not fill the disk.
+            if attempt.attempt.is_power_of_two() {
+                let attempt = attempt.attempt;
+                tracing::warn!(pool, attempt, %error, ?class, "could not connect");
+            }
+            shared.change(|ledger, now| ledger.connect_failed(&attempt, &error, class, now));
+            if class == ErrorClass::Failover {
+                shared.invalidate_all(false);
+            }
+        }
     }
 }
 
@@ -56,11 +68,11 @@ async fn open<M: Manager>(
         if point == HookPoint::FirstConnect && !attempt.first {
             continue;
         }
-        if let Err(refused) = run_hooks(shared, point, &mut conn, &info, Time::NEVER).await {
+        if let Err(refused) = shared.run_hooks(point, &mut conn, &info, Time::NEVER).await {
             let error = refused.into_error();
             let class = shared.classify_shared(&error);
             // Its failure is reported by the refusal; the connection never was one of the pool's.
-            let _ = close_unpooled(shared, conn).await;
+            let _ = shared.close_within(conn, shared.config.close_timeout).await;
             return Err((share(Box::new(Refusal { point, source: error })), class));
         }
         if point == HookPoint::FirstConnect {
@@ -86,38 +98,6 @@ impl fmt::Display for Refusal {
 impl std::error::Error for Refusal {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         Some(&*self.source)
-    }
-}
-
-fn arrived<M: Manager>(
-    mut opening: SlotGuard<M>,
-    attempt: &Attempt,
-    conn: M::Connection,
-    took: Duration,
-) {
-    opening.slot = None;
-    let shared = &opening.shared;
-    if let Some(after) = shared.change(|ledger, now| ledger.connected(conn, attempt, took, now)) {
-        tracing::info!(pool = &*shared.name, ?after, "connections can be opened again");
-    }
-}
-
-fn failed<M: Manager>(
-    mut opening: SlotGuard<M>,
-    attempt: &Attempt,
-    error: &SharedError,
-    class: ErrorClass,
-) {
-    opening.slot = None;
-    let shared = &opening.shared;
-    // The first of a row, and then ever more rarely: an outage must not fill the disk.
-    if attempt.attempt.is_power_of_two() {
-        let (pool, attempt) = (&*shared.name, attempt.attempt);
-        tracing::warn!(pool, attempt, %error, ?class, "could not connect");
-    }
-    shared.change(|ledger, now| ledger.connect_failed(attempt, error, class, now));
-    if class == ErrorClass::Failover {
-        shared.invalidate_all(false);
     }
 }
 

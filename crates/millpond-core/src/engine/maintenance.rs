@@ -8,7 +8,7 @@ use crate::engine::Shared;
 use crate::engine::call::CallGuard;
 use crate::engine::close::{Closing, close};
 use crate::engine::connect::{SlotGuard, connect};
-use crate::engine::validate::{check_in, complete, validate_idle};
+use crate::engine::validate::{check_in, validate_idle};
 use crate::ledger::{Job, Ledger};
 use crate::rt::{self, Handle, Jobs, Time, Timer};
 use crate::{Event, Holder, Manager};
@@ -97,7 +97,7 @@ fn start<M: Manager>(jobs: &mut Jobs, shared: &Arc<Shared<M>>, job: Job<M::Conne
             jobs.start(check_in(CallGuard::new(shared, held), reset, ping))
         }
         Job::Validate(held) => jobs.start(validate_idle(CallGuard::new(shared, held))),
-        Job::Complete(validation) => jobs.start(complete(shared, validation)),
+        Job::Complete(validation) => jobs.start(shared.complete(validation)),
         Job::Close(held, reason) => jobs.start(close(Closing::new(shared, held, reason))),
     }
 }

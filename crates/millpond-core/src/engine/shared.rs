@@ -1,11 +1,10 @@
 //! What the pool's handles, its leases and its maintenance task share, and the one way to change
 //! the ledger.
 
+use crate::engine::Held;
 use crate::event::share;
 use crate::hooks::HookLists;
-use crate::ledger::{
-    Effect, Effects, LeaseMeta, Ledger, PoolTraits, PooledConnection, TimersSet, Unlocked,
-};
+use crate::ledger::{Effect, Effects, LeaseMeta, Ledger, PoolTraits, TimersSet, Unlocked};
 use crate::rt::deadline_thread;
 use crate::rt::lock::Mutex;
 use crate::rt::{
@@ -17,7 +16,6 @@ use crate::{
 };
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
@@ -160,9 +158,10 @@ impl<M: Manager> Shared<M> {
     fn perform(&self, effects: Effects<M::Connection>) {
         if effects.others.is_empty() {
             // The rule: one waker at most, and one event.
-            let Effects { wake, report, .. } = effects;
-            self.catching("waker", || wake.map(Waker::wake));
-            if let Some((seq, event)) = report {
+            if let Some(waker) = effects.wake {
+                self.catching("waker", || waker.wake());
+            }
+            if let Some((seq, event)) = effects.report {
                 self.deliver(seq, &event);
             }
             return;
@@ -205,7 +204,7 @@ impl<M: Manager> Shared<M> {
     }
 
     /// Drops a connection that no maintenance task is left to close; then its slot is free.
-    fn drop_now(&self, held: PooledConnection<M::Connection>, reason: CloseReason) {
+    fn drop_now(&self, held: Held<M>, reason: CloseReason) {
         let meta = held.inner.meta;
         let error = drop_catching_panic(held).err().map(|message| share(message.into()));
         self.closed(&meta, reason, error);
@@ -306,7 +305,7 @@ impl<M: Manager> Shared<M> {
         }
     }
 
-    pub(crate) fn retire(&self, held: PooledConnection<M::Connection>, reason: CloseReason) {
+    pub(crate) fn retire(&self, held: Held<M>, reason: CloseReason) {
         self.change(|ledger, now| ledger.retire(held, reason, now));
     }
 

@@ -61,7 +61,7 @@ impl<C: Send + 'static> Ledger<C> {
         let mut held = self.idle.pop_freshest()?;
         held.inner.meta.idled = idled;
         held.inner.meta.note_loan(caller.task);
-        self.slots.lend_idle(held.inner.meta.slot, caller, now);
+        self.slots.shift_known(held.inner.meta.slot, Stage::Idle, Stage::InUse, Some(caller), now);
         self.arrive();
         self.count_success(now, now);
         self.check();
@@ -116,7 +116,7 @@ impl<C: Send + 'static> Ledger<C> {
             }
             (meta.idle_since, meta.validated_at, meta.idled) = (now, now, 0);
             meta.note_loan(caller.task);
-            self.slots.hand_over(meta.slot, caller, now);
+            self.slots.shift_known(meta.slot, Stage::InUse, Stage::InUse, Some(caller), now);
             let granted = self.waiters.grant(Grant::Ready(held));
             if let Ok(waker) = granted {
                 self.wake(waker);
@@ -135,7 +135,7 @@ impl<C: Send + 'static> Ledger<C> {
         if self.histograms.is_some() {
             self.measure_use(self.slots.since(meta.slot), now);
         }
-        self.slots.return_idle(meta.slot, now);
+        self.slots.shift_known(meta.slot, Stage::InUse, Stage::Idle, None, now);
         self.idle.push(held, now);
         self.check();
         None

@@ -4,7 +4,7 @@
 //! Only a sweep walks the whole stack, and only when something has fallen due: a return, a reset or
 //! a turn of the maintenance task costs the same however many connections are idle.
 
-use crate::ledger::{PooledConnection, Renewal, visits};
+use crate::ledger::{PooledConnection, Renewal, note_visit};
 use crate::rt::Time;
 use std::collections::VecDeque;
 
@@ -95,7 +95,7 @@ impl<C> Idle<C> {
     pub(crate) fn pop_oldest(&mut self) -> Option<PooledConnection<C>> {
         let held = self.stack.pop_front()?;
         self.count_out(&held);
-        visits::note();
+        note_visit();
         Some(held)
     }
 
@@ -125,7 +125,7 @@ impl<C> Idle<C> {
         if self.renewals_wanted == 0 {
             return;
         }
-        let mut wanting = self.stack.iter_mut().inspect(|_| visits::note());
+        let mut wanting = self.stack.iter_mut().inspect(|_| note_visit());
         if let Some(old) = wanting.find(|held| held.inner.meta.renewal == Renewal::Wanted) {
             old.inner.meta.renewal = Renewal::Done;
             self.renewals_wanted = self.renewals_wanted.saturating_sub(1);

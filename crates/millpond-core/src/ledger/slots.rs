@@ -7,7 +7,7 @@
 //!    [`Slots::shift`] changes either.
 //! 2. A number is given to one connection only.
 
-use crate::ledger::visits;
+use crate::ledger::note_visit;
 use crate::rt::{TaskId, Time};
 use crate::{ConnectionId, Holder};
 use std::collections::BTreeSet;
@@ -174,6 +174,24 @@ impl Slots {
         self.recount(before, stage);
     }
 
+    /// What `shift` does for the fast paths, which know the stage, and that of such a loan nothing
+    /// else is to be noted: without it `uncontended` takes 20 % more instructions.
+    #[inline]
+    pub(crate) fn shift_known(
+        &mut self,
+        slot: u32,
+        before: Stage,
+        after: Stage,
+        caller: Option<Caller>,
+        now: Time,
+    ) {
+        let Some(entry) = self.slots.get_mut(slot as usize) else { return };
+        debug_assert_eq!(entry.stage, before, "a fast path knows the stage");
+        (entry.stage, entry.since, entry.caller) = (after, now, caller);
+        entry.leak_reported = false;
+        self.recount(before, after);
+    }
+
     /// Counts a slot that has gone from one stage to another; the only way a count changes.
     #[inline]
     fn recount(&mut self, before: Stage, after: Stage) {
@@ -258,33 +276,6 @@ impl Slots {
         self.count(Stage::InUse).saturating_sub(self.shared)
     }
 
-    /// Lends an idle connection: what `lend` does, knowing the stage.
-    #[inline]
-    pub(crate) fn lend_idle(&mut self, slot: u32, caller: Caller, now: Time) {
-        let Some(entry) = self.slots.get_mut(slot as usize) else { return };
-        debug_assert_eq!(entry.stage, Stage::Idle, "only what is idle is lent so");
-        (entry.stage, entry.since, entry.caller) = (Stage::InUse, now, Some(caller));
-        self.recount(Stage::Idle, Stage::InUse);
-    }
-
-    /// A lent connection is idle again: what `shift` does, knowing the stage.
-    #[inline]
-    pub(crate) fn return_idle(&mut self, slot: u32, now: Time) {
-        let Some(entry) = self.slots.get_mut(slot as usize) else { return };
-        debug_assert_eq!(entry.stage, Stage::InUse, "only what is lent comes back");
-        (entry.stage, entry.since, entry.caller) = (Stage::Idle, now, None);
-        entry.leak_reported = false;
-        self.recount(Stage::InUse, Stage::Idle);
-    }
-
-    /// A lent connection goes from one borrower to the next.
-    pub(crate) fn hand_over(&mut self, slot: u32, caller: Caller, now: Time) {
-        if let Some(entry) = self.slots.get_mut(slot as usize) {
-            debug_assert_eq!(entry.stage, Stage::InUse, "only what is lent is handed over");
-            (entry.since, entry.caller, entry.leak_reported) = (now, Some(caller), false);
-        }
-    }
-
     /// Marks loans of connections opened at `before` or earlier as suspect.
     pub(crate) fn suspect_loans(&mut self, before: Time) {
         for entry in &mut self.slots {
@@ -337,7 +328,7 @@ impl Slots {
         }
         self.oldest_unreported = Time::NEVER;
         for entry in &mut self.slots {
-            visits::note();
+            note_visit();
             let Some(holder) = entry.holder(now).filter(|_| !entry.leak_reported) else { continue };
             if entry.since <= deadline {
                 entry.leak_reported = true;

@@ -1,18 +1,13 @@
-//! How many connections and slots were looked at one by one, for the tests that say on what that
-//! does not depend.
+//! How many connections and slots are looked at one by one, for tests.
 
 #[cfg(test)]
 std::thread_local! {
-    static COUNT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    pub(super) static VISITS: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
 }
 
+/// Counts a connection or slot that is looked at, for the tests of what that does not depend on.
 #[inline]
-pub(crate) fn note() {
+pub(crate) fn note_visit() {
     #[cfg(test)]
-    COUNT.set(COUNT.get() + 1);
-}
-
-#[cfg(test)]
-pub(crate) fn take() -> u64 {
-    COUNT.take()
+    VISITS.set(VISITS.get() + 1);
 }

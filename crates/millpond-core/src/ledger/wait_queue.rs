@@ -130,6 +130,7 @@ impl<G> Queue<G> {
         self.ring.is_empty()
     }
 
+    #[cfg(test)]
     pub(crate) fn first_arrival(&self) -> Option<u64> {
         self.ring.front().map(|first| first.arrival)
     }
@@ -259,17 +260,9 @@ impl<G> Queue<G> {
             .filter_map(|(waker, _)| waker.take())
     }
 
-    /// The waiter that came then. Arrivals mostly follow one another, so it is where they say or
-    /// somewhat before.
+    /// The waiter that came then.
     fn find(&mut self, arrival: u64) -> Option<&mut Waiter<G>> {
-        let guess =
-            usize::try_from(arrival.checked_sub(self.first_arrival()?)?).unwrap_or(usize::MAX);
-        let is_there = self.ring.get(guess).is_some_and(|waiter| waiter.arrival == arrival);
-        let at = if is_there {
-            guess
-        } else {
-            self.ring.partition_point(|waiter| waiter.arrival < arrival)
-        };
+        let at = self.ring.partition_point(|waiter| waiter.arrival < arrival);
         self.ring.get_mut(at).filter(|waiter| waiter.arrival == arrival)
     }
 

@@ -4,7 +4,6 @@ use crate::PoolConfig;
 use crate::ledger::entry::{Attempt, Job, PoolTraits};
 use crate::ledger::slots::Caller;
 use crate::ledger::state::Ledger;
-use crate::ledger::visits;
 use crate::proof::paused_runtime;
 use crate::rt::Time;
 use std::panic::Location;
@@ -47,7 +46,7 @@ fn visits_of_a_reset(idle: u32) -> u64 {
     let mut ledger = ledger_with(idle);
     let caller = Caller { location: Location::caller(), label: None, task: None };
     let now = Time::ZERO.after(S / 10);
-    visits::take();
+    crate::ledger::visits::VISITS.take();
     let held = ledger.try_claim(caller, now).expect("one is idle");
     ledger.send_to_checkin(held, true, now);
     for job in ledger.turn(now).jobs {
@@ -56,7 +55,7 @@ fn visits_of_a_reset(idle: u32) -> u64 {
         }
     }
     ledger.turn(now);
-    visits::take()
+    crate::ledger::visits::VISITS.take()
 }
 
 #[test]
@@ -67,7 +66,7 @@ fn a_reset_looks_at_no_more_connections_if_two_thousand_are_idle() {
 #[test]
 fn a_sweep_looks_at_all_that_are_idle_once_something_is_due() {
     let mut ledger = ledger_with(20);
-    visits::take();
+    crate::ledger::visits::VISITS.take();
     ledger.turn(Time::ZERO.after(S * 3_500));
-    assert!(visits::take() >= 20);
+    assert!(crate::ledger::visits::VISITS.take() >= 20);
 }
