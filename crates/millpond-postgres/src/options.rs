@@ -118,7 +118,7 @@ impl PgPoolOptions {
     ///
     /// With `statement_cache_capacity(0)` sqlx keeps every statement that it prepares at the
     /// server, for as long as the connection lives: set 1 or more. Behind [`Pooler::PgBouncer`] the
-    /// pool sees to that.
+    /// pool takes care of this.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! `Borrower`: an acquire of a share, from its beginning to its end.
+//! `Borrower`: an acquire of a share, from its start to its end.
 
 use crate::member::Member;
 use millpond_core::{Lease, LeaseOwner, Manager, PoolError, Request, Shares, WaitOutcome};
@@ -14,11 +14,11 @@ use std::time::Duration;
 #[non_exhaustive]
 #[must_use = "the share goes back when its lease is dropped"]
 pub struct Share<S: Send + 'static> {
-    /// What the borrower gets.
+    /// The lease for the borrower.
     pub lease: Lease<S>,
-    /// Whether the connection was not checked for `pre_ping_idle`, by the pool or by a call of
-    /// [`Multiplexer::ping`](crate::Multiplexer::ping). Only one of the shares that are lent
-    /// meanwhile says so.
+    /// True if the connection has not been checked for `pre_ping_idle`, neither by the pool nor by
+    /// [`Multiplexer::ping`](crate::Multiplexer::ping). Of the shares that are lent in the
+    /// meantime, only one has this set.
     pub ping_due: bool,
 }
 
@@ -36,8 +36,8 @@ impl<S: Send + 'static> Share<S> {
     }
 }
 
-/// A caller of a pool over a [`Multiplexer`](crate::Multiplexer), from the beginning of its acquire
-/// to its end. One that is dropped before its acquire has ended counts as cancelled.
+/// A caller of a pool over a [`Multiplexer`](crate::Multiplexer), from the start to the end of its
+/// acquire. A borrower that is dropped before its acquire has ended counts as cancelled.
 #[must_use = "a borrower that is dropped counts as cancelled"]
 pub struct Borrower<'a, M: Manager> {
     shares: &'a Shares<M>,
@@ -51,7 +51,7 @@ pub struct Borrower<'a, M: Manager> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Asking,
-    /// Refused because connecting fails; it asks once more.
+    /// Refused because connecting fails; the borrower tries once more.
     RefusedOnce,
     Waiting,
     Ended,
@@ -65,19 +65,20 @@ impl<'a, M: Manager> Borrower<'a, M> {
         Self { shares, request, number, since, limit, state: State::Asking }
     }
 
-    /// Waits until `ready` ends, at most until the deadline of the acquire. Returns early at times,
-    /// so look again afterwards whether there is a connection to be shared, and make `ready` before
-    /// that look, so that it misses nothing.
+    /// Waits until `ready` completes, at most until the deadline of the acquire. May return early,
+    /// so check again afterwards whether a connection can be shared. Create `ready` before that
+    /// check, so that it misses nothing.
     ///
     /// # Errors
     ///
-    /// Those of an acquire: [`PoolError::TimedOut`] at the deadline, [`PoolError::Closed`], with
-    /// `max_waiters` waiting [`PoolError::TooManyWaiters`], if the server has been unreachable for
-    /// long [`PoolError::Connect`], and [`PoolError::NoRuntime`]. Give it to [`fail`](Self::fail).
+    /// The errors of an acquire: [`PoolError::TimedOut`] at the deadline; [`PoolError::Closed`];
+    /// [`PoolError::TooManyWaiters`] if `max_waiters` callers wait; [`PoolError::Connect`] if the
+    /// server has been unreachable for long; and [`PoolError::NoRuntime`]. Pass the error to
+    /// [`fail`](Self::fail).
     ///
     /// # Cancel safety
     ///
-    /// A borrower whose wait is dropped may wait again.
+    /// If the future is dropped, the borrower may wait again.
     pub async fn wait(&mut self, ready: impl Future) -> Result<(), PoolError> {
         let shares = self.shares;
         if !shares.ensure_maintenance()? {
@@ -98,14 +99,14 @@ impl<'a, M: Manager> Borrower<'a, M> {
                 }
             }
         }
-        // A new one each time: the runtime of the last one may have ended.
+        // A new timer each time: the runtime of the last one may have ended.
         let Some(timer) = shares.timer(deadline) else { return Err(PoolError::NoRuntime) };
         until(elapsed(timer), ready).await;
         Ok(())
     }
 
-    /// Ends the acquire with a share of `member`. When the share ends,
-    /// `owner` gets it, and has to call [`Multiplexer::take_back`](crate::Multiplexer::take_back).
+    /// Ends the acquire with a share of `member`. When the share ends, it is passed to `owner`,
+    /// which has to call [`Multiplexer::take_back`](crate::Multiplexer::take_back).
     pub fn lend<S: Send + 'static>(
         mut self,
         member: &Member<M>,
@@ -116,7 +117,7 @@ impl<'a, M: Manager> Borrower<'a, M> {
         Share::lend(self.shares, self.request, Some(self.since), member, share, owner)
     }
 
-    /// Ends the acquire with an error, which is counted, reported and given back.
+    /// Ends the acquire with an error. Counts, reports and returns the error.
     pub fn fail(mut self, error: PoolError) -> PoolError {
         self.leave();
         self.shares.not_lent(self.request, self.since, Some(&error));
@@ -147,8 +148,8 @@ impl<M: Manager> fmt::Debug for Borrower<'_, M> {
     }
 }
 
-/// Lets other tasks run, and time pass, before a caller that was refused asks once more, unless
-/// something happens before.
+/// Lets other tasks run, and time pass, before a refused caller tries once more; returns early if
+/// `something_happens` completes.
 async fn pause<M: Manager>(shares: &Shares<M>, end: Time, something_happens: impl Future) {
     let timer = if end > shares.now() { shares.timer(end) } else { None };
     match timer {

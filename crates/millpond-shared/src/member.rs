@@ -1,4 +1,4 @@
-//! `Member`: a connection for as long as it serves.
+//! `Member`: a connection of a pool over a multiplexer, while new borrowers may get it.
 
 use millpond_core::{CloseReason, ConnectionId, Lease, Manager, Shares};
 use std::fmt;
@@ -6,8 +6,8 @@ use std::ops::Deref;
 use std::sync::OnceLock;
 
 /// A connection of which a pool over a [`Multiplexer`](crate::Multiplexer) lends shares.
-/// Dereferences to it, and closes it when dropped: keep it until the last share has ended, for
-/// example in an `Arc` that the owner of each share has too.
+/// Dereferences to the connection, and closes it when dropped: keep the member until the last share
+/// has ended, for example in an `Arc` that the owner of each share has too.
 #[must_use = "a member is closed when it is dropped"]
 pub struct Member<M: Manager> {
     shares: Shares<M>,
@@ -29,14 +29,14 @@ impl<M: Manager> Member<M> {
 
     /// Returns why the member should get no new borrowers: [`CloseReason::Recycled`] if it is as
     /// old as `pool_recycle`, [`CloseReason::Invalidated`] if it is older than the last
-    /// `invalidate_all`, failover or end of the runtime. `None` if it is fit, which is seen without
-    /// a lock.
+    /// `invalidate_all`, failover or end of the runtime. Returns `None` if it is fit; this check
+    /// takes no lock.
     pub fn unfit(&self) -> Option<CloseReason> {
         self.shares.unfit(&self.lease)
     }
 
-    /// Notes with which reason the connection will be closed. The first one counts. Default: that
-    /// of [`unfit`](Self::unfit), else [`CloseReason::Discarded`].
+    /// Sets the reason with which the connection will be closed, unless one is set. The default is
+    /// that of [`unfit`](Self::unfit), or else [`CloseReason::Discarded`].
     pub fn dismiss(&self, reason: CloseReason) {
         let _ = self.reason.set(reason);
     }

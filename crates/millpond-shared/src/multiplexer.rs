@@ -1,4 +1,4 @@
-//! `Multiplexer`: what a pool is built on that lends each connection to several borrowers at once.
+//! `Multiplexer`: the base of pools that lend each connection to several borrowers at once.
 
 use crate::borrower::{Borrower, Share};
 use crate::member::Member;
@@ -12,9 +12,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Opens connections and keeps the books of a pool that lends each of them to several borrowers at
-/// once: clones of a connection, or streams on it. [`SharedPool`](crate::SharedPool) is built on
-/// it, and a custom pool can be.
+/// Opens and counts the connections of a pool that lends each of them to several borrowers at once,
+/// as clones of a connection or streams on it. [`SharedPool`](crate::SharedPool) is built on a
+/// multiplexer, and a custom pool can be.
 ///
 /// Your pool [`open`](Self::open)s *members*, in a task on the [`runtime`](Self::runtime), and
 /// keeps them for as long as they serve. Its borrowers get *shares* of the members:
@@ -26,35 +26,36 @@ use std::time::Duration;
 ///
 /// So `status`, `holders`, totals, histograms and the events of acquires and loans are those of the
 /// borrowers, as in a `QueuePool`, and `pool_timeout`, `max_waiters`, `fail_fast_after`,
-/// `leak_after` and `max_lease` concern them. A member counts as in use while a share of it is
-/// lent, else as idle. Members are neither counted nor measured, and never reported as leaks.
+/// `leak_after` and `max_lease` apply to the borrowers. A member counts as in use while a share of
+/// it is lent, and otherwise as idle. The loans of the members themselves are neither counted nor
+/// measured, and never reported as leaks.
 ///
 /// When your pool is dropped, call [`begin_close`](Self::begin_close).
 pub struct Multiplexer<M: Manager> {
     pool: QueuePool<M>,
     shares: Shares<M>,
-    /// The limit of an acquire that brings none.
+    /// The limit of an acquire whose request has none.
     pool_timeout: Duration,
 }
 
 impl<M: Manager> Multiplexer<M> {
-    /// Makes one of what a [`Builder`](millpond_core::Builder) has put together. `kind` is what
-    /// your pool is called in errors, such as `SharedPool`.
+    /// Creates a multiplexer from the parts of a [`Builder`](millpond_core::Builder). `kind` is the
+    /// name of your pool's type in errors, such as `SharedPool`.
     pub fn new(parts: PoolParts<M>, kind: &'static str) -> Self {
         let pool_timeout = parts.config().pool_timeout;
         let (pool, shares) = Shares::of_new_pool(parts, kind);
         Self { pool, shares, pool_timeout }
     }
 
-    /// Returns the pool of the connections, for all that concerns it as a whole: its `name`,
+    /// Returns the pool of the connections, for operations on the pool as a whole: `name`,
     /// `status`, `holders`, `invalidate_all`, `close_within`. What is acquired from it directly is
     /// neither counted nor reported.
     pub fn pool(&self) -> &QueuePool<M> {
         &self.pool
     }
 
-    /// Opens one more member, or takes one that is idle, within `pool_timeout`. It waits even where
-    /// a borrower would fail at once. The future does not keep the pool alive.
+    /// Opens another member, or takes an idle connection as a member, within `pool_timeout`. Waits
+    /// even where a borrower would fail at once. The future does not keep the pool alive.
     ///
     /// # Errors
     ///
@@ -71,13 +72,13 @@ impl<M: Manager> Multiplexer<M> {
         async move { Ok(Member::new(shares, acquire.await?)) }
     }
 
-    /// Returns the runtime on which the pool connects, for tasks of your own. `None` before the
-    /// first acquire, and from the end of that runtime to the next acquire.
+    /// Returns the runtime on which the pool connects, for tasks of your own. Returns `None` before
+    /// the first acquire, and from the end of that runtime to the next acquire.
     pub fn runtime(&self) -> Option<Handle> {
         self.shares.runtime()
     }
 
-    /// Begins an acquire: counts it, and now and then lets other tasks run first.
+    /// Begins an acquire: counts it, and sometimes lets other tasks run first.
     ///
     /// # Cancel safety
     ///
@@ -86,8 +87,8 @@ impl<M: Manager> Multiplexer<M> {
         Borrower::begin(&self.shares, self.pool_timeout, request)
     }
 
-    /// Lends a share without a wait, as [`Borrower::lend`] does, and counts it as an acquire that
-    /// succeeded: for `try_acquire`.
+    /// Lends a share without waiting, as [`Borrower::lend`] does, and counts it as a successful
+    /// acquire; meant for `try_acquire`.
     pub fn lend<S: Send + 'static>(
         &self,
         request: Request,
@@ -98,27 +99,27 @@ impl<M: Manager> Multiplexer<M> {
         Share::lend(&self.shares, request, None, member, share, owner)
     }
 
-    /// Takes back a share, by the [`meta`](millpond_core::PooledConnection::meta) that its owner
-    /// was given. To be called once for each. Returns true if its borrower had it for longer than
-    /// `max_lease`: then its connection should go out of service with the reason
-    /// [`CloseReason::Overdue`].
+    /// Takes back a share, identified by the [`meta`](millpond_core::PooledConnection::meta) that
+    /// its owner got. Must be called once for each share. Returns true if the borrower had the
+    /// share for longer than `max_lease`: then the connection should get no new borrowers, with the
+    /// reason [`CloseReason::Overdue`].
     #[must_use = "it says whether the connection should go out of service"]
     pub fn take_back(&self, share: &LeaseMeta) -> bool {
         self.shares.take_back(share)
     }
 
-    /// Returns what is known of the connection of a share, for
+    /// Returns the information on the connection of a share, for
     /// [`LeaseOwner::info`](LeaseOwner::info).
     pub fn info(&self, share: &LeaseMeta) -> ConnectionInfo {
         self.shares.info(share)
     }
 
-    /// Pings the member of this number over `share`, within `ping_timeout`. A failure is reported;
-    /// a failover invalidates all members. The future does not keep the pool alive.
+    /// Pings this member over `share`, within `ping_timeout`. A failure is reported; a failover
+    /// invalidates all members. The future does not keep the pool alive.
     ///
     /// # Errors
     ///
-    /// [`CloseReason::PingFailed`]: the member should go out of service with this reason.
+    /// [`CloseReason::PingFailed`]: the member should get no new borrowers, with this reason.
     ///
     /// # Cancel safety
     ///
@@ -131,19 +132,19 @@ impl<M: Manager> Multiplexer<M> {
         self.shares.ping(member, share)
     }
 
-    /// Calls code that is not the pool's, such as a `clone`. A panic in it is caught, logged,
-    /// reported as [`Event::Panicked`](millpond_core::Event::Panicked) with this `callback`, and is
-    /// no more than an error.
+    /// Calls code outside the pool, such as a `clone`. A panic in it is caught, logged, reported as
+    /// [`Event::Panicked`](millpond_core::Event::Panicked) with this `callback`, and returned as an
+    /// error.
     ///
     /// # Errors
     ///
-    /// What the panic said.
+    /// The message of the panic.
     pub fn call<T>(&self, callback: &'static str, call: impl FnOnce() -> T) -> Result<T, String> {
         catch_panic(call).inspect_err(|message| self.shares.report_panic(callback, message.clone()))
     }
 
-    /// Begins to close the pool, as [`QueuePool::close_within`] does, and does not wait. The
-    /// members are yours to drop.
+    /// Starts closing the pool, as [`QueuePool::close_within`] does, without waiting. The members
+    /// remain open until you drop them.
     pub fn begin_close(&self) {
         self.shares.begin_close();
     }

@@ -75,7 +75,7 @@ pub(crate) struct Swapped<DB: Database>(Mutex<Vec<SqlLease<DB>>>);
 impl<DB: Database> Swapped<DB> {
     /// Puts the connection of the lease into `conn`, and the stand-in into the lease.
     pub(crate) fn lend(&self, mut lease: SqlLease<DB>, conn: &mut DB::Connection) {
-        // Notes the direct use.
+        // Records the direct use.
         mem::swap::<DB::Connection>(&mut lease, conn);
         lock(&self.0).push(lease);
     }

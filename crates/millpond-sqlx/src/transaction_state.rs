@@ -276,7 +276,7 @@ impl Tracker {
         };
     }
 
-    /// Notes a statement that explicitly ends a transaction.
+    /// Records a statement that explicitly ends a transaction.
     pub(crate) fn note_explicit_end(&mut self, keyword: &str) {
         self.note_doubt(keyword, TransactionOutcome::Unknown, true);
         if let Some(doubt) = &mut self.doubt {

@@ -121,7 +121,7 @@ impl Statement {
         self.verb = self.verb.then(word);
     }
 
-    /// Notes a `(`. A statement that begins with one reads: `(SELECT 1) UNION (SELECT 2)`.
+    /// Records a `(`. A statement that begins with one reads: `(SELECT 1) UNION (SELECT 2)`.
     fn open(&mut self) {
         if self.verb == Verb::Awaited {
             self.verb = Verb::Reads;
