@@ -1,4 +1,4 @@
-//! A custom pool over a `Multiplexer`: streams on connections, at most so many on each.
+//! Tests a custom pool over a `Multiplexer`: it lends streams, at most two on each connection.
 
 use crate::support::{ms, secs, timed};
 use millpond_core::{
@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::sleep;
 
-/// Lends streams, as many as `pool_size` connections have at two on each.
+/// A pool that lends streams, two on each of `pool_size` connections.
 struct Streams {
     inner: Arc<Inner>,
 }
@@ -24,14 +24,14 @@ struct Inner {
     changed: Notify,
 }
 
-/// A connection, and how many streams on it are free.
+/// A connection, with the number of its free streams.
 struct Busy {
     pool: Arc<Inner>,
     member: Member<ScriptedManager>,
     free: Mutex<u32>,
 }
 
-/// What a borrower gets: not the connection.
+/// A stream, lent to a borrower instead of the connection.
 #[derive(Debug)]
 struct Stream(u64);
 
@@ -47,7 +47,7 @@ impl Buildable for Streams {
 }
 
 impl Inner {
-    /// A stream on the connection with the most free ones.
+    /// Takes a stream of the connection with the most free streams.
     fn take(&self) -> Option<(Arc<Busy>, Stream)> {
         let members = self.members.lock().unwrap_or_else(PoisonError::into_inner);
         let busy = members.iter().max_by_key(|busy| *busy.free.lock().unwrap())?;
@@ -118,7 +118,7 @@ fn streams(
 }
 
 #[tokio::test(start_paused = true)]
-async fn its_borrowers_wait_are_named_and_counted_as_those_of_a_queue_pool() {
+async fn borrowers_wait_and_are_listed_and_counted_as_in_a_queue_pool() {
     let (pool, manager, trace) = streams(2, |builder| builder.pool_timeout(secs(2)));
     let line = line!() + 3;
     let mut leases = Vec::new();
@@ -150,7 +150,7 @@ async fn its_borrowers_wait_are_named_and_counted_as_those_of_a_queue_pool() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_borrower_that_goes_away_or_is_one_too_many_is_counted_as_such() {
+async fn cancelled_and_refused_borrowers_are_counted_as_such() {
     let (pool, _, trace) = streams(1, |builder| builder.max_waiters(1));
     let leases = [
         pool.acquire(Request::here()).await.unwrap(),
@@ -187,7 +187,7 @@ async fn a_long_loan_is_reported_and_a_member_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_waits_for_its_borrowers_and_a_member_is_closed_with_its_own_reason() {
+async fn a_close_waits_for_borrowers_and_keeps_the_close_reason_of_each_member() {
     let (pool, manager, trace) = streams(1, |builder| builder);
     let stream = pool.acquire(Request::here()).await.unwrap();
     assert_eq!(stream.0, 1);
@@ -206,7 +206,7 @@ async fn a_close_waits_for_its_borrowers_and_a_member_is_closed_with_its_own_rea
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_close_reports_a_member_of_which_nobody_has_a_share_as_pending() {
+async fn a_close_reports_an_unused_member_as_pending() {
     let (pool, manager, _) = streams(1, |builder| builder);
     drop(pool.acquire(Request::here()).await.unwrap());
     let multiplexer = &pool.inner.multiplexer;
