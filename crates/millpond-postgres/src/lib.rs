@@ -95,7 +95,6 @@ mod backend;
 mod composite;
 mod dialer;
 mod error_class;
-mod lexer;
 mod listen;
 mod manager;
 mod options;

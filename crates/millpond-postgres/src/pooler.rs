@@ -1,12 +1,11 @@
 //! Connections behind a transaction pooler, which have no session.
 
 use crate::backend::POSTGRES;
-use crate::lexer::{Part, Parts};
 use crate::verify::{end_transactions, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::backend_api::{
-    Backend, CacheValidity, ErrorImpact, MayEnd, StatementEffect, TransactionState,
-    TransactionWrapper, Unfinished, Verified,
+    Backend, CacheValidity, ErrorImpact, Lexer, MayEnd, StatementEffect, Syntax, Token,
+    TransactionState, TransactionWrapper, Unfinished, Verified,
 };
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Connection, Error, PgConnection, Postgres, raw_sql};
@@ -225,30 +224,30 @@ const SESSION_LOCKS: [&str; 4] = [
 /// Returns how a text can be executed, or why it cannot be. Unknown statements are refused.
 fn classify(sql: &str) -> Result<ExecutionMode, String> {
     let (mut mode, mut statements, mut start) = (ExecutionMode::InTransaction, 0_u32, Vec::new());
-    let end = std::iter::once(Part::End);
-    for part in Parts::of(sql).chain(end) {
-        match part {
-            Part::End if start.is_empty() => {}
-            Part::End => {
+    let tokens = Lexer::new(sql, Syntax::Postgres).map(|(_, token)| token);
+    for token in tokens.chain([Token::End]) {
+        match token {
+            Token::End if start.is_empty() => {}
+            Token::End => {
                 mode = classify_statement(&start)?;
                 start.clear();
                 statements = statements.saturating_add(1);
             }
-            Part::Unclear => {
+            Token::Unclear => {
                 return Err(
                     "the text cannot be read with certainty (a backslash in a plain string, or \
                      something without an end), so it might need a session"
                         .to_owned(),
                 );
             }
-            Part::Word(word) | Part::Quoted(word)
+            Token::Word(word) | Token::Name(word)
                 if SESSION_LOCKS.iter().any(|lock| word.eq_ignore_ascii_case(lock)) =>
             {
                 return Err(format!(
                     "{word} takes a session lock (pg_advisory_xact_lock does not)"
                 ));
             }
-            part if start.len() < START_MAX => start.push(part),
+            token if start.len() < START_MAX => start.push(token),
             _ => {}
         }
     }
@@ -259,9 +258,9 @@ fn classify(sql: &str) -> Result<ExecutionMode, String> {
 /// The number of leading tokens that determine a statement.
 const START_MAX: usize = 4;
 
-fn classify_statement(start: &[Part<'_>]) -> Result<ExecutionMode, String> {
+fn classify_statement(start: &[Token<'_>]) -> Result<ExecutionMode, String> {
     let word = |n: usize| match start.get(n) {
-        Some(Part::Word(word)) => *word,
+        Some(Token::Word(word)) => *word,
         _ => "",
     };
     let is =
@@ -270,7 +269,7 @@ fn classify_statement(start: &[Part<'_>]) -> Result<ExecutionMode, String> {
     let databases = ["DATABASE", "TABLESPACE", "SUBSCRIPTION", "SYSTEM"];
     let is_admitted = match start.first() {
         // Only queries can begin with a parenthesis.
-        Some(Part::Other) => true,
+        Some(token) if !matches!(token, Token::Word(_) | Token::Name(_)) => true,
         _ if is(0, &["SET"]) => is(1, &["LOCAL", "TRANSACTION", "CONSTRAINTS"]),
         _ if is(0, &["ROLLBACK"]) => {
             is(1, &["TO"]) || (is(1, &["WORK", "TRANSACTION"]) && is(2, &["TO"]))

@@ -23,7 +23,8 @@ pub use crate::settings::SqlPoolSettings;
 #[cfg(unix)]
 pub use crate::socket_relay::connect_through_socket;
 pub use crate::sql_text::{
-    StatementEffect, effect_of, first_keyword, is_blank, is_single, mentions, words,
+    Lexer, StatementEffect, Syntax, Token, effect_of, first_keyword, is_blank, is_single, mentions,
+    words,
 };
 pub use crate::stand_in_server::StandInServer;
 pub use crate::statement_cache::{CacheValidity, SchemaChanges};

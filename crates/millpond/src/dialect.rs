@@ -1,6 +1,7 @@
 //! The database that a URL names, and errors for URLs that this build cannot use.
 
 use millpond_config::{Refusal, nearest};
+use millpond_sqlx::backend_api::Syntax;
 use std::fmt;
 
 /// A kind of SQL database.
@@ -32,6 +33,15 @@ impl Dialect {
             Self::Postgres => "PostgreSQL",
             Self::MySql => "MySQL",
             Self::Sqlite => "SQLite",
+        }
+    }
+
+    /// Returns how the database writes strings, names, comments and placeholders.
+    pub(crate) fn syntax(self) -> Syntax {
+        match self {
+            Self::Postgres => Syntax::Postgres,
+            Self::MySql => Syntax::MySql,
+            Self::Sqlite => Syntax::Sqlite,
         }
     }
 

@@ -64,7 +64,6 @@ pub mod ratelimit;
 mod redis_settings;
 mod statement;
 mod target;
-mod tokens;
 mod transaction;
 
 pub use any_connection::AnyConnection;

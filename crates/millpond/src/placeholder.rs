@@ -13,7 +13,7 @@
 
 use crate::dialect::Dialect;
 use crate::statement::{Outline, Placeholders};
-use crate::tokens::{Token, Tokens};
+use millpond_sqlx::backend_api::{Lexer, Syntax, Token};
 use sqlx::any::{AnyArguments, AnyTypeInfoKind};
 use sqlx::{Arguments, AssertSqlSafe, Error, SqlSafeStr, SqlStr};
 use sqlx_core::any::AnyValueKind;
@@ -104,7 +104,7 @@ fn refused(wrong: String) -> Error {
 /// Replaces each `?` with `$1`, `$2` and so on.
 fn numbered(sql: &str) -> SqlStr {
     let mut number = 0_usize;
-    rewritten(sql, Dialect::Postgres, |token| {
+    rewritten(sql, Syntax::Postgres, |token| {
         (token == Token::Unnumbered).then(|| {
             number = number.saturating_add(1);
             format!("${number}")
@@ -140,7 +140,7 @@ fn postgres_type(value: &AnyValueKind) -> &'static str {
 /// Replaces each numbered placeholder with `?`, and returns an argument for each `?`.
 fn unnumbered(sql: &str, arguments: Option<AnyArguments>) -> (SqlStr, Option<AnyArguments>) {
     let mut order = Vec::new();
-    let sql = rewritten(sql, Dialect::MySql, |token| match token {
+    let sql = rewritten(sql, Syntax::MySql, |token| match token {
         Token::Numbered(number) => {
             order.push(number);
             Some("?".to_owned())
@@ -160,12 +160,12 @@ fn unnumbered(sql: &str, arguments: Option<AnyArguments>) -> (SqlStr, Option<Any
 /// Returns the text with some of its tokens replaced.
 fn rewritten(
     sql: &str,
-    dialect: Dialect,
+    syntax: Syntax,
     mut replace: impl FnMut(Token<'_>) -> Option<String>,
 ) -> SqlStr {
     let mut text = String::with_capacity(sql.len().saturating_add(16));
     let mut copied = 0;
-    for (at, token) in Tokens::new(sql, dialect) {
+    for (at, token) in Lexer::new(sql, syntax) {
         if let Some(replacement) = replace(token) {
             text.push_str(sql.get(copied..at.start).unwrap_or_default());
             text.push_str(&replacement);

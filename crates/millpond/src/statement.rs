@@ -1,10 +1,10 @@
 //! Reads from a statement's text how many arguments it needs and what it does to rows.
 //!
-//! Only words, placeholders and parentheses are read; see [`Tokens`]. Everything else is left to
+//! Only words, placeholders and parentheses are read; see [`Lexer`]. Everything else is left to
 //! the database.
 
 use crate::dialect::Dialect;
-use crate::tokens::{Token, Tokens};
+use millpond_sqlx::backend_api::{Lexer, Token};
 use std::mem;
 
 /// What the text says about its statements.
@@ -50,7 +50,7 @@ impl Outline {
     pub(crate) fn of(sql: &str, dialect: Dialect) -> Self {
         let (mut placeholders, mut defines, mut depth) = (Placeholders::default(), false, 0_usize);
         let (mut effects, mut statement) = (Vec::new(), Statement::default());
-        for (_, token) in Tokens::new(sql, dialect) {
+        for (_, token) in Lexer::new(sql, dialect.syntax()) {
             match token {
                 Token::Numbered(number) => placeholders.add_numbered(number),
                 Token::Unnumbered => {
@@ -62,11 +62,12 @@ impl Outline {
                 }
                 Token::Close => depth = depth.saturating_sub(1),
                 Token::End => effects.extend(statement.end()),
-                Token::Word(word) if depth == 0 => {
+                // The version in a comment that MySQL executes counts as a word.
+                Token::Word(word) | Token::Number(word) if depth == 0 => {
                     statement.add(word);
                     defines |= statement.verb == Verb::Defines;
                 }
-                Token::Word(_) => {}
+                _ => {}
             }
         }
         effects.extend(statement.verb.effect());

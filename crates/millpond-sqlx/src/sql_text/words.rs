@@ -1,5 +1,7 @@
 //! Searches texts for words. False positives cost one check; false negatives must not occur.
 
+use crate::sql_text::lexer::{Lexer, Syntax, Token};
+
 /// Returns everything in a text that looks like a word: keywords, names and quoted names. Strings
 /// and comments are searched too, so no quoting rule can hide a word.
 pub fn words(sql: &str) -> impl Iterator<Item = &str> {
@@ -35,19 +37,5 @@ pub(crate) fn has(sql: &str, part: &str) -> bool {
 
 /// Returns true if a text contains no statement, as SQLite reads it.
 pub fn is_blank(sql: &str) -> bool {
-    let mut rest = sql.trim();
-    loop {
-        rest = rest.trim_start_matches(|c: char| c == ';' || c.is_ascii_whitespace());
-        let after = if let Some(comment) = rest.strip_prefix("--") {
-            comment.split_once('\n').map(|(_, after)| after)
-        } else if let Some(comment) = rest.strip_prefix("/*") {
-            comment.split_once("*/").map(|(_, after)| after)
-        } else {
-            return rest.is_empty();
-        };
-        match after {
-            Some(after) => rest = after,
-            None => return true,
-        }
-    }
+    Lexer::new(sql.trim(), Syntax::Sqlite).all(|(_, token)| token == Token::End)
 }
