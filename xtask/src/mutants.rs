@@ -79,15 +79,13 @@ mod tests {
 
     #[test]
     fn what_cannot_be_compiled_counts_for_neither_side() {
-        let results = std::env::temp_dir().join(format!("xtask-mutants-{}", std::process::id()));
-        fs::create_dir_all(&results).unwrap();
+        let results = tempfile::tempdir().unwrap();
         for (file, lines) in
             [("caught.txt", 2), ("timeout.txt", 1), ("missed.txt", 1), ("unviable.txt", 7)]
         {
-            fs::write(results.join(file), "x\n".repeat(lines)).unwrap();
+            fs::write(results.path().join(file), "x\n".repeat(lines)).unwrap();
         }
         let line = "2 mutants caught, 1 hang, 1 alive, 7 unviable: 75 % noticed";
-        assert_eq!(sum(&results), (line.to_owned(), 75));
-        fs::remove_dir_all(&results).unwrap();
+        assert_eq!(sum(results.path()), (line.to_owned(), 75));
     }
 }

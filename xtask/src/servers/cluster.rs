@@ -2,9 +2,9 @@
 
 use super::children::START_MAX;
 use super::kind::Kind;
+use super::redis;
 use super::variables::Variables;
 use super::workdir::{Server, Workdir};
-use super::{ports, redis};
 
 const NODES: usize = 6;
 
@@ -14,7 +14,7 @@ const SETTINGS: &str =
 
 /// Starts all six.
 pub fn start(dir: &Workdir) -> Result<Variables, String> {
-    let nodes: Vec<Server> = dir.on_free_ports(NODES, ports::free_with_bus, |ports| {
+    let nodes: Vec<Server> = dir.on_free_ports(NODES, |ports| {
         let numbered = ports.iter().enumerate();
         numbered
             .map(|(at, port)| redis::member(dir, &format!("node-{}", at + 1), *port, SETTINGS))
@@ -25,7 +25,7 @@ pub fn start(dir: &Workdir) -> Result<Variables, String> {
         dir.children
             .await_ready(node.pid, &node.launch, START_MAX, || is_complete(dir, node.port))?;
     }
-    variables_of(&nodes)
+    redis::variables_of_group(Kind::Cluster, &nodes, "redis-cluster", "?")
 }
 
 /// Makes them one cluster: the first half are the masters.
@@ -47,20 +47,4 @@ fn is_complete(dir: &Workdir, port: u16) -> Result<(), String> {
         || role.contains("master_link_status:up");
     let alone = || format!("the node at port {port} has no partner: {}", role.trim());
     is_linked.then_some(()).ok_or_else(alone)
-}
-
-fn variables_of(nodes: &[Server]) -> Result<Variables, String> {
-    let mut variables = Variables::default();
-    let addresses: Vec<String> = nodes.iter().map(Server::address).collect();
-    let (first, others) = addresses.split_first().ok_or("no node was started")?;
-    let others: Vec<String> = others.iter().map(|address| format!("node={address}")).collect();
-    let first_node = nodes.first().ok_or("no node was started")?;
-    let url = format!("redis-cluster://{first}?{}", others.join("&"));
-    variables.add(&Kind::Cluster.url_variable(), url);
-    variables.add("CLUSTER_NODES", addresses.join(","));
-    for (number, node) in (1..).zip(nodes) {
-        node.add(&mut variables, &format!("CLUSTER_{number}"));
-    }
-    redis::add_programs(&mut variables, first_node)?;
-    Ok(variables)
 }

@@ -13,8 +13,7 @@
 use std::fs::{self, DirBuilder, File, Permissions};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 use std::{env, io};
 
 use nix::sys::signal::Signal;
@@ -34,9 +33,6 @@ const MEMORY: &str = "/dev/shm";
 /// What must be free there, for the files of all servers and what the tests put into them. A
 /// container often has less.
 const MEMORY_MIN: u64 = 2 << 30;
-
-/// How often an owner tries again after it was swept.
-const TRIES_MAX: usize = 10;
 
 /// How long servers that are not our children may take to end before they get a signal. Those of a
 /// dead owner have got one; a server that a test has started again has not.
@@ -74,18 +70,12 @@ impl Directory {
     }
 
     fn create_in(parent: &Path) -> Result<Self, String> {
-        for attempt in 0..TRIES_MAX {
-            let nanos = SystemTime::now()
-                .duration_since(UNIX_EPOCH)
-                .map_or(0, |since| since.subsec_nanos());
-            let path = parent.join(format!("{NAME}{}-{nanos}-{attempt}", process::id()));
-            let made = own(&path).map_err(|e| format!("could not make {}: {e}", path.display()))?;
-            if let Some(lock) = made {
-                return Ok(Self { path, _lock: lock });
-            }
-        }
-        let parent = parent.display();
-        Err(format!("could not keep a directory in {parent}: another process removes it"))
+        // Another name is tried if one is there already, or is swept before it is locked.
+        let made = tempfile::Builder::new().prefix(NAME).make_in(parent, own);
+        let (lock, path) = made
+            .and_then(|made| made.keep().map_err(|e| e.error))
+            .map_err(|e| format!("could not make a directory in {}: {e}", parent.display()))?;
+        Ok(Self { path, _lock: lock })
     }
 
     /// Where it is.
@@ -109,19 +99,20 @@ fn is_open_to_all(path: &Path) -> bool {
     fs::canonicalize(path).is_ok_and(|path| path.ancestors().all(is_open))
 }
 
-/// Makes and locks a directory; nothing if another process swept it before it was locked.
-fn own(path: &Path) -> io::Result<Option<File>> {
+/// Makes and locks a directory. Another process may sweep it before it is locked; the error is then
+/// the one of a name that is taken.
+fn own(path: &Path) -> io::Result<File> {
     DirBuilder::new().mode(0o755).create(path)?;
-    let lock = match File::open(path) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-        opened => opened?,
-    };
-    let is_ours = lock.try_lock().is_ok() && is_at(&lock, path)?;
-    if is_ours {
-        // Whatever the umask says, the servers' users must get through.
-        fs::set_permissions(path, Permissions::from_mode(0o755))?;
+    let lock = File::open(path);
+    match lock {
+        Ok(lock) if lock.try_lock().is_ok() && is_at(&lock, path)? => {
+            // Whatever the umask says, the servers' users must get through.
+            fs::set_permissions(path, Permissions::from_mode(0o755))?;
+            Ok(lock)
+        }
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Err(io::ErrorKind::AlreadyExists.into()),
     }
-    Ok(is_ours.then_some(lock))
 }
 
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {
@@ -185,78 +176,77 @@ fn clear(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tempfile::TempDir;
 
     /// A parent of its own, for every start of servers sweeps the real one.
-    fn parent(name: &str) -> PathBuf {
-        let parent = env::temp_dir().join(format!("xtask-directory-{name}-{}", process::id()));
-        fs::create_dir_all(&parent).unwrap();
-        parent
+    fn parent() -> TempDir {
+        tempfile::tempdir().unwrap()
     }
 
     #[test]
     fn a_directory_is_swept_once_its_owner_is_gone() {
-        let parent = parent("owner");
+        let parent = parent();
+        let parent = parent.path();
         let path = parent.join(format!("{NAME}1"));
-        let lock = own(&path).unwrap().unwrap();
+        let lock = own(&path).unwrap();
         fs::write(path.join("file"), "").unwrap();
-        sweep(&parent);
+        sweep(parent);
         assert!(path.join("file").exists(), "its owner lives");
         // A child that another test starts just now has a copy of the lock until it runs its
         // program.
         let copy_of_a_child = lock.try_clone().unwrap();
         lock.unlock().unwrap();
         drop(lock);
-        sweep(&parent);
+        sweep(parent);
         assert!(!path.exists());
         drop(copy_of_a_child);
-        fs::remove_dir_all(&parent).unwrap();
     }
 
     #[test]
     fn other_names_files_and_links_are_let_alone() {
-        let parent = parent("others");
+        let parent = parent();
+        let parent = parent.path();
         let (other, file) = (parent.join("other"), parent.join(format!("{NAME}file")));
         fs::create_dir(&other).unwrap();
         fs::write(&file, "").unwrap();
         std::os::unix::fs::symlink(&other, parent.join(format!("{NAME}link"))).unwrap();
-        sweep(&parent);
+        sweep(parent);
         assert!(other.exists() && file.exists());
-        fs::remove_dir_all(&parent).unwrap();
     }
 
     #[test]
     fn an_owner_that_was_swept_before_it_had_the_lock_notices() {
-        let parent = parent("swept");
+        let parent = parent();
+        let parent = parent.path();
         let path = parent.join(format!("{NAME}1"));
         fs::create_dir(&path).unwrap();
         let lock = File::open(&path).unwrap();
-        sweep(&parent);
+        sweep(parent);
         assert!(!is_at(&lock, &path).unwrap());
         fs::create_dir(&path).unwrap();
         assert!(!is_at(&lock, &path).unwrap(), "another of the same name");
-        fs::remove_dir_all(&parent).unwrap();
     }
 
     #[test]
     fn dropping_it_removes_it() {
-        let parent = parent("drop");
-        let directory = Directory::create_in(&parent).unwrap();
+        let parent = parent();
+        let parent = parent.path();
+        let directory = Directory::create_in(parent).unwrap();
         let path = directory.path().to_owned();
         fs::write(path.join("file"), "").unwrap();
         drop(directory);
         assert!(!path.exists());
-        fs::remove_dir_all(&parent).unwrap();
     }
 
     #[test]
     fn below_a_closed_directory_nobody_gets_through() {
-        let parent = parent("closed");
+        let parent = parent();
+        let parent = parent.path();
         let inner = parent.join("inner");
         fs::create_dir(&inner).unwrap();
         fs::set_permissions(&inner, Permissions::from_mode(0o755)).unwrap();
-        fs::set_permissions(&parent, Permissions::from_mode(0o700)).unwrap();
+        fs::set_permissions(parent, Permissions::from_mode(0o700)).unwrap();
         assert!(!is_open_to_all(&inner));
         assert!(is_open_to_all(Path::new("/")));
-        fs::remove_dir_all(&parent).unwrap();
     }
 }

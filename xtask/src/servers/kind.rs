@@ -1,5 +1,6 @@
 //! The kinds of servers: their names, what is needed to start them, and who needs them.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use clap::ValueEnum;
@@ -91,10 +92,7 @@ impl Kind {
     /// What the tests of these crates need, each kind once.
     pub fn needed_by(crates: &[String]) -> Vec<Self> {
         let rows = NEEDS.iter().filter(|(name, _)| crates.iter().any(|it| it == name));
-        let mut kinds: Vec<Self> = rows.flat_map(|(_, kinds)| kinds.iter().copied()).collect();
-        kinds.sort_unstable();
-        kinds.dedup();
-        kinds
+        rows.flat_map(|(_, kinds)| *kinds).copied().collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
 

@@ -7,7 +7,6 @@ use nix::sys::signal::Signal;
 use super::kind::Kind;
 use super::process::Process;
 use super::run_as::RunAs;
-use super::template::Template;
 use super::variables::Variables;
 use super::workdir::{Workdir, add_program, file_name};
 use super::{mysql_download, packages};
@@ -36,18 +35,17 @@ GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;
 ";
 
 /// What the two makes of server have each in their own way.
-struct Flavor<'a> {
+struct Flavor {
     server: PathBuf,
     /// The program that fills a data directory, and its arguments.
     install: PathBuf,
     initialise: &'static [&'static str],
     settings: &'static [&'static str],
     without_tls: &'static str,
-    template: &'a Template,
 }
 
-impl<'a> Flavor<'a> {
-    fn of(kind: Kind, dir: &'a Workdir) -> Result<Self, String> {
+impl Flavor {
+    fn of(kind: Kind) -> Result<Self, String> {
         if kind.is_mysql() {
             let server = mysql_download::mysqld()?;
             return Ok(Self {
@@ -60,7 +58,6 @@ impl<'a> Flavor<'a> {
                     "--secure-file-priv=NULL",
                 ],
                 without_tls: "--tls-version=",
-                template: dir.mysql,
             });
         }
         Ok(Self {
@@ -74,18 +71,17 @@ impl<'a> Flavor<'a> {
             ],
             settings: &["--innodb-log-file-size=16M", "--console"],
             without_tls: "--skip-ssl",
-            template: dir.mariadb,
         })
     }
 }
 
 /// Starts it.
 pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
-    let flavor = Flavor::of(kind, dir)?;
+    let flavor = Flavor::of(kind)?;
     let account = RunAs::of(USER)?;
     let home = dir.directory("server", &account)?;
     let beside = (dir.children, dir.home.as_path());
-    flavor.template.copy_to(&home.join("data"), beside, &account, |home, data, temporary| {
+    dir.template.copy_to(&home.join("data"), beside, &account, |home, data, temporary| {
         let launch = Process::helper(&file_name(&flavor.install), &account, &flavor.install, home);
         let places = [format!("--datadir={data}"), format!("--tmpdir={temporary}")];
         Ok(launch.args(["--no-defaults"]).args(flavor.initialise.iter().copied()).args(places))
@@ -131,31 +127,22 @@ pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
             dir.ask("mariadb-admin", &["--no-defaults", &socket, "--user=root", "ping"]).map(drop)
         };
         let server = dir.serve(launch, port, probe)?;
-        over_tcp(dir, kind, port).map(|()| server)
+        over_tcp(dir, port).map(|()| server)
     })?;
-    let mut variables = Variables::default();
-    variables.add(&kind.url_variable(), format!("mysql://root@{}/millpond", server.address()));
-    dir.add_authority(&mut variables, kind);
-    server.add(&mut variables, &kind.stem());
-    add_program(&mut variables, &account, &flavor.server);
+    let url = format!("mysql://root@{}/millpond", server.address());
+    let mut variables = dir.variables_of(kind, &server, url);
     add_program(&mut variables, &account, &flavor.install);
     Ok(variables)
 }
 
-/// The way the tests come.
-fn over_tcp(dir: &Workdir, kind: Kind, port: u16) -> Result<(), String> {
+/// Checks that the server answers as the tests reach it.
+fn over_tcp(dir: &Workdir, port: u16) -> Result<(), String> {
     let port = format!("--port={port}");
-    let mut args =
-        vec!["--no-defaults", "--protocol=tcp", "--host=127.0.0.1", &port, "--user=root"];
-    let authority = if kind.is_tls() {
-        format!("--ssl-ca={}", dir.certificates()?.authority())
-    } else {
-        String::new()
+    let authority = dir.certificates.map(|it| format!("--ssl-ca={}", it.authority()));
+    let tls = match &authority {
+        Some(authority) => [authority, "--ssl-verify-server-cert"].to_vec(),
+        None => vec!["--skip-ssl"],
     };
-    match kind.is_tls() {
-        true => args.extend([authority.as_str(), "--ssl-verify-server-cert"]),
-        false => args.push("--skip-ssl"),
-    }
-    args.push("ping");
-    dir.ask("mariadb-admin", &args).map(drop)
+    let server = ["--no-defaults", "--protocol=tcp", "--host=127.0.0.1", &port, "--user=root"];
+    dir.ask("mariadb-admin", &[&server[..], &tls, &["ping"]].concat()).map(drop)
 }

@@ -191,13 +191,13 @@ mod tests {
 
     #[test]
     fn ten_is_newer_than_nine_and_a_client_alone_is_no_server() {
-        let root = env::temp_dir().join(format!("xtask-packages-{}", std::process::id()));
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
         for (version, program) in [("9", "postgres"), ("10", "postgres"), ("11", "psql")] {
             fs::create_dir_all(root.join(version).join("bin")).unwrap();
             fs::write(root.join(version).join("bin").join(program), "").unwrap();
         }
         let versions = ["9", "10", "11"].map(|version| root.join(version)).to_vec();
         assert_eq!(newest(versions), Some(root.join("10")));
-        fs::remove_dir_all(&root).unwrap();
     }
 }

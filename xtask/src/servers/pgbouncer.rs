@@ -4,17 +4,19 @@ use super::kind::Kind;
 use super::process::Process;
 use super::run_as::RunAs;
 use super::variables::Variables;
-use super::workdir::{Workdir, add_program};
+use super::workdir::Workdir;
 use super::{packages, postgres};
 
-/// Starts it before the server with these variables.
-pub fn start(dir: &Workdir, behind: &Variables) -> Result<Variables, String> {
-    let address =
-        behind.get("POSTGRES_ADDRESS").ok_or("there is no PostgreSQL to stand in front of")?;
+/// Starts it, and a PostgreSQL behind it: the user's own may be anywhere and want any password.
+pub fn start(dir: &Workdir) -> Result<Variables, String> {
+    let behind = postgres::start(dir, Kind::Postgres)?;
+    let address = behind.get("POSTGRES_ADDRESS").ok_or("PostgreSQL has no address")?;
     let (_, server_port) = address.rsplit_once(':').ok_or("PostgreSQL has no port")?;
     let account = RunAs::of(postgres::USER)?;
     let program = packages::find("pgbouncer")?;
-    let directory = |url: &str| postgres::query(dir, Kind::Pgbouncer, url, "SHOW data_directory");
+    // If its port was taken, it alone is started again.
+    let dir = Workdir { home: dir.directory("pgbouncer", &RunAs::Current)?, ..*dir };
+    let directory = |url: &str| postgres::query(&dir, Kind::Pgbouncer, url, "SHOW data_directory");
     let server_url = format!("postgres://postgres@{address}/millpond");
     let expected = directory(&server_url)?;
 
@@ -29,13 +31,9 @@ pub fn start(dir: &Workdir, behind: &Variables) -> Result<Variables, String> {
             _ => Err(format!("another server answers at port {port}")),
         })
     })?;
-    let mut variables = Variables::default();
     let url = format!("postgres://postgres@{}/millpond", server.address());
-    variables.add(&Kind::Pgbouncer.url_variable(), url);
-    // Not always the shared PostgreSQL: that may be the user's own.
+    let mut variables = dir.variables_of(Kind::Pgbouncer, &server, url);
     variables.add("PGBOUNCER_SERVER_URL", server_url);
-    server.add(&mut variables, &Kind::Pgbouncer.stem());
-    add_program(&mut variables, &account, &program);
     Ok(variables)
 }
 

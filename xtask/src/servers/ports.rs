@@ -12,48 +12,29 @@ const BUS_OFFSET: u16 = 10_000;
 /// How many ports are looked at before giving up, for each one that is wanted.
 const ATTEMPTS_MAX: usize = 200;
 
-/// As many different free ports as are wanted.
-pub fn free(count: usize) -> Result<Vec<u16>, String> {
-    choose(count, |_| Ok(None))
-}
-
-/// Free ports whose cluster bus has a free port, too.
-pub fn free_with_bus(count: usize) -> Result<Vec<u16>, String> {
-    choose(count, |port| match port.checked_add(BUS_OFFSET) {
-        Some(bus) => listen(bus).map(Some),
-        None => Err(io::ErrorKind::AddrNotAvailable.into()),
-    })
-}
-
 /// Whether a server's log says that its port was taken.
 pub fn is_collision(log: &str) -> bool {
     log.contains("ddress already in use")
 }
 
-/// Keeps every listener until the end, so that no port is found twice, not even as another's bus.
-fn choose(
-    count: usize,
-    companion: impl Fn(u16) -> io::Result<Option<TcpListener>>,
-) -> Result<Vec<u16>, String> {
+/// As many different free ports as are wanted, each with a free port for the bus of a cluster node.
+/// Keeps every listener until the end, so that no port is found twice.
+pub fn free(count: usize) -> Result<Vec<u16>, String> {
     let failed = |e: io::Error| format!("no free port on 127.0.0.1: {e}");
     let (mut ports, mut held) = (Vec::new(), Vec::new());
     for _ in 0..count.saturating_mul(ATTEMPTS_MAX) {
-        if ports.len() == count {
-            break;
-        }
         let listener = listen(0).map_err(failed)?;
         let port = listener.local_addr().map_err(failed)?.port();
         held.push(listener);
-        if let Ok(other) = companion(port) {
-            held.extend(other);
+        if let Some(Ok(bus)) = port.checked_add(BUS_OFFSET).map(listen) {
+            held.push(bus);
             ports.push(port);
         }
+        if ports.len() == count {
+            return Ok(ports);
+        }
     }
-    if ports.len() < count {
-        Err(failed(io::ErrorKind::AddrNotAvailable.into()))
-    } else {
-        Ok(ports)
-    }
+    Err(failed(io::ErrorKind::AddrNotAvailable.into()))
 }
 
 fn listen(port: u16) -> io::Result<TcpListener> {
@@ -76,7 +57,7 @@ mod tests {
 
     #[test]
     fn the_bus_of_a_cluster_node_has_a_port_of_its_own() {
-        let ports = free_with_bus(12).unwrap();
+        let ports = free(12).unwrap();
         assert!(ports.iter().all(|port| *port < 55_536));
         let all: BTreeSet<u16> = ports.iter().flat_map(|port| [*port, port + BUS_OFFSET]).collect();
         assert_eq!(all.len(), 24);

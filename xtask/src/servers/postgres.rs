@@ -25,7 +25,7 @@ pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
     let account = RunAs::of(USER)?;
     let initdb = packages::find("initdb")?;
     let directory = dir.home.join("data");
-    dir.postgres.copy_to(&directory, (dir.children, &dir.home), &account, |home, data, _| {
+    dir.template.copy_to(&directory, (dir.children, &dir.home), &account, |home, data, _| {
         // Asked to end, not killed with its children: the server inside has memory in /dev/shm
         // to give back.
         let launch = Process::server("initdb", &account, &initdb, home);
@@ -62,11 +62,7 @@ pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
     })?;
     let url = format!("postgres://postgres@{}", server.address());
     query(dir, kind, &format!("{url}/postgres"), "CREATE DATABASE millpond")?;
-    let mut variables = Variables::default();
-    variables.add(&kind.url_variable(), format!("{url}/millpond"));
-    dir.add_authority(&mut variables, kind);
-    server.add(&mut variables, &kind.stem());
-    add_program(&mut variables, &account, &program);
+    let mut variables = dir.variables_of(kind, &server, format!("{url}/millpond"));
     add_program(&mut variables, &account, &initdb);
     Ok(variables)
 }

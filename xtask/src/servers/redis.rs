@@ -41,11 +41,9 @@ pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
         let launch = launch(dir, &account, "redis")?.args(args.iter().cloned()).args(listen);
         dir.serve(launch, number, |pid| answers(dir, kind, number, pid))
     })?;
-    let mut variables = Variables::default();
-    variables.add(&kind.url_variable(), format!("{scheme}://{user}{}/0", server.address()));
-    dir.add_authority(&mut variables, kind);
-    server.add(&mut variables, &kind.stem());
-    add_programs(&mut variables, &server)?;
+    let url = format!("{scheme}://{user}{}/0", server.address());
+    let mut variables = dir.variables_of(kind, &server, url);
+    add_client(&mut variables)?;
     Ok(variables)
 }
 
@@ -83,9 +81,31 @@ pub fn says(dir: &Workdir, port: u16, question: &[&str], words: &[&str]) -> Resu
     }
 }
 
-/// Tells where the programs of Redis are.
-pub fn add_programs(variables: &mut Variables, server: &Server) -> Result<(), String> {
-    add_program(variables, &server.launch.account, &server.launch.program);
+/// The variables of a kind that consists of these servers. Its URL names the first one between
+/// `scheme` and `path`, and the others as parameters.
+pub fn variables_of_group(
+    kind: Kind,
+    servers: &[Server],
+    scheme: &str,
+    path: &str,
+) -> Result<Variables, String> {
+    let mut variables = Variables::default();
+    let addresses: Vec<String> = servers.iter().map(Server::address).collect();
+    let (first, others) = addresses.split_first().ok_or("no server was started")?;
+    let others: Vec<String> = others.iter().map(|address| format!("node={address}")).collect();
+    let url = format!("{scheme}://{first}{path}{}", others.join("&"));
+    variables.add(&kind.url_variable(), url);
+    variables.add(&format!("{}_NODES", kind.stem()), addresses.join(","));
+    for (number, server) in (1..).zip(servers) {
+        server.add(&mut variables, &format!("{}_{number}", kind.stem()));
+        add_program(&mut variables, &server.launch.account, &server.launch.program);
+    }
+    add_client(&mut variables)?;
+    Ok(variables)
+}
+
+/// Adds where Redis' own client is.
+fn add_client(variables: &mut Variables) -> Result<(), String> {
     variables.add("REDIS_CLI_BIN", packages::find("redis-cli")?.display().to_string());
     Ok(())
 }

@@ -84,46 +84,29 @@ impl Servers {
             needs_certificates.then(|| Certificates::make(&home.join("tls"))).transpose();
         let template = |name: &str| Template::within(home.join(format!("{name}-template")));
         let [postgres, mariadb, mysql] = ["postgres", "mariadb", "mysql"].map(template);
-        let start = |kind: Kind, behind: &Variables| {
+        let start = |kind: Kind| {
             let certificates = certificates.as_ref().map_err(Clone::clone);
-            let certificates = if kind.is_tls() { certificates?.as_ref() } else { None };
             let dir = Workdir {
                 children,
                 home: home.join(kind.name()),
-                certificates,
-                postgres: &postgres,
-                mariadb: &mariadb,
-                mysql: &mysql,
+                certificates: if kind.is_tls() { certificates?.as_ref() } else { None },
+                template: match kind {
+                    Kind::Mariadb | Kind::MariadbTls => &mariadb,
+                    _ if kind.is_mysql() => &mysql,
+                    _ => &postgres,
+                },
             };
-            let started = start_one(&dir, kind, behind);
+            let started = start_one(&dir, kind);
             if started.is_err() {
                 children.end_within(&dir.home);
             }
             started
         };
-
-        let (second, mut first): (Vec<Kind>, Vec<Kind>) =
-            kinds.iter().partition(|kind| **kind == Kind::Pgbouncer);
-        let has_postgres = first.contains(&Kind::Postgres);
-        if !second.is_empty() && !has_postgres {
-            // The user's own PostgreSQL may be anywhere and want any password; this one is not
-            // told.
-            first.push(Kind::Postgres);
-        }
-        let mut started = at_once(&first, |kind| start(kind, &Variables::default()));
-        let postgres = started.iter().find(|(kind, _)| *kind == Kind::Postgres);
-        let behind = postgres.map(|(_, outcome)| outcome.clone());
-        for kind in second {
-            let behind = behind.clone().unwrap_or_else(|| Err("there is no PostgreSQL".to_owned()));
-            started.push((kind, behind.and_then(|behind| start(kind, &behind))));
-        }
-
+        let started = at_once(kinds, start);
         if let Ok(Some(certificates)) = &certificates {
             certificates.add(&mut self.variables);
         }
-        for (kind, outcome) in
-            started.into_iter().filter(|(kind, _)| *kind != Kind::Postgres || has_postgres)
-        {
+        for (kind, outcome) in started {
             match outcome {
                 Ok(variables) => self.variables.join(variables),
                 Err(why) => drop(self.failures.insert(kind, why)),
@@ -224,11 +207,11 @@ fn at_once<T: Send>(
     })
 }
 
-fn start_one(dir: &Workdir, kind: Kind, behind: &Variables) -> Result<Variables, String> {
+fn start_one(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
     RunAs::Current.make_directory(&dir.home)?;
     match kind {
         Kind::Postgres | Kind::PostgresTls => postgres::start(dir, kind),
-        Kind::Pgbouncer => pgbouncer::start(dir, behind),
+        Kind::Pgbouncer => pgbouncer::start(dir),
         Kind::Mariadb | Kind::MariadbTls | Kind::Mysql | Kind::MysqlTls => mysql::start(dir, kind),
         Kind::Redis | Kind::RedisPassword | Kind::RedisTls => redis::start(dir, kind),
         Kind::Sentinel => sentinel::start(dir),

@@ -5,7 +5,7 @@ use super::kind::Kind;
 use super::process::Process;
 use super::variables::Variables;
 use super::workdir::{Server, Workdir};
-use super::{packages, ports, redis};
+use super::{packages, redis};
 
 /// What the sentinels call the master.
 const SERVICE: &str = "millpond";
@@ -16,7 +16,7 @@ const QUORUM: usize = 2;
 
 /// Starts all five.
 pub fn start(dir: &Workdir) -> Result<Variables, String> {
-    let (master, replica, sentinels) = dir.on_free_ports(2 + SENTINELS, ports::free, |ports| {
+    let (master, replica, sentinels) = dir.on_free_ports(2 + SENTINELS, |ports| {
         let [master_port, replica_port, sentinel_ports @ ..] = ports else {
             return Err("too few ports".to_owned());
         };
@@ -37,7 +37,13 @@ pub fn start(dir: &Workdir) -> Result<Variables, String> {
         // Back to the usual pace of asking.
         publish_every(dir, sentinel.port, "2000")?;
     }
-    variables_of(&master, &replica, &sentinels)
+    let path = format!("/0?sentinelServiceName={SERVICE}&");
+    let mut variables =
+        redis::variables_of_group(Kind::Sentinel, &sentinels, "redis-sentinel", &path)?;
+    variables.add("SENTINEL_SERVICE", SERVICE);
+    master.add(&mut variables, "SENTINEL_MASTER");
+    replica.add(&mut variables, "SENTINEL_REPLICA");
+    Ok(variables)
 }
 
 fn sentinel(dir: &Workdir, number: usize, port: u16, master_port: u16) -> Result<Server, String> {
@@ -88,26 +94,4 @@ fn master_of(dir: &Workdir, port: u16) -> Result<u16, String> {
     let number = said.lines().nth(1).and_then(|line| line.trim().parse().ok());
     number
         .ok_or_else(|| format!("the sentinel at port {port} names no master but: {}", said.trim()))
-}
-
-fn variables_of(
-    master: &Server,
-    replica: &Server,
-    sentinels: &[Server],
-) -> Result<Variables, String> {
-    let mut variables = Variables::default();
-    let addresses: Vec<String> = sentinels.iter().map(Server::address).collect();
-    let (first, others) = addresses.split_first().ok_or("no sentinel was started")?;
-    let others: String = others.iter().map(|address| format!("&node={address}")).collect();
-    let url = format!("redis-sentinel://{first}/0?sentinelServiceName={SERVICE}{others}");
-    variables.add(&Kind::Sentinel.url_variable(), url);
-    variables.add("SENTINEL_NODES", addresses.join(","));
-    variables.add("SENTINEL_SERVICE", SERVICE);
-    master.add(&mut variables, "SENTINEL_MASTER");
-    replica.add(&mut variables, "SENTINEL_REPLICA");
-    for (number, sentinel) in (1..).zip(sentinels) {
-        sentinel.add(&mut variables, &format!("SENTINEL_{number}"));
-    }
-    redis::add_programs(&mut variables, master)?;
-    Ok(variables)
 }

@@ -1,33 +1,30 @@
 //! What the servers are called by: names and values for the tests, and for a shell.
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Every variable begins with this.
 pub const PREFIX: &str = "MILLPOND_TEST_";
 
-/// Names and values in order. There is no `Debug`, because a value may hold a password.
+/// Names and values. There is no `Debug`, because a value may hold a password.
 #[derive(Default, Clone)]
-pub struct Variables(Vec<(String, String)>);
+pub struct Variables(BTreeMap<String, String>);
 
 impl Variables {
-    /// Tells one more; the name is given without the prefix.
+    /// Adds one more; the name is given without the prefix.
     pub fn add(&mut self, name: &str, value: impl Into<String>) {
-        self.0.push((format!("{PREFIX}{name}"), value.into()));
+        self.0.insert(format!("{PREFIX}{name}"), value.into());
     }
 
     /// Adds the variables of another set; those that are known already keep their value.
     pub fn join(&mut self, other: Self) {
-        for (name, value) in other.0 {
-            if !self.0.iter().any(|(known, _)| *known == name) {
-                self.0.push((name, value));
-            }
-        }
+        let known = std::mem::replace(&mut self.0, other.0);
+        self.0.extend(known);
     }
 
     /// The value of a name without its prefix.
     pub fn get(&self, name: &str) -> Option<&str> {
-        let full = format!("{PREFIX}{name}");
-        self.0.iter().find(|(known, _)| *known == full).map(|(_, value)| value.as_str())
+        self.0.get(&format!("{PREFIX}{name}")).map(String::as_str)
     }
 
     /// Names with their prefix, and values.
@@ -37,22 +34,14 @@ impl Variables {
 
     /// One line for each, which a shell reads as an assignment.
     pub fn lines(&self) -> String {
-        let mut text = String::new();
-        for (name, value) in self.iter() {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{name}={}", quoted(value));
-        }
-        text
+        self.iter().map(|(name, value)| format!("{name}={}\n", quoted(value))).collect()
     }
 }
 
-/// A word as a shell must read it: bare where that is safe, else between single quotes.
+/// A word as a shell must read it: bare where that is safe, else in quotes.
 pub fn quoted(word: &str) -> String {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-./:,@%+=".contains(c);
-    if !word.is_empty() && word.chars().all(is_plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
+    // It fails for a NUL alone, which no argument can contain.
+    shlex::try_quote(word).map_or_else(|_| String::new(), Cow::into_owned)
 }
 
 #[cfg(test)]

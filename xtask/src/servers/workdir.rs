@@ -26,12 +26,8 @@ pub struct Workdir<'a> {
     pub home: PathBuf,
     /// Only for kinds with TLS.
     pub certificates: Option<&'a Certificates>,
-    /// What every PostgreSQL begins with.
-    pub postgres: &'a Template,
-    /// What every MariaDB begins with.
-    pub mariadb: &'a Template,
-    /// What every MySQL begins with.
-    pub mysql: &'a Template,
+    /// What every server of its make begins with.
+    pub template: &'a Template,
 }
 
 /// A server that answers.
@@ -74,12 +70,11 @@ impl Workdir<'_> {
     pub fn on_free_ports<T>(
         &self,
         count: usize,
-        find: impl Fn(usize) -> Result<Vec<u16>, String>,
         start: impl Fn(&[u16]) -> Result<T, String>,
     ) -> Result<T, String> {
         let mut attempt = 1;
         loop {
-            match start(&find(count)?) {
+            match start(&ports::free(count)?) {
                 Err(why) if ports::is_collision(&why) && attempt < COLLISIONS_MAX => {
                     // Of several servers, some may run.
                     self.children.end_within(&self.home);
@@ -92,17 +87,24 @@ impl Workdir<'_> {
 
     /// The same for one port.
     pub fn on_a_free_port<T>(&self, start: impl Fn(u16) -> Result<T, String>) -> Result<T, String> {
-        self.on_free_ports(1, ports::free, |ports| match ports {
+        self.on_free_ports(1, |ports| match ports {
             [port] => start(*port),
             _ => Err("not one port was found".to_owned()),
         })
     }
 
-    /// Tells who signed the server's certificate, if it has one.
-    pub fn add_authority(&self, variables: &mut Variables, kind: Kind) {
+    /// The variables of a kind that consists of this server: its URL, who signed its certificate,
+    /// and what a test needs to kill it and start it again.
+    pub fn variables_of(&self, kind: Kind, server: &Server, url: String) -> Variables {
+        let mut variables = Variables::default();
+        variables.add(&kind.url_variable(), url);
         if let Some(certificates) = self.certificates {
             variables.add(&format!("{}_CA", kind.stem()), certificates.authority());
         }
+        server.add(&mut variables, &kind.stem());
+        let Process { account, program, .. } = &server.launch;
+        add_program(&mut variables, account, program);
+        variables
     }
 
     /// The certificates, for a kind that was said to need them.
@@ -112,7 +114,7 @@ impl Workdir<'_> {
 }
 
 impl Server {
-    /// Tells what a test needs to reach, kill and start it again.
+    /// Adds what a test needs to reach, kill and start it again.
     pub fn add(&self, variables: &mut Variables, stem: &str) {
         variables.add(&format!("{stem}_ADDRESS"), self.address());
         variables.add(&format!("{stem}_PID"), self.pid.to_string());
@@ -126,8 +128,8 @@ impl Server {
     }
 }
 
-/// Tells where a program is and, for a server, as whom it must be run; so a test can start one of
-/// its own.
+/// Adds where a program is and, for a server, as whom it must be run; so a test can start one of its
+/// own.
 pub fn add_program(variables: &mut Variables, account: &RunAs, program: &Path) {
     let name = file_name(program).to_uppercase().replace('-', "_");
     variables.add(&format!("{name}_BIN"), program.display().to_string());

@@ -3,6 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
+
+use regex::Regex;
+use walkdir::{DirEntry, WalkDir};
 
 use crate::cargo::{self, Package};
 
@@ -42,8 +46,7 @@ pub struct Function<'a> {
 impl Workspace {
     /// Reads the repository at `root`.
     pub fn read(root: &Path) -> Result<Self, String> {
-        let mut paths = BTreeSet::new();
-        walk(root, "", &mut paths)?;
+        let paths = files(root)?;
         let mut texts = BTreeMap::new();
         for path in paths.iter().filter(|path| is_read(path)) {
             let text = fs::read_to_string(root.join(path))
@@ -110,14 +113,10 @@ impl Source {
 
 /// The name of the function that begins on this line.
 fn function_name(line: &str) -> Option<&str> {
-    let mut rest = line.trim_start();
-    while !rest.starts_with("fn ") {
-        let (word, after) = rest.split_once(' ')?;
-        let is_qualifier =
-            word.starts_with("pub") || ["async", "const", "unsafe", "extern"].contains(&word);
-        rest = is_qualifier.then_some(after)?;
-    }
-    rest.strip_prefix("fn ")?.split(|c: char| !c.is_alphanumeric() && c != '_').next()
+    static FUNCTION: LazyLock<Option<Regex>> = LazyLock::new(|| {
+        Regex::new(r#"^\s*(?:(?:pub(?:\([^)]*\))?|async|const|unsafe|extern|"C") )*fn (\w+)"#).ok()
+    });
+    Some(FUNCTION.as_ref()?.captures(line)?.get(1)?.as_str())
 }
 
 /// Whether a rule looks into this file.
@@ -126,39 +125,28 @@ fn is_read(path: &str) -> bool {
     code || path.ends_with(".md") || path.ends_with("Cargo.toml")
 }
 
-/// Collects the files below `directory`, except git's and those of a cache, such as cargo's target
-/// directory.
-fn walk(root: &Path, directory: &str, paths: &mut BTreeSet<String>) -> Result<(), String> {
-    let broken = |e: std::io::Error| format!("could not list {directory}/: {e}");
-    for entry in fs::read_dir(root.join(directory)).map_err(broken)? {
-        let entry = entry.map_err(broken)?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let path = if directory.is_empty() { name.clone() } else { format!("{directory}/{name}") };
-        let kind = entry.file_type().map_err(broken)?;
-        let is_cache =
-            path == ".git" || path == "target" || entry.path().join("CACHEDIR.TAG").exists();
-        if kind.is_dir() && !is_cache {
-            walk(root, &path, paths)?;
-        } else if kind.is_file() {
-            paths.insert(path);
+/// The files of the repository, except git's and those of a cache, such as cargo's target directory.
+fn files(root: &Path) -> Result<BTreeSet<String>, String> {
+    let is_skipped = |entry: &DirEntry| {
+        let name = entry.file_name();
+        let is_ours = entry.depth() > 1 || (name != ".git" && name != "target");
+        !is_ours || entry.path().join("CACHEDIR.TAG").exists()
+    };
+    let mut paths = BTreeSet::new();
+    for entry in WalkDir::new(root).into_iter().filter_entry(|entry| !is_skipped(entry)) {
+        let entry = entry.map_err(|e| format!("could not list the repository: {e}"))?;
+        if entry.file_type().is_file() {
+            let path = entry.path().strip_prefix(root).unwrap_or(entry.path());
+            paths.insert(path.to_string_lossy().into_owned());
         }
     }
-    Ok(())
+    Ok(paths)
 }
 
-/// The path without `.` and `..`.
+/// The path without `.` and `..`; empty for the root.
 pub fn normal(path: &str) -> String {
-    let mut parts: Vec<&str> = Vec::new();
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => {
-                parts.pop();
-            }
-            _ => parts.push(part),
-        }
-    }
-    parts.join("/")
+    let path = path_clean::clean(path).to_string_lossy().into_owned();
+    if path == "." { String::new() } else { path }
 }
 
 #[cfg(test)]
