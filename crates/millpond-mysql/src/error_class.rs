@@ -5,31 +5,22 @@
 //! are HY000.
 
 use millpond_core::ErrorClass;
-use millpond_sqlx::backend_api::{CacheValidity, ErrorImpact, is_failover};
+use millpond_sqlx::backend_api::{self, CacheValidity, ErrorImpact, driver_error_class};
 use sqlx::Error;
 use sqlx::mysql::MySqlDatabaseError;
-use std::io::ErrorKind;
 
 /// A wrong or missing password.
 const ACCESS_DENIED: u16 = 1045;
 
 /// Classifies an error of `connect` or `ping` for the pool.
 pub(crate) fn classify(error: &Error) -> ErrorClass {
-    match error {
-        _ if is_failover(error) => ErrorClass::Failover,
-        Error::Configuration(_) | Error::InvalidArgument(_) | Error::Tls(_) => {
-            ErrorClass::Permanent
-        }
-        // rustls reports this for a certificate that it does not accept.
-        Error::Io(error) if error.kind() == ErrorKind::InvalidData => ErrorClass::Permanent,
-        Error::Io(_) => ErrorClass::Transient,
-        Error::Protocol(_) | Error::WorkerCrashed => ErrorClass::Connection,
-        _ => match server_error(error).map(MySqlDatabaseError::number) {
+    driver_error_class(error).unwrap_or_else(|| {
+        match server_error(error).map(MySqlDatabaseError::number) {
             Some(number) if is_permanent(number) => ErrorClass::Permanent,
             Some(number) if is_fatal(number) && !is_transient(number) => ErrorClass::Connection,
             _ => ErrorClass::Transient,
-        },
-    }
+        }
+    })
 }
 
 /// Adds a hint to an error of a connect where the driver's message has none.
@@ -60,16 +51,8 @@ pub(crate) fn with_hint(error: Error, over_a_socket: bool) -> Error {
 
 /// Returns what a statement's error means for its connection.
 pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
-    match error {
-        Error::Database(_) => match server_error(error) {
-            Some(server_error) if !is_fatal(server_error.number()) => ErrorImpact::InSync,
-            _ => ErrorImpact::Broken,
-        },
-        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => {
-            ErrorImpact::Broken
-        }
-        _ => ErrorImpact::Doubt,
-    }
+    let is_fatal = server_error(error).is_none_or(|error| is_fatal(error.number()));
+    backend_api::error_impact(error, is_fatal)
 }
 
 /// Returns true if an error may mean that the server has been or will be demoted.
@@ -140,7 +123,6 @@ fn is_transient(number: u16) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
 
     #[test]
     fn errors_about_the_server_are_transient_and_errors_about_the_caller_permanent() {
@@ -171,29 +153,5 @@ mod tests {
         for number in [1064, 1062, 1213, 1792, 1927, 2013] {
             assert!(!may_indicate_failover(number), "{number}");
         }
-    }
-
-    #[test]
-    fn a_refused_connection_passes_and_a_refused_certificate_does_not() {
-        assert_eq!(
-            classify(&Error::Io(ErrorKind::ConnectionRefused.into())),
-            ErrorClass::Transient
-        );
-        assert_eq!(
-            classify(&Error::Io(io::Error::new(ErrorKind::InvalidData, "certificate"))),
-            ErrorClass::Permanent
-        );
-        assert_eq!(
-            classify(&Error::Tls("server does not support TLS".into())),
-            ErrorClass::Permanent
-        );
-        assert_eq!(classify(&Error::Configuration("x".into())), ErrorClass::Permanent);
-    }
-
-    #[test]
-    fn an_error_of_the_transport_ends_the_connection() {
-        assert_eq!(error_impact(&Error::Io(ErrorKind::BrokenPipe.into())), ErrorImpact::Broken);
-        assert_eq!(error_impact(&Error::Protocol("x".into())), ErrorImpact::Broken);
-        assert_eq!(error_impact(&Error::BeginFailed), ErrorImpact::Doubt);
     }
 }

@@ -3,8 +3,8 @@
 use crate::backend::MYSQL;
 use crate::manager::MySqlManager;
 use crate::url::parse;
-use millpond_core::{NullPool, PoolKind, QueuePool};
-use millpond_sqlx::backend_api::{SqlPoolSettings, unsupported_pool};
+use millpond_core::PoolKind;
+use millpond_sqlx::backend_api::{SqlPoolSettings, build_server_pool, check_connects};
 use millpond_sqlx::{Credentials, SqlPool, pool_settings, tcp_settings};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Error, MySql, MySqlConnection};
@@ -118,7 +118,7 @@ impl MySqlPoolOptions {
     /// # }
     /// ```
     pub async fn connect(self, url: &str) -> Result<MySqlPool, Error> {
-        first(self.connect_lazy(url)?).await
+        check_connects(self.connect_lazy(url)?).await
     }
 
     /// Parses a URL as [`connect`](Self::connect) does, for [`connect_with`](Self::connect_with).
@@ -149,7 +149,7 @@ impl MySqlPoolOptions {
     ///
     /// If the future is dropped, the pool is dropped.
     pub async fn connect_with(self, options: MySqlConnectOptions) -> Result<MySqlPool, Error> {
-        first(self.connect_lazy_with(options)?).await
+        check_connects(self.connect_lazy_with(options)?).await
     }
 
     /// Builds a pool from sqlx's options. The first connection is opened by the first acquire.
@@ -170,22 +170,8 @@ impl MySqlPoolOptions {
             manager = manager.with_credentials(credentials);
         }
         let pool_handle = manager.pool_handle();
-        let pool = match kind {
-            PoolKind::Queue => {
-                let pool: QueuePool<_> =
-                    settings.build(manager, &settings.name, settings.config.clone())?;
-                pool_handle.attach(&pool);
-                SqlPool::from_queue(pool)
-            }
-            PoolKind::Null => {
-                let pool: NullPool<_> =
-                    settings.build(manager, &settings.name, settings.config.clone())?;
-                pool_handle.attach(&pool);
-                SqlPool::from_null(pool)
-            }
-            other => return Err(unsupported_pool(other, "MySQL")),
-        };
-        pool.offer_sqlx(&MYSQL, settings.sqlx_connections)
+        build_server_pool(&settings, kind, manager, &pool_handle, "MySQL")?
+            .offer_sqlx(&MYSQL, settings.sqlx_connections)
     }
 }
 
@@ -196,9 +182,4 @@ impl Default for MySqlPoolOptions {
     fn default() -> Self {
         Self::new()
     }
-}
-
-async fn first(pool: MySqlPool) -> Result<MySqlPool, Error> {
-    drop(pool.acquire().await?);
-    Ok(pool)
 }

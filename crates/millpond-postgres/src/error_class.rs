@@ -1,10 +1,9 @@
 //! Classifies SQLSTATEs, for the connection and for the pool.
 
 use millpond_core::ErrorClass;
-use millpond_sqlx::backend_api::{CacheValidity, ErrorImpact, is_failover};
+use millpond_sqlx::backend_api::{self, CacheValidity, ErrorImpact, driver_error_class};
 use sqlx::Error;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
-use std::io::ErrorKind;
 
 /// The server accepts no writes: perhaps after a failover, but `BEGIN READ ONLY` causes it as well.
 const READ_ONLY: &str = "25006";
@@ -17,27 +16,17 @@ const ADMIN_SHUTDOWN: &str = "57P01";
 
 /// Classifies an error of `connect` or `ping` for the pool.
 pub(crate) fn classify(error: &Error) -> ErrorClass {
-    match error {
-        _ if is_failover(error) => ErrorClass::Failover,
-        Error::Configuration(_) | Error::InvalidArgument(_) | Error::Tls(_) => {
-            ErrorClass::Permanent
+    driver_error_class(error).unwrap_or_else(|| match server_error(error) {
+        Some(server_error) if is_permanent(server_error.code()) => ErrorClass::Permanent,
+        Some(server_error) if server_error.code() == PROTOCOL_VIOLATION => {
+            classify_pooler_error(server_error.message())
         }
-        // rustls reports this for a certificate that it does not accept.
-        Error::Io(error) if error.kind() == ErrorKind::InvalidData => ErrorClass::Permanent,
-        Error::Io(_) => ErrorClass::Transient,
-        Error::Protocol(_) | Error::WorkerCrashed => ErrorClass::Connection,
-        _ => match server_error(error) {
-            Some(server_error) if is_permanent(server_error.code()) => ErrorClass::Permanent,
-            Some(server_error) if server_error.code() == PROTOCOL_VIOLATION => {
-                classify_pooler_error(server_error.message())
-            }
-            Some(server_error) if is_transient(server_error.code()) => ErrorClass::Transient,
-            Some(server_error) if is_fatal(server_error) || server_error.code() == READ_ONLY => {
-                ErrorClass::Connection
-            }
-            _ => ErrorClass::Transient,
-        },
-    }
+        Some(server_error) if is_transient(server_error.code()) => ErrorClass::Transient,
+        Some(server_error) if is_fatal(server_error) || server_error.code() == READ_ONLY => {
+            ErrorClass::Connection
+        }
+        _ => ErrorClass::Transient,
+    })
 }
 
 /// Adds a hint to an error of a connect where the driver's message has none.
@@ -62,18 +51,11 @@ pub(crate) fn with_hint(error: Error) -> Error {
 /// Returns what a statement's error means for its connection.
 pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
     match error {
-        Error::Database(_) => match server_error(error) {
-            Some(server_error) if !is_fatal(server_error) => ErrorImpact::InSync,
-            _ => ErrorImpact::Broken,
-        },
         // The driver's own, raised before it sends anything.
         Error::Protocol(text) if text.contains("too many arguments for query") => {
             ErrorImpact::InSync
         }
-        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => {
-            ErrorImpact::Broken
-        }
-        _ => ErrorImpact::Doubt,
+        _ => backend_api::error_impact(error, server_error(error).is_none_or(is_fatal)),
     }
 }
 
@@ -195,7 +177,6 @@ fn is_transient(code: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io;
 
     #[test]
     fn errors_about_the_server_are_transient_and_errors_about_the_caller_permanent() {
@@ -232,23 +213,6 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_connection_passes_and_a_refused_certificate_does_not() {
-        assert_eq!(
-            classify(&Error::Io(ErrorKind::ConnectionRefused.into())),
-            ErrorClass::Transient
-        );
-        assert_eq!(
-            classify(&Error::Io(io::Error::new(ErrorKind::InvalidData, "certificate"))),
-            ErrorClass::Permanent
-        );
-        assert_eq!(
-            classify(&Error::Tls("server does not support TLS".into())),
-            ErrorClass::Permanent
-        );
-        assert_eq!(classify(&Error::Configuration("x".into())), ErrorClass::Permanent);
-    }
-
-    #[test]
     fn a_poolers_errors_are_classified_by_their_message() {
         for message in [
             "no such database: x",
@@ -269,12 +233,5 @@ mod tests {
         ] {
             assert_eq!(classify_pooler_error(message), ErrorClass::Transient, "{message}");
         }
-    }
-
-    #[test]
-    fn an_error_of_the_transport_ends_the_connection() {
-        assert_eq!(error_impact(&Error::Io(ErrorKind::BrokenPipe.into())), ErrorImpact::Broken);
-        assert_eq!(error_impact(&Error::Protocol("x".into())), ErrorImpact::Broken);
-        assert_eq!(error_impact(&Error::BeginFailed), ErrorImpact::Doubt);
     }
 }

@@ -4,8 +4,8 @@ use crate::backend::POSTGRES;
 use crate::manager::PgManager;
 use crate::pooler::BEGIN;
 use crate::url::parse;
-use millpond_core::{NullPool, PoolExt, PoolKind, Pooler, QueuePool, ResetLevel};
-use millpond_sqlx::backend_api::{SqlPoolSettings, lending_error, unsupported_pool};
+use millpond_core::{PoolKind, Pooler, ResetLevel};
+use millpond_sqlx::backend_api::{SqlPoolSettings, build_server_pool, check_connects};
 use millpond_sqlx::{Credentials, SqlPool, pool_settings, tcp_settings};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Error, PgConnection, Postgres};
@@ -93,7 +93,7 @@ impl PgPoolOptions {
     /// # }
     /// ```
     pub async fn connect(self, url: &str) -> Result<PgPool, Error> {
-        first(self.connect_lazy(url)?).await
+        check_connects(self.connect_lazy(url)?).await
     }
 
     /// Parses a URL as [`connect`](Self::connect) does, for [`connect_with`](Self::connect_with).
@@ -128,7 +128,7 @@ impl PgPoolOptions {
     ///
     /// If the future is dropped, the pool is dropped.
     pub async fn connect_with(self, options: PgConnectOptions) -> Result<PgPool, Error> {
-        first(self.connect_lazy_with(options)?).await
+        check_connects(self.connect_lazy_with(options)?).await
     }
 
     /// Builds a pool from sqlx's options. The first connection is opened by the first acquire.
@@ -151,21 +151,7 @@ impl PgPoolOptions {
             manager = manager.with_credentials(credentials);
         }
         let pool_handle = manager.pool_handle();
-        let pool = match kind {
-            PoolKind::Queue => {
-                let pool: QueuePool<_> =
-                    settings.build(manager, &settings.name, settings.config.clone())?;
-                pool_handle.attach(&pool);
-                SqlPool::from_queue(pool)
-            }
-            PoolKind::Null => {
-                let pool: NullPool<_> =
-                    settings.build(manager, &settings.name, settings.config.clone())?;
-                pool_handle.attach(&pool);
-                SqlPool::from_null(pool)
-            }
-            other => return Err(unsupported_pool(other, "PostgreSQL")),
-        };
+        let pool = build_server_pool(&settings, kind, manager, &pool_handle, "PostgreSQL")?;
         let pool = pool.offer_sqlx(&POSTGRES, settings.sqlx_connections)?;
         Ok(if pooler != Pooler::PgBouncer { pool } else { pool.transactions_only(BEGIN) })
     }
@@ -266,9 +252,4 @@ fn check(settings: &SqlPoolSettings<Postgres>, pooler: Pooler) -> Result<(), Err
     Err(Error::Configuration(
         format!("behind a transaction pooler: {}", problems.join("; ")).into(),
     ))
-}
-
-async fn first(pool: PgPool) -> Result<PgPool, Error> {
-    drop(pool.pool().acquire().await.map_err(lending_error)?);
-    Ok(pool)
 }

@@ -10,7 +10,7 @@ use crate::url::{Target, parse};
 use millpond_core::{
     Event, EventContext, Interest, NullPool, Observer, PoolKind, QueuePool, ResetLevel,
 };
-use millpond_sqlx::backend_api::{SqlPoolSettings, config_error};
+use millpond_sqlx::backend_api::{SqlPoolSettings, check_connects, config_error};
 use millpond_sqlx::{SqlPool, pool_settings};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Error, Sqlite, SqliteConnection};
@@ -104,7 +104,7 @@ impl SqlitePoolOptions {
     ///
     /// If the future is dropped, the pool is dropped.
     pub async fn connect(self, url: &str) -> Result<SqlitePool, Error> {
-        first(self.connect_lazy(url)?).await
+        check_connects(self.connect_lazy(url)?).await
     }
 
     /// Parses a URL as [`connect`](Self::connect) does, for [`connect_with`](Self::connect_with).
@@ -137,7 +137,7 @@ impl SqlitePoolOptions {
     ///
     /// If the future is dropped, the pool is dropped.
     pub async fn connect_with(self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
-        first(self.connect_lazy_with(options)?).await
+        check_connects(self.connect_lazy_with(options)?).await
     }
 
     /// Builds a pool from sqlx's options. The first connection is opened by the first acquire.
@@ -257,16 +257,6 @@ impl Default for SqlitePoolOptions {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Opens a connection, and a reader if there are readers, to check that connecting works; then
-/// returns the pool.
-async fn first(pool: SqlitePool) -> Result<SqlitePool, Error> {
-    drop(pool.acquire().await?);
-    if pool.is_split() {
-        drop(pool.reader().acquire().await?);
-    }
-    Ok(pool)
 }
 
 /// Ends the in-memory database when its pool closes.

@@ -12,10 +12,12 @@ pub use crate::backend::{
 };
 pub use crate::canceller::{CancelTransport, Canceller};
 pub use crate::credentials::{Rotation, Versioned};
-pub use crate::error::{config_error, lending_error, unsupported_pool};
+pub use crate::error::config_error;
+pub use crate::error_class::{driver_error_class, error_impact};
 pub use crate::failover::{FailoverDetector, is_failover};
 pub use crate::hooks::DriverHooks;
 pub use crate::operation::truncated_error;
+pub use crate::pool_build::{build_server_pool, check_connects};
 pub use crate::pool_handle::WeakPoolHandle;
 pub use crate::server_limits::ServerLimits;
 pub use crate::server_url::ServerUrl;

@@ -2,8 +2,7 @@
 
 use crate::any_conversion::AnyConversion;
 use crate::dialect::Dialect;
-use millpond_core::PoolExt;
-use millpond_sqlx::backend_api::lending_error;
+use millpond_sqlx::backend_api::check_connects;
 use millpond_sqlx::{SqlLease, SqlPool, Transaction};
 use sqlx::Error;
 #[cfg(feature = "mysql")]
@@ -61,13 +60,7 @@ impl TypedPool {
     /// Opens one connection, and one reader if there are readers, to check that connecting works.
     /// Sends no query, so that it also works behind a transaction pooler.
     pub(crate) async fn open_first(&self) -> Result<(), Error> {
-        each!(Self, self, pool => {
-            drop(pool.pool().acquire().await.map_err(lending_error)?);
-            if pool.is_split() {
-                drop(pool.reader().pool().acquire().await.map_err(lending_error)?);
-            }
-            Ok(())
-        })
+        each!(Self, self, pool => check_connects(pool.clone()).await.map(drop))
     }
 
     /// Registers the gauges of this pool, or of its writer and readers.
