@@ -156,7 +156,7 @@ fn wait_for_end(is_private: bool) {
     }
 }
 
-/// As a shell tells it: the command's own code, or 128 and its signal.
+/// As a shell has it: the command's own code, or 128 and its signal.
 pub fn code(status: ExitStatus) -> ExitCode {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))

@@ -42,7 +42,7 @@ pub struct Options {
     filter: Vec<String>,
 }
 
-/// One check: its name, and the action that tells how it went.
+/// One check: its name, and the action that performs it.
 struct Step {
     name: &'static str,
     run: fn(&Path, &Options) -> Result<Tally, String>,
@@ -176,7 +176,7 @@ fn again_on_mysql(root: &Path, servers: Option<&Servers>) -> Result<Option<Comma
     Ok(Some(command))
 }
 
-/// Starts the servers that the crates of the workspace need, and tells of those that cannot be
+/// Starts the servers that the crates of the workspace need, and prints those that cannot be
 /// started.
 fn start_servers(
     root: &Path,

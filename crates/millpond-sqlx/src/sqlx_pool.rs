@@ -2,7 +2,7 @@
 //!
 //! sqlx's pool opens [stand-ins](crate::stand_in), which are swapped with the connections of
 //! leases. If it has one connection, a lease is acquired together with it, and both are returned
-//! together. sqlx does not tell which of several connections comes back, so each of them stays with
+//! together. sqlx does not show which of several connections comes back, so each of them stays with
 //! sqlx's pool, while its lease holds the slot and the stand-in. For the time of a reset the
 //! connection is put into any of these leases: they are alike.
 

@@ -19,7 +19,7 @@ impl Gate {
         Self { passes: Arc::new(Semaphore::new(0)), waiting: Arc::new(AtomicUsize::new(0)) }
     }
 
-    /// Opens the gate for good.
+    /// Opens the gate permanently.
     pub fn open(&self) {
         self.passes.close();
     }

@@ -170,7 +170,7 @@ impl<M: Manager> Manager for ScriptedManager<M> {
         act.perform(Call::Ping).await?;
         self.real.ping(conn.real()).await.map_err(|error| self.error(error))?;
         if conn.is_dirty() {
-            Err(ScriptedError::new(ErrorClass::Connection, "out of step"))
+            Err(ScriptedError::new(ErrorClass::Connection, "out of sync"))
         } else {
             Ok(())
         }

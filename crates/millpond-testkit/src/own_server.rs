@@ -44,7 +44,7 @@ impl OwnServer {
             launcher.stdout.take().into_iter().flat_map(|output| BufReader::new(output).lines())
         {
             let line =
-                line.map_err(|error| format!("{kind} does not tell where it is: {error}"))?;
+                line.map_err(|error| format!("{kind} does not report its address: {error}"))?;
             match line.split_once('=') {
                 Some((name, value)) => variables.insert(name.to_owned(), unquoted(value)),
                 None => break,

@@ -23,7 +23,7 @@ use nix::unistd::Uid;
 use super::processes::{self, poll};
 use super::shared_memory;
 
-/// How the directories are called, before a number that tells them apart.
+/// The beginning of the directories' names, before some random characters.
 const NAME: &str = "millpond-servers-";
 
 /// A file system in memory: MariaDB is there in 1 s instead of 5 while the disk is busy with a

@@ -128,8 +128,8 @@ impl Server {
     }
 }
 
-/// Adds where a program is and, for a server, as whom it must be run; so a test can start one of its
-/// own.
+/// Adds where a program is and, for a server, as whom it must be run; so a test can start one of
+/// its own.
 pub fn add_program(variables: &mut Variables, account: &RunAs, program: &Path) {
     let name = file_name(program).to_uppercase().replace('-', "_");
     variables.add(&format!("{name}_BIN"), program.display().to_string());

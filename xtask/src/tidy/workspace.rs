@@ -125,7 +125,8 @@ fn is_read(path: &str) -> bool {
     code || path.ends_with(".md") || path.ends_with("Cargo.toml")
 }
 
-/// The files of the repository, except git's and those of a cache, such as cargo's target directory.
+/// The files of the repository, except git's and those of a cache, such as cargo's target
+/// directory.
 fn files(root: &Path) -> Result<BTreeSet<String>, String> {
     let is_skipped = |entry: &DirEntry| {
         let name = entry.file_name();
@@ -145,7 +146,7 @@ fn files(root: &Path) -> Result<BTreeSet<String>, String> {
 
 /// The path without `.` and `..`; empty for the root.
 pub fn normal(path: &str) -> String {
-    let path = path_clean::clean(path).to_string_lossy().into_owned();
+    let path = path_clean::clean(path.trim_start_matches('/')).to_string_lossy().into_owned();
     if path == "." { String::new() } else { path }
 }
 
@@ -183,7 +184,7 @@ mod tests {
     #[test]
     fn a_path_is_read_as_the_file_system_would() {
         for (path, plain) in
-            [("a/b/../../README.md", "README.md"), ("./a//b", "a/b"), ("../a", "../a")]
+            [("a/b/../../README.md", "README.md"), ("./a//b", "a/b"), ("../a", "../a"), ("/a", "a")]
         {
             assert_eq!(normal(path), plain);
         }

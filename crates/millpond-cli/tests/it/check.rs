@@ -352,8 +352,8 @@ fn with_connect_no_file_is_created_or_changed() {
     let new = sandbox.path().join("new.db");
     let ended = checked("sqlite:///./new.db", &[]);
     ended.assert_code(0);
-    let told = format!("{} does not exist; the service would create it", new.display());
-    assert!(ended.stdout.contains(&told), "{ended:?}");
+    let expected = format!("{} does not exist; the service would create it", new.display());
+    assert!(ended.stdout.contains(&expected), "{ended:?}");
     assert!(!ended.stdout.contains("connected to"), "{ended:?}");
     let json = checked("sqlite:///./new.db", &["--json"]).json();
     assert_eq!(json["connected"][0]["missing"], new.to_str().unwrap());

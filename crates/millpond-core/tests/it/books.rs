@@ -312,7 +312,7 @@ impl Walk {
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_any_mix_of_deeds_and_disasters_the_books_balance() {
+async fn after_any_mix_of_operations_and_faults_the_books_balance() {
     for seed in 0..12 {
         let mut walk = Walk::new(seed);
         for _ in 0..3_000 {

@@ -121,9 +121,9 @@ async fn everything_that_the_documentation_lists_is_reported() {
             CacheMetrics::record("ponds", outcome);
         }
     });
-    let told = include_str!("../../src/lib.rs").lines().filter(|line| line.starts_with("//! | `"));
+    let rows = include_str!("../../src/lib.rs").lines().filter(|line| line.starts_with("//! | `"));
     let mut listed = Vec::new();
-    for names in told.filter_map(|line| line.split('|').nth(1)) {
+    for names in rows.filter_map(|line| line.split('|').nth(1)) {
         let mut stem = "";
         for name in names.split('`').skip(1).step_by(2) {
             let whole =

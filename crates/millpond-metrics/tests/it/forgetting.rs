@@ -25,7 +25,7 @@ impl Pools {
     }
 
     /// Returns the pools that are reported now.
-    fn told_by(metrics: &PoolMetrics) -> Vec<String> {
+    fn reported_by(metrics: &PoolMetrics) -> Vec<String> {
         let pools = Self::default();
         with_local_recorder(&pools, || metrics.report());
         pools.0.into_inner().unwrap().into_iter().collect()
@@ -65,12 +65,12 @@ async fn a_dropped_pool_is_not_reported_any_more_after_its_last_events() {
         let pool = pool(&metrics, &format!("tenant {n}"));
         drop(pool.acquire().await.unwrap());
     }
-    assert_eq!(Pools::told_by(&metrics).len(), 21);
+    assert_eq!(Pools::reported_by(&metrics).len(), 21);
     tokio::time::sleep(ms(100)).await;
     // The last closes, and the gauges as zero.
-    Pools::told_by(&metrics);
-    Pools::told_by(&metrics);
-    assert_eq!(Pools::told_by(&metrics), ["kept"]);
+    Pools::reported_by(&metrics);
+    Pools::reported_by(&metrics);
+    assert_eq!(Pools::reported_by(&metrics), ["kept"]);
     drop(kept.acquire().await.unwrap());
     let mut ear = Ear::new();
     ear.listen(&metrics);
@@ -104,9 +104,9 @@ async fn a_forgotten_pool_is_reported_for_the_last_time() {
     assert_eq!(ear.level("pool_size", ""), 0.0);
     drop(gone);
     tokio::time::sleep(ms(100)).await;
-    Pools::told_by(&metrics);
-    Pools::told_by(&metrics);
-    assert_eq!(Pools::told_by(&metrics), ["kept"]);
+    Pools::reported_by(&metrics);
+    Pools::reported_by(&metrics);
+    assert_eq!(Pools::reported_by(&metrics), ["kept"]);
     drop(kept);
 }
 

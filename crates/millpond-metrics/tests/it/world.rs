@@ -38,8 +38,8 @@ impl Ear {
     }
 
     /// Records everything that is reported during the call.
-    pub fn hear(&mut self, tell: impl FnOnce()) {
-        with_local_recorder(&self.recorder, tell);
+    pub fn hear(&mut self, report: impl FnOnce()) {
+        with_local_recorder(&self.recorder, report);
         // A snapshot resets the values that it returns.
         for (key, _, text, value) in self.snapshotter.snapshot().into_vec() {
             if let Some(text) = text {

@@ -139,7 +139,7 @@ async fn a_connection_with_a_dropped_operation_is_closed() {
 #[tokio::test]
 async fn after_a_dropped_query_the_same_borrower_gets_an_error() {
     let Some(server) = server() else { return };
-    let pool = server.table("millpond_told").await;
+    let pool = server.table("millpond_same_borrower").await;
     let mut tx = pool.begin().await.unwrap();
     sqlx::query("INSERT INTO t VALUES (1)").execute(&mut *tx).await.unwrap();
     while poll_n(sqlx::query("SELECT SLEEP(0.05)").fetch_one(&mut *tx), 1).await.is_some() {}

@@ -63,7 +63,7 @@ async fn abandon<F: Fixture>(service: Service<F>, user: u32) -> u32 {
 /// Returns how many sockets were seen in two consecutive readings, and the most in a single one.
 fn most_sockets(proxy: &ChaosProxy, done: &AtomicBool) -> (usize, usize) {
     let reported = || {
-        proxy.client_sockets().unwrap_or_else(|error| panic!("the kernel does not tell: {error}"))
+        proxy.client_sockets().unwrap_or_else(|error| panic!("the sockets cannot be read: {error}"))
     };
     let (mut together, mut most, mut before) = (0, 0, reported());
     while !done.load(Ordering::Relaxed) {

@@ -44,7 +44,7 @@ pub async fn c31_a_new_caller_does_not_overtake_a_woken_waiter<T: Trial>(stage: 
     assert!(refused(world.pool.acquire_within(Duration::ZERO).await).is_timeout());
     world.until("the waiter is woken", || waiter.wakes() > 0).await;
     assert!(newcomer.poll().is_pending());
-    let Poll::Ready(Ok(lease)) = waiter.poll() else { panic!("woken for nothing") };
+    let Poll::Ready(Ok(lease)) = waiter.poll() else { panic!("woken without a connection") };
     drop(lease);
     world.until("the newcomer's turn", || newcomer.poll().is_ready()).await;
 }

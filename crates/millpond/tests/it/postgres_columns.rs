@@ -182,7 +182,7 @@ async fn values_converted_to_text_are_what_the_server_writes() {
 }
 
 #[tokio::test]
-async fn an_unsupported_type_is_an_error_that_names_the_column_and_a_way_out() {
+async fn an_unsupported_type_is_an_error_that_names_the_column_and_how_to_read_it() {
     let Some(db) = types().await else { return };
     for (kind, values) in REFUSED {
         let error = sqlx::query(asks(kind, values[0]))
