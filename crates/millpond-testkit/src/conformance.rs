@@ -14,6 +14,7 @@ mod cancelling;
 mod closing;
 mod credentials;
 mod deadlines;
+mod failing;
 mod failover;
 mod fixture;
 mod health;
@@ -41,6 +42,7 @@ pub use cancelling::*;
 pub use closing::*;
 pub use credentials::*;
 pub use deadlines::*;
+pub use failing::*;
 pub use failover::*;
 pub use fixture::{Capability, Connection, Fixture, Served};
 pub use health::*;
@@ -268,6 +270,8 @@ macro_rules! conformance {
             c92_a_dropped_pool_leaks_no_memory []
             c93_a_timeout_names_the_last_connect_error []
             c94_a_permanent_failure_is_reported_at_once_and_a_transient_one_is_retried []
+            c95_a_server_that_is_away_is_tried_again [Away]
+            c95_a_server_that_refuses_for_good_is_not_tried_again [Refuses]
             b01_a_begin_cancelled_at_any_poll_never_reaches_the_next_borrower
                 [Exclusive, Answers, Transactions]
             b02_a_script_that_fails_in_its_own_transaction_leaves_none_open

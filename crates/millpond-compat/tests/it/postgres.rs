@@ -1,10 +1,10 @@
 //! The tokio-postgres managers of bb8 and deadpool.
 
 use bb8_postgres::PostgresConnectionManager;
-use bb8_postgres::tokio_postgres::{Client, Config, NoTls};
+use bb8_postgres::tokio_postgres::{Client, Config, Error, NoTls};
 use deadpool_postgres::{ClientWrapper, ManagerConfig, RecyclingMethod};
 use millpond_compat::{Bb8, Deadpool};
-use millpond_core::BoxError;
+use millpond_core::{BoxError, ErrorClass};
 use millpond_testkit::{Fixture, variable};
 use std::str::FromStr;
 
@@ -24,6 +24,12 @@ impl Sessions {
         Ok(config)
     }
 
+    fn no_database(&self) -> Result<Config, String> {
+        let mut config = self.config()?;
+        config.dbname("no_such_database");
+        Ok(config)
+    }
+
     /// Runs a count over a session that is not counted.
     async fn count(&self, sql: &str) -> Result<i64, BoxError> {
         let mut config = self.config()?;
@@ -40,6 +46,13 @@ impl Sessions {
         let sql = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1";
         Ok(usize::try_from(self.count(sql).await?)?)
     }
+}
+
+/// An address on which nothing listens.
+fn nowhere() -> Config {
+    let mut config = Config::new();
+    config.host("127.0.0.1").port(1).user("nobody");
+    config
 }
 
 async fn ask(client: &Client, number: i64) -> Result<i64, BoxError> {
@@ -74,6 +87,20 @@ impl Fixture for OfBb8 {
 
     async fn open_at_server(&self) -> Result<usize, BoxError> {
         self.0.open().await
+    }
+
+    async fn away(&self) -> Result<Self::Manager, BoxError> {
+        Ok(Bb8::new(PostgresConnectionManager::new(nowhere(), NoTls)))
+    }
+
+    async fn refused(&self) -> Result<Self::Manager, BoxError> {
+        let manager = PostgresConnectionManager::new(self.0.no_database()?, NoTls);
+        // The manager itself knows nothing of errors.
+        let classify = |error: &Error| match error.as_db_error() {
+            Some(_) => ErrorClass::Permanent,
+            None => ErrorClass::Transient,
+        };
+        Ok(Bb8::new(manager).classify_with(classify))
     }
 }
 
@@ -114,7 +141,7 @@ impl Fixture for OfDeadpool {
 mod bb8 {
     millpond_testkit::conformance! {
         fixture = super::OfBb8(super::Sessions::new()),
-        can = [Answers, Dies, Counted],
+        can = [Answers, Dies, Counted, Away, Refuses],
     }
 }
 

@@ -63,6 +63,15 @@ impl Fixture for Maria {
         Ok(usize::try_from(open)?)
     }
 
+    async fn away(&self) -> Result<MySqlManager, BoxError> {
+        Ok(MySqlManager::new(MySqlConnectOptions::new().host("127.0.0.1").port(1)))
+    }
+
+    async fn refused(&self) -> Result<MySqlManager, BoxError> {
+        let options = MySqlConnectOptions::from_str(&self.url())?;
+        Ok(MySqlManager::new(options.database("no_such_database")))
+    }
+
     async fn execute(&self, conn: &mut Tracked<MySql>, sql: &'static str) -> Result<(), BoxError> {
         raw_sql(sql).execute(conn).await?;
         Ok(())
@@ -279,7 +288,7 @@ async fn at(url: &str, sql: &'static str) -> Result<(), BoxError> {
 millpond_testkit::conformance! {
     fixture = Maria::new(),
     can = [
-        Answers, Dies, Dirty, Counted, Transactions, Streams, Pools, Session, Network, Cancels,
+        Answers, Dies, Dirty, Counted, Away, Refuses, Transactions, Streams, Pools, Session, Network, Cancels,
         Restarts, Demotes,
         Statements, Credentials,
     ]

@@ -67,6 +67,15 @@ impl Fixture for Pg {
         Ok(usize::try_from(open)?)
     }
 
+    async fn away(&self) -> Result<PgManager, BoxError> {
+        Ok(PgManager::new(PgConnectOptions::new_without_pgpass().host("127.0.0.1").port(1)))
+    }
+
+    async fn refused(&self) -> Result<PgManager, BoxError> {
+        let options = PgConnectOptions::from_str(&self.url())?;
+        Ok(PgManager::new(options.database("no_such_database")))
+    }
+
     async fn execute(
         &self,
         conn: &mut Tracked<Postgres>,
@@ -293,7 +302,7 @@ fn this() -> Server {
 millpond_testkit::conformance! {
     fixture = Pg::new(),
     can = [
-        Answers, Dies, Dirty, Counted, Transactions, Streams, Pools, Session, Network, Cancels,
+        Answers, Dies, Dirty, Counted, Away, Refuses, Transactions, Streams, Pools, Session, Network, Cancels,
         Restarts, Demotes,
         Statements, Credentials,
     ]

@@ -121,6 +121,19 @@ impl Fixture for Servers {
         Ok(most)
     }
 
+    async fn away(&self) -> Result<RedisManager, BoxError> {
+        let options = match self.nodes()?.len() {
+            1 => RedisConnectOptions::single("127.0.0.1", 1),
+            _ => RedisConnectOptions::cluster([("127.0.0.1", 1)]),
+        };
+        Ok(RedisManager::new(options.driver(self.driver)))
+    }
+
+    async fn refused(&self) -> Result<RedisManager, BoxError> {
+        let options = self.options().await?;
+        Ok(RedisManager::new(options.login(self.user.get().cloned(), "wrong")))
+    }
+
     async fn command(
         &self,
         conn: &mut RedisConnection,
@@ -171,7 +184,7 @@ macro_rules! suite_over {
             use super::*;
             millpond_testkit::conformance! {
                 fixture = Servers::of(SINGLE, Driver::$driver),
-                can = [Answers, Dies, Dirty, Counted, Redis]
+                can = [Answers, Dies, Dirty, Counted, Away, Refuses, Redis]
             }
         }
 
@@ -179,7 +192,7 @@ macro_rules! suite_over {
             use super::*;
             millpond_testkit::conformance! {
                 fixture = Servers::of(CLUSTER, Driver::$driver),
-                can = [Answers, Dies, Dirty, Counted, Redis]
+                can = [Answers, Dies, Dirty, Counted, Away, Refuses, Redis]
             }
         }
 
@@ -188,7 +201,7 @@ macro_rules! suite_over {
             use millpond_core::NullPool;
             millpond_testkit::conformance! {
                 fixture = Servers::of(SINGLE, Driver::$driver),
-                can = [Answers, Dies, Dirty, Counted, Redis], pool = NullPool
+                can = [Answers, Dies, Dirty, Counted, Away, Refuses, Redis], pool = NullPool
             }
         }
 

@@ -40,6 +40,10 @@ impl Fixture for File {
         Ok(links.filter(|link| link.as_ref().is_ok_and(|link| *link == file)).count())
     }
 
+    async fn refused(&self) -> Result<SqliteManager, BoxError> {
+        Ok(SqliteManager::new(self.0.options("no-directory/conformance.db")))
+    }
+
     async fn execute(&self, conn: &mut Tracked<Sqlite>, sql: &'static str) -> Result<(), BoxError> {
         raw_sql(sql).execute(conn).await?;
         Ok(())
@@ -162,7 +166,7 @@ fn options(plan: &Plan) -> SqlitePoolOptions {
 mod queue_pool {
     millpond_testkit::conformance! {
         fixture = super::File(super::Dir::new()),
-        can = [Answers, Dirty, Counted, Transactions, Streams, Pools, Session, Statements, Memory,
+        can = [Answers, Dirty, Counted, Refuses, Transactions, Streams, Pools, Session, Statements, Memory,
             Readers]
     }
 }
@@ -171,6 +175,6 @@ mod null_pool {
     use millpond_core::NullPool;
     millpond_testkit::conformance! {
         fixture = super::File(super::Dir::new()),
-        can = [Answers, Dirty, Counted, Transactions, Streams], pool = NullPool
+        can = [Answers, Dirty, Counted, Refuses, Transactions, Streams], pool = NullPool
     }
 }

@@ -136,6 +136,34 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Counted", "open_at_server")) }
     }
 
+    /// For [`Capability::Away`]: returns a manager whose server is away, such as one for an address
+    /// on which nothing listens.
+    ///
+    /// # Errors
+    ///
+    /// Returns why there is no such manager; the test fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// The suite does not cancel it.
+    fn away(&self) -> impl Future<Output = Result<Self::Manager, BoxError>> + Send {
+        async { Err(unclaimed("Away", "away")) }
+    }
+
+    /// For [`Capability::Refuses`]: returns a manager that its server refuses for good, such as one
+    /// with a wrong password or for a database that does not exist.
+    ///
+    /// # Errors
+    ///
+    /// Returns why there is no such manager; the test fails.
+    ///
+    /// # Cancel safety
+    ///
+    /// The suite does not cancel it.
+    fn refused(&self) -> impl Future<Output = Result<Self::Manager, BoxError>> + Send {
+        async { Err(unclaimed("Refuses", "refused")) }
+    }
+
     /// Returns the most connections that the server grants the tests at a time, or `None` if it
     /// grants plenty. Cases that need more are skipped with a message. Called after
     /// [`manager`](Self::manager).
@@ -505,6 +533,10 @@ pub enum Capability {
     Dirty,
     /// Of managers: the server counts the open connections. See [`Fixture::open_at_server`].
     Counted,
+    /// Of managers: the server can be away. See [`Fixture::away`].
+    Away,
+    /// Of managers: the server can refuse a connection for good. See [`Fixture::refused`].
+    Refuses,
     /// Of managers: SQL with transactions. See [`Fixture::execute`], [`Fixture::begin`] and
     /// [`Fixture::is_in_transaction`].
     Transactions,
@@ -554,6 +586,8 @@ impl Capability {
             Self::Dies => "that a ping detects a connection that the server has ended",
             Self::Dirty => "that what a borrower leaves on a connection is undone",
             Self::Counted => "that what is closed or cut off is closed at the server",
+            Self::Away => "that a server that is away is tried again",
+            Self::Refuses => "that a server that refuses for good makes nobody wait",
             Self::Transactions => "that no open transaction reaches another borrower",
             Self::Streams => "that unread rows reach no other borrower",
             _ => return None,
@@ -561,12 +595,14 @@ impl Capability {
     }
 
     /// The capabilities that a manager can claim; any manager can have them.
-    pub(crate) const OF_MANAGERS: [Self; 7] = [
+    pub(crate) const OF_MANAGERS: [Self; 9] = [
         Self::PausedClock,
         Self::Answers,
         Self::Dies,
         Self::Dirty,
         Self::Counted,
+        Self::Away,
+        Self::Refuses,
         Self::Transactions,
         Self::Streams,
     ];
@@ -580,6 +616,8 @@ impl fmt::Display for Capability {
             Self::Dies => "Dies: the server ends no connection by itself",
             Self::Dirty => "Dirty: a borrower leaves nothing on a connection",
             Self::Counted => "Counted: the server does not count its connections",
+            Self::Away => "Away: the server is always there",
+            Self::Refuses => "Refuses: the server refuses nobody for good",
             Self::Transactions => "Transactions: there are none",
             Self::Streams => "Streams: every answer arrives as a whole",
             Self::Redis => "Redis: the server is not Redis",

@@ -2,7 +2,7 @@
 //! without it.
 
 use crate::broken::passes;
-use millpond_core::{BoxError, ConnectInfo, Manager, QueuePool, Triage};
+use millpond_core::{BoxError, ConnectInfo, ErrorClass, Manager, QueuePool, Triage};
 use millpond_testkit::conformance::{self as suite};
 use millpond_testkit::{Capability, Fixture};
 use std::collections::VecDeque;
@@ -24,6 +24,8 @@ enum Flaw {
     ResetThatBlocks,
     HalfDirtyKept,
     CutConnectThatLeaks,
+    EveryErrorPermanent,
+    EveryErrorTransient,
 }
 
 /// One session of the server.
@@ -48,6 +50,8 @@ struct Planted {
     flaw: Flaw,
     open: Arc<AtomicU32>,
     most: u32,
+    /// The error of every connect.
+    refusal: Option<io::ErrorKind>,
 }
 
 impl Manager for Planted {
@@ -55,6 +59,9 @@ impl Manager for Planted {
     type Error = io::Error;
 
     async fn connect(&self, _: &ConnectInfo) -> io::Result<Session> {
+        if let Some(refusal) = self.refusal {
+            return Err(refusal.into());
+        }
         if self.open.load(Ordering::SeqCst) >= self.most {
             return Err(io::Error::other("too many sessions"));
         }
@@ -109,6 +116,15 @@ impl Manager for Planted {
         }
         Ok(())
     }
+
+    fn classify(&self, error: &io::Error) -> ErrorClass {
+        match self.flaw {
+            Flaw::EveryErrorPermanent => ErrorClass::Permanent,
+            Flaw::EveryErrorTransient => ErrorClass::Transient,
+            _ if error.kind() == io::ErrorKind::PermissionDenied => ErrorClass::Permanent,
+            _ => ErrorClass::Transient,
+        }
+    }
 }
 
 /// Blocks its thread for a second.
@@ -124,11 +140,25 @@ struct Bench {
     says_so: bool,
 }
 
+impl Bench {
+    fn planted(&self, refusal: Option<io::ErrorKind>) -> Planted {
+        Planted { flaw: self.flaw, open: Arc::clone(&self.open), most: self.most, refusal }
+    }
+}
+
 impl Fixture for Bench {
     type Manager = Planted;
 
     async fn manager(&self) -> Result<Planted, String> {
-        Ok(Planted { flaw: self.flaw, open: Arc::clone(&self.open), most: self.most })
+        Ok(self.planted(None))
+    }
+
+    async fn away(&self) -> Result<Planted, BoxError> {
+        Ok(self.planted(Some(io::ErrorKind::ConnectionRefused)))
+    }
+
+    async fn refused(&self) -> Result<Planted, BoxError> {
+        Ok(self.planted(Some(io::ErrorKind::PermissionDenied)))
     }
 
     async fn ask(&self, session: &mut Session, number: i64) -> Result<i64, BoxError> {
@@ -176,6 +206,8 @@ const CLAIMS: &[Capability] = &[
     Capability::Dies,
     Capability::Dirty,
     Capability::Counted,
+    Capability::Away,
+    Capability::Refuses,
 ];
 
 macro_rules! falls {
@@ -213,6 +245,10 @@ falls! {
     a_connect_that_leaks_when_it_is_cut_off_is_seen:
         CutConnectThatLeaks falls at
             c84_a_dropped_connect_leaves_no_connection_open_at_the_server;
+    a_manager_that_classifies_every_error_as_permanent_is_seen:
+        EveryErrorPermanent falls at c95_a_server_that_is_away_is_tried_again;
+    a_manager_that_classifies_every_error_as_transient_is_seen:
+        EveryErrorTransient falls at c95_a_server_that_refuses_for_good_is_not_tried_again;
 }
 
 #[test]

@@ -87,9 +87,13 @@ impl Fixture for Echo {
         Ok(())
     }
 
+    async fn away(&self) -> Result<Tcp, BoxError> {
+        Ok(Tcp(TcpListener::bind("127.0.0.1:0").await?.local_addr()?))
+    }
+
     async fn open_at_server(&self) -> Result<usize, BoxError> {
         Ok(self.clients.lock().unwrap().len())
     }
 }
 
-millpond_testkit::conformance! { fixture = Echo::default(), can = [Answers, Dies, Counted] }
+millpond_testkit::conformance! { fixture = Echo::default(), can = [Answers, Dies, Counted, Away] }
