@@ -12,6 +12,7 @@ mod lost;
 mod memory;
 mod migrations;
 mod pragmas;
+mod random_transactions;
 mod read_write;
 mod reset;
 mod schema_changes;
