@@ -288,7 +288,8 @@ async fn at(url: &str, sql: &'static str) -> Result<(), BoxError> {
 millpond_testkit::conformance! {
     fixture = Maria::new(),
     can = [
-        Answers, Dies, Dirty, Counted, Away, Refuses, Transactions, Streams, Pools, Session, Network, Cancels,
+        Answers, Dies, Dirty, Counted, Away, Refuses, Transactions, Streams, Pools, Session,
+        Network, Cancels,
         Restarts, Demotes,
         Statements, Credentials,
     ]

@@ -302,7 +302,8 @@ fn this() -> Server {
 millpond_testkit::conformance! {
     fixture = Pg::new(),
     can = [
-        Answers, Dies, Dirty, Counted, Away, Refuses, Transactions, Streams, Pools, Session, Network, Cancels,
+        Answers, Dies, Dirty, Counted, Away, Refuses, Transactions, Streams, Pools, Session,
+        Network, Cancels,
         Restarts, Demotes,
         Statements, Credentials,
     ]

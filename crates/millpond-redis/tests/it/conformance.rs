@@ -131,7 +131,7 @@ impl Fixture for Servers {
 
     async fn refused(&self) -> Result<RedisManager, BoxError> {
         let options = self.options().await?;
-        Ok(RedisManager::new(options.login(self.user.get().cloned(), "wrong")))
+        Ok(RedisManager::new(options.login(self.user.get().map(String::as_str), "wrong")))
     }
 
     async fn command(

@@ -166,8 +166,10 @@ fn options(plan: &Plan) -> SqlitePoolOptions {
 mod queue_pool {
     millpond_testkit::conformance! {
         fixture = super::File(super::Dir::new()),
-        can = [Answers, Dirty, Counted, Refuses, Transactions, Streams, Pools, Session, Statements, Memory,
-            Readers]
+        can = [
+            Answers, Dirty, Counted, Refuses, Transactions, Streams, Pools, Session, Statements,
+            Memory, Readers,
+        ]
     }
 }
 

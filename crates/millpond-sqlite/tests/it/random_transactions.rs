@@ -82,6 +82,8 @@ impl World {
             2 => {
                 if tx.execute("SELECT 1").await.is_ok() {
                     rows.note(id, Some(write(tx, id).await));
+                    let driver: &mut SqliteConnection = tx;
+                    driver.fetch_one(FOUND).await.unwrap();
                 }
             }
             3 => {
@@ -178,10 +180,10 @@ impl World {
                 drop(tx.rollback().await);
                 Some(false)
             }
-            2 => match poll_n(tx.commit(), self.dice.usize(1..3)).await {
-                Some(outcome) => Some(outcome.is_ok()),
-                None => None,
-            },
+            2 => {
+                let polls = self.dice.usize(1..3);
+                poll_n(tx.commit(), polls).await.map(|outcome| outcome.is_ok())
+            }
             _ => Some(tx.commit().await.is_ok()),
         };
         // A commit that was cut off has ended when its connection is lent again.
