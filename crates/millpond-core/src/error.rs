@@ -107,25 +107,27 @@ impl std::error::Error for PoolError {
     }
 }
 
-/// In which part of an acquire its deadline passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Phase {
-    /// Waiting for a connection to come back: every slot was taken.
-    Wait,
-    /// Waiting for a connection to be opened: there was room, but none came about.
-    Connect,
-    /// Waiting for the answer to a ping.
-    Ping,
-    /// Waiting for an `on_checkout` hook.
-    Hook,
-    /// Waiting for `overflow_after` to pass: `pool_size` connections are open, and no more were
-    /// allowed yet.
-    Overflow,
-    /// Not waiting: nothing was ready at this moment, and the limit was zero.
-    NotReady,
-    /// Waiting for `resume`.
-    Suspended,
+named! {
+    /// In which part of an acquire its deadline passed.
+    pub enum Phase {
+        /// Waiting for a connection to come back: every slot was taken.
+        Wait = "wait",
+        /// Waiting for a connection to be opened: there was room, but none was opened in time.
+        Connect = "connect",
+        /// Waiting for the answer to a ping.
+        Ping = "ping",
+        /// Waiting for an `on_checkout` hook.
+        Hook = "hook",
+        /// Waiting for `overflow_after` to pass: `pool_size` connections are open, and no more were
+        /// allowed yet.
+        Overflow = "overflow",
+        /// Not waiting: nothing was ready at this moment, and the limit was zero.
+        NotReady = "not ready",
+        /// Waiting for `resume`.
+        Suspended = "suspended",
+    }
+    /// Its name in messages.
+    pub fn name;
 }
 
 /// A deadline that passed, and the state of the pool at that moment.
@@ -157,7 +159,7 @@ pub struct TimedOut {
 impl fmt::Display for TimedOut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.reason(f)?;
-        write!(f, "; pool `{}`, phase {}: {}", self.pool, self.phase_name(), self.status)?;
+        write!(f, "; pool `{}`, phase {}: {}", self.pool, self.phase, self.status)?;
         if let (Some(error), true) = (&self.last_error, self.phase != Phase::Connect) {
             write!(f, "; last connect error: {error}")?;
         }
@@ -211,48 +213,30 @@ impl TimedOut {
 
     /// The first half of the message.
     fn reason(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let limit = self.limit.as_secs_f64();
-        match self.phase {
-            Phase::Wait => write!(
+        let Status { pool_size, max_overflow, .. } = self.status;
+        match (self.phase, &self.last_error) {
+            (Phase::Wait, _) => write!(
                 f,
-                "{} limit of size {} overflow {} reached, connection timed out, timeout {limit:.2}",
-                self.kind, self.status.pool_size, self.status.max_overflow
+                "{} limit of size {pool_size} overflow {max_overflow} reached, connection timed \
+                 out",
+                self.kind
             ),
-            Phase::Connect => match &self.last_error {
-                Some(error) => {
-                    write!(f, "no connection could be opened: {error}, timeout {limit:.2}")
-                }
-                None => write!(
-                    f,
-                    "no connection could be opened: the server has not answered, timeout {limit:.2}"
-                ),
-            },
-            Phase::Ping => write!(f, "no connection passed its ping in time, timeout {limit:.2}"),
-            Phase::Hook => write!(f, "an on_checkout hook did not finish, timeout {limit:.2}"),
-            Phase::Overflow => write!(
+            (Phase::Connect, Some(error)) => write!(f, "no connection could be opened: {error}"),
+            (Phase::Connect, None) => {
+                f.write_str("no connection could be opened: the server has not answered")
+            }
+            (Phase::Ping, _) => f.write_str("no connection passed its ping in time"),
+            (Phase::Hook, _) => f.write_str("an on_checkout hook did not finish"),
+            (Phase::Overflow, _) => write!(
                 f,
-                "all {} connections of pool_size are open and overflow_after has not passed, \
-                 connection timed out, timeout {limit:.2}",
-                self.status.pool_size
+                "all {pool_size} connections of pool_size are open and overflow_after has not \
+                 passed, connection timed out"
             ),
-            Phase::NotReady => {
-                write!(f, "no connection was ready at this moment, timeout {limit:.2}")
+            (Phase::NotReady, _) => f.write_str("no connection was ready at this moment"),
+            (Phase::Suspended, _) => {
+                f.write_str("the pool is suspended and was not resumed in time")
             }
-            Phase::Suspended => {
-                write!(f, "the pool is suspended and was not resumed in time, timeout {limit:.2}")
-            }
-        }
-    }
-
-    fn phase_name(&self) -> &'static str {
-        match self.phase {
-            Phase::Wait => "wait",
-            Phase::Connect => "connect",
-            Phase::Ping => "ping",
-            Phase::Hook => "hook",
-            Phase::Overflow => "overflow",
-            Phase::NotReady => "not ready",
-            Phase::Suspended => "suspended",
-        }
+        }?;
+        write!(f, ", timeout {:.2}", self.limit.as_secs_f64())
     }
 }

@@ -67,7 +67,7 @@ thread_local! {
     static POLLS: Cell<u8> = const { Cell::new(0) };
 }
 
-/// Takes part in tokio's cooperative scheduling, once in [`POLLS_PER_BUDGET_UNIT`] calls. Returns
+/// Takes part in tokio's cooperative scheduling, once in `POLLS_PER_BUDGET_UNIT` calls. Returns
 /// `Pending` if the task has run for long; it is woken again after others had their turn.
 #[inline]
 pub fn cooperate(cx: &mut Context<'_>) -> Poll<()> {
