@@ -66,17 +66,18 @@
 //! |---|---|
 //! | `MySqlPool::connect(url)`, `connect_with`, `connect_lazy`, `connect_lazy_with` | `MySqlPoolOptions::new().connect(url)`, ..; the last one returns a `Result` too |
 //! | `max_connections(n)` | `pool_size(n).max_overflow(0)`: up to `pool_size` connections are kept, and up to `max_overflow` (default 20) more may be opened |
-//! | `min_connections`, `acquire_timeout`, `max_lifetime` (30 min), `test_before_acquire` (always) | `min_idle`, `pool_timeout`, `pool_recycle` (1 h), `pool_pre_ping` (after 500 ms without use) |
+//! | `min_connections`, `acquire_timeout`, `max_lifetime` (30 min), `test_before_acquire` (always) | `min_idle`, `pool_timeout`, `pool_recycle` (1 h), `pool_pre_ping` (after 500 ms without use); sqlx's names compile too, with a warning |
 //! | * `idle_timeout`, by default 10 min | the same name, by default off |
 //! | `after_connect`, `before_acquire`, `after_release` | `on_connect`, `on_checkout`, `on_checkin`: an `Err` refuses the connection, where sqlx wants `Ok(false)` |
 //! | `acquire_slow_threshold` and related methods | an observer: every acquire is reported with its duration |
-//! | `parent`, `get_max_connections` and related methods, `options()`, `connect_options()`, `close_event()`, `try_begin()`, `try_begin_with()` | not offered |
+//! | `close_event()` | `pool.sqlx()?.close_event()` |
+//! | `parent`, `get_max_connections` and related methods, `options()`, `connect_options()`, `try_begin_with()` | not offered |
 //! | `set_connect_options` | [`MySqlPoolOptions::credentials`] for a password that changes, else a new pool |
 //! | `sqlx::Pool<MySql>`, `sqlx::Transaction<'_, MySql>`, `PoolConnection<MySql>` in signatures | [`MySqlPool`], [`Transaction`], [`SqlLease`] |
 //! | crates that take a `&sqlx::MySqlPool`: session stores, job queues | [`pool.sqlx()?`](SqlPool::sqlx), with [`sqlx_connections`](MySqlPoolOptions::sqlx_connections) |
-//! | `conn.detach()`, `leak()`; `close()`, `close_on_drop()`; `return_to_pool()` | `SqlLease::detach(conn)`; `SqlLease::discard(conn)`; `drop(conn)` |
+//! | `conn.close_on_drop()`; `leak()`; `return_to_pool()` | `SqlLease::discard(conn)` or `conn.close()`; none; `drop(conn)` |
 //! | * `pool.begin()` through `Acquire`, in generic code | sqlx's own transaction, whose use is not tracked: see [`SqlPool`] |
-//! | * `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut` with the reason; [`pool_error`] extracts it |
+//! | * `Error::PoolTimedOut` | `Error::Io` of kind `TimedOut` with the reason, which [`pool_error`] extracts; with [`sqlx_timeouts(true)`](MySqlPoolOptions::sqlx_timeouts) the same |
 //! | * `close()` waits for every borrower | for 30 s at most; `close_within` reports the remaining holders |
 //! | `#[sqlx::test]` functions that take a pool | take the options: `(_: sqlx::pool::PoolOptions<MySql>, options: MySqlConnectOptions)` |
 //! | * a connection on which an operation was dropped can still be used, and may return answers to other statements | its borrower gets an error that says to acquire another one |

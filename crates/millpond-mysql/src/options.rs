@@ -5,7 +5,7 @@ use crate::manager::MySqlManager;
 use crate::url::parse;
 use millpond_core::PoolKind;
 use millpond_sqlx::backend_api::{SqlPoolSettings, build_server_pool, check_connects};
-use millpond_sqlx::{Credentials, SqlPool, pool_settings, tcp_settings};
+use millpond_sqlx::{Credentials, SqlPool, pool_settings, sqlx_names, tcp_settings};
 use sqlx::mysql::MySqlConnectOptions;
 use sqlx::{Error, MySql, MySqlConnection};
 
@@ -170,12 +170,16 @@ impl MySqlPoolOptions {
             manager = manager.with_credentials(credentials);
         }
         let pool_handle = manager.pool_handle();
-        build_server_pool(&settings, kind, manager, &pool_handle, "MySQL")?
-            .offer_sqlx(&MYSQL, settings.sqlx_connections)
+        build_server_pool(&settings, kind, manager, &pool_handle, "MySQL")?.with_sqlx_settings(
+            &MYSQL,
+            settings.sqlx_connections,
+            settings.sqlx_timeouts,
+        )
     }
 }
 
 pool_settings!(MySqlPoolOptions, MySqlConnection);
+sqlx_names!(MySqlPoolOptions, MySqlConnection);
 tcp_settings!(MySqlPoolOptions);
 
 impl Default for MySqlPoolOptions {

@@ -15,6 +15,11 @@ static FORM: UrlForm = UrlForm {
         ("ssl", "for TLS write sslmode=required, or better sslmode=verify-identity"),
         ("tls", "for TLS write sslmode=required, or better sslmode=verify-identity"),
         ("connect_timeout", "the pool has a setting of this name"),
+        ("pool_timeout", "the pool has a setting of this name"),
+        ("connection_limit", "the pool has the settings pool_size and max_overflow"),
+        ("socket_timeout", "the pool has the setting statement_timeout"),
+        ("statement_cache_size", "write statement_cache_capacity"),
+        ("sslaccept", "write sslmode=verify-identity, or sslmode=required to verify nothing"),
         ("user", BELONGS_BEFORE_QUERY),
         ("password", BELONGS_BEFORE_QUERY),
         ("host", BELONGS_BEFORE_QUERY),
@@ -268,6 +273,8 @@ mod tests {
         let ssl = text("ssl=require");
         assert!(ssl.contains("\"ssl\"") && ssl.contains("sslmode=required"), "{ssl}");
         assert!(text("connect_timeout=5").contains("the pool has a setting"));
+        assert!(text("connection_limit=5").contains("pool_size"));
+        assert!(text("sslaccept=strict").contains("sslmode=verify-identity"));
         assert!(text("user=other").contains("before the ?"));
         assert!(text("read_timeout=5").contains("\"read_timeout\""));
         let mode = text("sslmode=maybe");

@@ -6,7 +6,7 @@ use crate::pooler::BEGIN;
 use crate::url::parse;
 use millpond_core::{PoolKind, Pooler, ResetLevel};
 use millpond_sqlx::backend_api::{SqlPoolSettings, build_server_pool, check_connects};
-use millpond_sqlx::{Credentials, SqlPool, pool_settings, tcp_settings};
+use millpond_sqlx::{Credentials, SqlPool, pool_settings, sqlx_names, tcp_settings};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Error, PgConnection, Postgres};
 
@@ -152,7 +152,8 @@ impl PgPoolOptions {
         }
         let pool_handle = manager.pool_handle();
         let pool = build_server_pool(&settings, kind, manager, &pool_handle, "PostgreSQL")?;
-        let pool = pool.offer_sqlx(&POSTGRES, settings.sqlx_connections)?;
+        let (connections, timeouts) = (settings.sqlx_connections, settings.sqlx_timeouts);
+        let pool = pool.with_sqlx_settings(&POSTGRES, connections, timeouts)?;
         Ok(if pooler != Pooler::PgBouncer { pool } else { pool.transactions_only(BEGIN) })
     }
 
@@ -226,6 +227,7 @@ impl PgPoolOptions {
 }
 
 pool_settings!(PgPoolOptions, PgConnection);
+sqlx_names!(PgPoolOptions, PgConnection);
 tcp_settings!(PgPoolOptions);
 
 impl Default for PgPoolOptions {

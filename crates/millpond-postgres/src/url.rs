@@ -18,8 +18,24 @@ static FORM: UrlForm = UrlForm {
         ("ssl", "for TLS write sslmode=require, or better sslmode=verify-full"),
         ("tls", "for TLS write sslmode=require, or better sslmode=verify-full"),
         ("connect_timeout", "the pool has a setting of this name"),
+        ("pool_timeout", "the pool has a setting of this name"),
+        ("connection_limit", "the pool has the settings pool_size and max_overflow"),
+        ("socket_timeout", "the pool has the setting statement_timeout"),
+        ("keepalives_idle", "the pool has the setting tcp_keepalive"),
+        ("pgbouncer", "set behind = \"pgbouncer\" (PgPoolOptions::behind)"),
+        ("schema", "write options[search_path]"),
+        ("statement_cache_size", "write statement_cache_capacity"),
+        ("sslaccept", "write sslmode=verify-full, or sslmode=require to verify nothing"),
+        ("channel_binding", NO_CHANNEL_BINDING),
+        ("target_session_attrs", ONE_HOST),
     ],
 };
+
+const NO_CHANNEL_BINDING: &str = "the driver has none: leave it out, and write \
+    sslmode=verify-full, which verifies the server by its certificate";
+
+const ONE_HOST: &str = "a URL names one host: leave it out; the pool notices by itself when its \
+    server no longer accepts writes";
 
 const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
@@ -106,6 +122,11 @@ impl Parameters {
             | "options"
             | "statement-cache-capacity") => self.put(known, value),
             "application-name" => self.put("application_name", value),
+            // What the driver does anyway.
+            "channel-binding" if ["prefer", "disable"].contains(&value.as_str()) => Ok(()),
+            "gssencmode" if ["prefer", "disable"].contains(&value.as_str()) => Ok(()),
+            "target-session-attrs" if value == "any" => Ok(()),
+            "pgbouncer" if value == "false" => Ok(()),
             _ if name.starts_with("options[") && name.ends_with(']') => self.put(name, value),
             _ => Err(UrlProblem::Parameter(name.to_owned())),
         }
@@ -225,13 +246,29 @@ mod tests {
     fn an_unknown_parameter_is_an_error_that_names_it() {
         let text = parse("postgres://u@h/d?ssl=require").unwrap_err().to_string();
         assert!(text.contains("\"ssl\"") && text.contains("sslmode=require"), "{text}");
-        let text = parse("postgres://u@h/d?channel_binding=require").unwrap_err().to_string();
-        assert!(text.contains("\"channel_binding\""), "{text}");
+        for (query, help) in [
+            ("channel_binding=require", "sslmode=verify-full"),
+            ("pgbouncer=true", "PgPoolOptions::behind"),
+            ("target_session_attrs=read-write", "names one host"),
+            ("connection_limit=5", "pool_size"),
+            ("schema=public", "options[search_path]"),
+            ("connect_timeout=10", "the pool has a setting of this name"),
+        ] {
+            let text = parse(&format!("postgres://u@h/d?{query}")).unwrap_err().to_string();
+            let (name, _) = query.split_once('=').unwrap();
+            assert!(text.contains(&format!("{name:?}")) && text.contains(help), "{text}");
+        }
         let text = parse("postgres://u@h/d?sslmode=maybe").unwrap_err().to_string();
         assert!(text.contains("\"sslmode\"") && !text.contains("maybe"), "{text}");
         assert_eq!(*parse("mysql://u@h/d").unwrap_err().problem(), UrlProblem::Scheme);
         assert_eq!(*parse("postgres:///d?host=a,b").unwrap_err().problem(), UrlProblem::Hosts);
         assert!(parse("postgres://u@h/d?port=0").is_err());
+    }
+
+    #[test]
+    fn a_parameter_that_asks_for_what_the_driver_does_anyway_is_accepted() {
+        let query = "channel_binding=prefer&target_session_attrs=any&pgbouncer=false";
+        parse(&format!("postgres://u@h/d?{query}&gssencmode=disable")).unwrap();
     }
 
     #[test]

@@ -11,7 +11,7 @@ use millpond_core::{
     Event, EventContext, Interest, NullPool, Observer, PoolKind, QueuePool, ResetLevel,
 };
 use millpond_sqlx::backend_api::{SqlPoolSettings, check_connects, config_error};
-use millpond_sqlx::{SqlPool, pool_settings};
+use millpond_sqlx::{SqlPool, pool_settings, sqlx_names};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{Error, Sqlite, SqliteConnection};
 use std::sync::Arc;
@@ -146,8 +146,8 @@ impl SqlitePoolOptions {
     ///
     /// `Error::Configuration` for an invalid setting.
     pub fn connect_lazy_with(self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
-        let connections = self.settings.sqlx_connections;
-        self.build(options)?.offer_sqlx(&SQLITE, connections)
+        let SqlPoolSettings { sqlx_connections, sqlx_timeouts, .. } = self.settings;
+        self.build(options)?.with_sqlx_settings(&SQLITE, sqlx_connections, sqlx_timeouts)
     }
 
     fn build(mut self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
@@ -252,6 +252,7 @@ impl SqlitePoolOptions {
 }
 
 pool_settings!(SqlitePoolOptions, SqliteConnection);
+sqlx_names!(SqlitePoolOptions, SqliteConnection);
 
 impl Default for SqlitePoolOptions {
     fn default() -> Self {

@@ -4,7 +4,12 @@ use crate::backend::Backend;
 use crate::backing_pool::BackingPool;
 use crate::pool::{NO_SESSION, SqlPool};
 use crate::sqlx_pool::not_offered;
+use crate::transaction::Transaction;
+use futures_core::future::BoxFuture;
 use sqlx::{Database, Error};
+
+/// The future of [`SqlPool::try_begin`].
+type TryBegin<DB> = BoxFuture<'static, Result<Option<Transaction<'static, DB>>, Error>>;
 
 impl<DB: Database> SqlPool<DB> {
     /// Returns a pool of sqlx's own type, for crates that take one by type, such as `sea-orm` or
@@ -48,16 +53,39 @@ impl<DB: Database> SqlPool<DB> {
         }
     }
 
-    /// Offers a pool of sqlx's own type with this many connections, for backends.
+    /// Begins a transaction if a connection is ready now, as sqlx's method of this name does.
+    ///
+    /// # Errors
+    ///
+    /// The driver's.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`begin`](Self::begin).
+    #[track_caller]
+    pub fn try_begin(&self) -> TryBegin<DB> {
+        let (lease, statement) = (self.try_acquire(), self.begin_statement());
+        Box::pin(async move {
+            match lease {
+                Some(lease) => Transaction::begin_on(lease, statement).await.map(Some),
+                None => Ok(None),
+            }
+        })
+    }
+
+    /// Applies the settings `sqlx_connections` and `sqlx_timeouts` to a pool that was just built,
+    /// for backends.
     ///
     /// # Errors
     ///
     /// `Error::Configuration` if the pool has not enough connections.
-    pub fn offer_sqlx(
-        self,
+    pub fn with_sqlx_settings(
+        mut self,
         backend: &'static dyn Backend<DB>,
         connections: u32,
+        timeouts: bool,
     ) -> Result<Self, Error> {
+        self.set_sqlx_timeouts(timeouts);
         let limit = self.main().managed_pool().map_or(0, |pool| pool.config().limit());
         if connections == 0 || (connections > 1 && connections >= limit) {
             let most = limit.saturating_sub(1).max(1);

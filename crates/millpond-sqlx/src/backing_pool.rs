@@ -1,6 +1,6 @@
 //! The pool behind a `SqlPool`: one of millpond's, or a custom one.
 
-use crate::error::{config_error, lending_error};
+use crate::error::{config_error, lending_error, sqlx_error};
 use crate::lease::SqlLease;
 use crate::time_limits::{CurrentLease, Limits};
 use crate::tracked::Tracked;
@@ -51,7 +51,8 @@ impl<DB: Database> BackingPool<DB> {
                 }
                 Self::Custom(pool) => pool.acquire_with(request).await,
             };
-            let mut lease = backing.check_identity(outcome.map_err(lending_error)?)?;
+            let as_sqlx = if limits.sqlx_timeouts { sqlx_error } else { lending_error };
+            let mut lease = backing.check_identity(outcome.map_err(as_sqlx)?)?;
             lease.begin_lease(CurrentLease::new(limits, location));
             Ok(lease)
         }

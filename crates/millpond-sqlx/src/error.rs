@@ -15,7 +15,7 @@ use std::sync::Arc;
 ///
 /// | `sqlx::Error` | meaning |
 /// |---|---|
-/// | `Io` of kind `TimedOut` | the deadline passed |
+/// | `Io` of kind `TimedOut` | the deadline passed; with `sqlx_timeouts` it is `PoolTimedOut`, which gives `None` here |
 /// | `PoolClosed` | the pool is closed |
 /// | `Io` of kind `ResourceBusy` | there are too many waiters |
 /// | `Database`, `Io`, `Tls`, `Configuration` | no connection could be opened; the kind is that of the cause |
@@ -32,7 +32,8 @@ pub fn pool_error(error: &Error) -> Option<&PoolError> {
         Error::PoolClosed => Some(&CLOSED),
         Error::Io(error) => error.get_ref()?.downcast_ref(),
         Error::Tls(error) | Error::Configuration(error) => error.downcast_ref(),
-        Error::Database(error) => error.try_downcast_ref::<ConnectRefused>().map(|error| &error.0),
+        // sqlx implements `Error` for the box too, without a source.
+        Error::Database(error) => (**error).source()?.downcast_ref(),
         _ => None,
     }
 }
@@ -75,6 +76,16 @@ pub fn lending_error(error: PoolError) -> Error {
     }
 }
 
+/// Converts the error of an acquire as sqlx's pool would. The text of a timeout is logged, since
+/// sqlx's error has no place for it.
+pub(crate) fn sqlx_error(error: PoolError) -> Error {
+    if let PoolError::TimedOut(_) = error {
+        tracing::warn!(%error, "acquire timed out");
+        return Error::PoolTimedOut;
+    }
+    lending_error(error)
+}
+
 /// Returns the `sqlx::Error` with which a hook refused a request, if it was one.
 fn own_error(refusal: Arc<RequestRefusal>) -> Result<Error, Arc<RequestRefusal>> {
     let refusal = Arc::try_unwrap(refusal)?;
@@ -87,17 +98,14 @@ fn driver_error(error: &PoolError) -> Option<&Error> {
     iter::successors(error.source(), |&cause| cause.source()).find_map(|cause| cause.downcast_ref())
 }
 
-/// The database refused a connection: the pool's error, with the database's code and message like
-/// any `DatabaseError`.
+/// The database refused a connection: the pool's error, with the database's code and message.
+///
+/// `downcast_ref` returns the driver's own error. To own that one is impossible, since other
+/// callers may have the same: `downcast` panics.
 #[derive(Debug)]
-pub struct ConnectRefused(PoolError);
+struct ConnectRefused(PoolError);
 
 impl ConnectRefused {
-    /// Returns the pool's error.
-    pub fn pool_error(&self) -> &PoolError {
-        &self.0
-    }
-
     fn database_error(&self) -> Option<&dyn DatabaseError> {
         driver_error(&self.0).and_then(Error::as_database_error)
     }
@@ -119,7 +127,8 @@ impl fmt::Display for ConnectRefused {
 
 impl StdError for ConnectRefused {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source()
+        // By which it is recognised.
+        Some(&self.0)
     }
 }
 
@@ -133,7 +142,7 @@ impl DatabaseError for ConnectRefused {
     }
 
     fn as_error(&self) -> &(dyn StdError + Send + Sync + 'static) {
-        self
+        self.database_error().map_or(self, |refusal| refusal.as_error())
     }
 
     fn as_error_mut(&mut self) -> &mut (dyn StdError + Send + Sync + 'static) {
@@ -186,5 +195,48 @@ mod tests {
         assert!(pool_error(&Error::RowNotFound).is_none());
         assert!(pool_error(&Error::Io(io::ErrorKind::TimedOut.into())).is_none());
         assert!(pool_error(&Error::Configuration("x".into())).is_none());
+    }
+
+    #[derive(Debug)]
+    struct Refusal;
+
+    impl fmt::Display for Refusal {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("no such user")
+        }
+    }
+
+    impl StdError for Refusal {}
+
+    impl DatabaseError for Refusal {
+        fn message(&self) -> &str {
+            "no such user"
+        }
+
+        fn as_error(&self) -> &(dyn StdError + Send + Sync + 'static) {
+            self
+        }
+
+        fn as_error_mut(&mut self) -> &mut (dyn StdError + Send + Sync + 'static) {
+            self
+        }
+
+        fn into_error(self: Box<Self>) -> Box<dyn StdError + Send + Sync + 'static> {
+            self
+        }
+
+        fn kind(&self) -> ErrorKind {
+            ErrorKind::Other
+        }
+    }
+
+    #[test]
+    fn a_refused_connect_shows_the_drivers_own_error_and_the_pools() {
+        let error = connect_error(Error::Database(Box::new(Refusal)));
+        let refusal = error.as_database_error().unwrap();
+        assert_eq!(refusal.downcast_ref::<Refusal>().message(), "no such user");
+        assert_eq!(refusal.message(), "no such user");
+        assert!(matches!(pool_error(&error), Some(PoolError::Connect { attempts: 3, .. })));
+        assert!(pool_error(&Error::Database(Box::new(Refusal))).is_none());
     }
 }

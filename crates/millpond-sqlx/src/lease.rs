@@ -3,17 +3,18 @@
 
 use crate::tracked::Tracked;
 use millpond_core::{CloseReason, ConnectionInfo, Lease};
-use sqlx::Database;
+use sqlx::{Database, Error};
 use std::fmt;
+use std::future::{self, Future};
 use std::ops::{Deref, DerefMut};
 
 /// A lent connection, returned by [`SqlPool::acquire`](crate::SqlPool::acquire).
 ///
 /// `&mut *lease` is an `Executor`; `&mut lease` can be passed to a function that takes `&mut
 /// SqliteConnection` and the like, and is an `Acquire`. Dropping it returns the connection without
-/// waiting, on any thread. It has no methods but [`begin`](Self::begin) and
-/// [`begin_with`](Self::begin_with), so that none can hide one of the connection's:
-/// `SqlLease::detach(lease)`.
+/// waiting, on any thread. Its methods are [`begin`](Self::begin), [`begin_with`](Self::begin_with)
+/// and those of sqlx's `PoolConnection`; the others are called as `SqlLease::discard(lease)`, so
+/// that they cannot hide one of the connection's.
 #[must_use = "the connection is returned when the lease is dropped"]
 pub struct SqlLease<DB: Database>(Lease<Tracked<DB>>);
 
@@ -27,8 +28,24 @@ impl<DB: Database> SqlLease<DB> {
     ///
     /// A pending cancel of a dropped or expired statement can still hit the next statement: execute
     /// one on the lease first, which waits for the cancel.
-    pub fn detach(lease: Self) -> DB::Connection {
-        Lease::detach(lease.0).into_driver()
+    pub fn detach(self) -> DB::Connection {
+        Lease::detach(self.0).into_driver()
+    }
+
+    /// Returns the connection, which is closed instead of being lent again, as sqlx's method of
+    /// this name does. The close is not waited for: the pool closes it, and it holds its slot until
+    /// then.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    ///
+    /// # Cancel safety
+    ///
+    /// The connection is returned by the call, whether or not the future is polled.
+    pub fn close(self) -> impl Future<Output = Result<(), Error>> + Send + 'static + use<DB> {
+        Self::discard(self);
+        future::ready(Ok(()))
     }
 
     /// Returns the connection, which is closed instead of being lent again.

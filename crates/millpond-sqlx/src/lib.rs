@@ -18,8 +18,9 @@
 //! - [`SqlPool::begin`], and `begin` on a lease, return millpond's own [`Transaction`].
 //!   `Acquire::begin`, which generic code calls, returns sqlx's, on a connection whose use is not
 //!   tracked. [`SqlPool::sqlx`] returns a pool of sqlx's own type, for code that takes one.
-//! - A timeout is `sqlx::Error::Io` of kind `TimedOut`. [`pool_error`] extracts the [`PoolError`]
-//!   from any error, with its cause, the oldest holders and the pool's status.
+//! - A timeout is `sqlx::Error::Io` of kind `TimedOut`, or sqlx's `PoolTimedOut` with the option
+//!   `sqlx_timeouts`. [`pool_error`] extracts the [`PoolError`] from any other error, with its
+//!   cause, the oldest holders and the pool's status.
 //! - The holder of a query on `&pool` is shown by the first words of its statement: sqlx's
 //!   `fetch_one` and similar methods do not pass on their caller's location. [`SqlPool::acquire`]
 //!   and [`SqlPool::begin`] do.
@@ -77,6 +78,7 @@ mod settings;
 #[cfg(unix)]
 mod socket_relay;
 mod sql_text;
+mod sqlx_names;
 mod sqlx_pool;
 mod stand_in;
 mod stand_in_server;
@@ -92,10 +94,11 @@ mod url_error;
 mod verification;
 
 pub use credentials::{Credentials, Login};
-pub use error::{ConnectRefused, pool_error};
+pub use error::pool_error;
 pub use lease::{RawLease, SqlLease};
 pub use millpond_core::PoolError;
 pub use pool::{SqlPool, WeakSqlPool};
+pub use sqlx_names::PoolConnectionMetadata;
 pub use sync_state::SyncState;
 pub use time_limits::Expired;
 pub use tracked::Tracked;

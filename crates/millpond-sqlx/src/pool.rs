@@ -372,6 +372,14 @@ impl<DB: Database> SqlPool<DB> {
         self.inner.begin.map(SqlSafeStr::into_sql_str)
     }
 
+    /// Sets whether a timeout is sqlx's `PoolTimedOut`, on a pool without other handles.
+    pub(crate) fn set_sqlx_timeouts(&mut self, sqlx_timeouts: bool) {
+        self.limits.sqlx_timeouts = sqlx_timeouts;
+        if let Some(inner) = Arc::get_mut(&mut self.inner) {
+            inner.limits.sqlx_timeouts = sqlx_timeouts;
+        }
+    }
+
     pub(crate) fn is_transactions_only(&self) -> bool {
         self.inner.transactions_only
     }

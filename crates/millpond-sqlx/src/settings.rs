@@ -34,6 +34,8 @@ pub struct SqlPoolSettings<DB: Database> {
     pub tcp_user_timeout: Option<Duration>,
     /// How many connections the pool of sqlx's own type has. Default 1.
     pub sqlx_connections: u32,
+    /// Whether a timeout of an acquire is sqlx's `PoolTimedOut`. Default false.
+    pub sqlx_timeouts: bool,
     /// The pool's runtime.
     pub runtime: Option<Handle>,
     hooks: Vec<Attached<DB>>,
@@ -51,6 +53,7 @@ impl<DB: Database> SqlPoolSettings<DB> {
             tcp_keepalive: Some(TCP_KEEPALIVE),
             tcp_user_timeout: Some(TCP_USER_TIMEOUT),
             sqlx_connections: 1,
+            sqlx_timeouts: false,
             runtime: None,
             hooks: Vec::new(),
             observers: Vec::new(),
@@ -175,6 +178,7 @@ impl<DB: Database> Clone for SqlPoolSettings<DB> {
             tcp_keepalive: self.tcp_keepalive,
             tcp_user_timeout: self.tcp_user_timeout,
             sqlx_connections: self.sqlx_connections,
+            sqlx_timeouts: self.sqlx_timeouts,
             runtime: self.runtime.clone(),
             hooks: self.hooks.clone(),
             observers: self.observers.clone(),
@@ -234,6 +238,15 @@ macro_rules! pool_settings {
             #[must_use]
             pub fn sqlx_connections(mut self, connections: u32) -> Self {
                 self.settings.sqlx_connections = connections;
+                self
+            }
+
+            /// Sets whether the error of an acquire whose deadline passed is sqlx's `PoolTimedOut`.
+            /// Default: false, it is `Io` of kind `TimedOut`, whose text says who holds the
+            /// connections. sqlx's has no place for that, so it is logged as a warning instead.
+            #[must_use]
+            pub fn sqlx_timeouts(mut self, sqlx_timeouts: bool) -> Self {
+                self.settings.sqlx_timeouts = sqlx_timeouts;
                 self
             }
 

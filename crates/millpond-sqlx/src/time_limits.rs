@@ -21,12 +21,14 @@ pub(crate) struct Limits {
     pub(crate) lease: Option<Duration>,
     /// True if borrowers rely on the declared types of columns.
     pub(crate) declared_types: bool,
+    /// True if a timeout of an acquire is sqlx's `PoolTimedOut`.
+    pub(crate) sqlx_timeouts: bool,
 }
 
 impl Limits {
     pub(crate) fn of(config: &PoolConfig) -> Self {
         let (statement, lease) = (config.statement_timeout, config.max_lease);
-        Self { statement, lease, declared_types: false }
+        Self { statement, lease, ..Self::default() }
     }
 }
 

@@ -4,6 +4,7 @@ use crate::refusals::refused_at_once;
 use crate::support::{mariadb, one, server};
 use millpond_mysql::Limits;
 use millpond_testkit::Trace;
+use sqlx::mysql::MySqlDatabaseError;
 use std::time::Duration;
 
 #[tokio::test]
@@ -15,7 +16,10 @@ async fn an_unknown_database_fails_at_once_with_the_servers_own_code() {
         error.to_string().contains("1049") && error.to_string().contains("no_such_pond"),
         "{error}"
     );
-    assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("42000"));
+    let refusal = error.as_database_error().unwrap();
+    assert_eq!(refusal.code().as_deref(), Some("42000"));
+    // The driver's own error, as with sqlx's pool.
+    assert_eq!(refusal.downcast_ref::<MySqlDatabaseError>().code(), Some("42000"));
 }
 
 #[tokio::test]

@@ -56,6 +56,8 @@ mod request_refusals;
 mod secrets;
 #[path = "../../../millpond-sqlx/tests/shared/texts.rs"]
 mod shared_texts;
+#[path = "../../../millpond-sqlx/tests/shared/sqlx_names.rs"]
+mod sqlx_names;
 #[path = "../../../millpond-sqlx/tests/shared/sqlx_pool.rs"]
 mod sqlx_pool;
 #[path = "../../../millpond-sqlx/tests/shared/time_limits.rs"]

@@ -3,13 +3,17 @@
 use crate::refusals::refused_at_once;
 use crate::support::server;
 use millpond_testkit::{FakeServer, ServerStep, mysql_greeting};
+use sqlx::postgres::PgDatabaseError;
 
 #[tokio::test]
 async fn an_unknown_database_fails_at_once_with_the_servers_own_code() {
     let Some(server) = server() else { return };
     let (head, _) = server.url.rsplit_once('/').unwrap();
     let error = refused_at_once(&format!("{head}/no_such_pond")).await;
-    assert_eq!(error.as_database_error().unwrap().code().as_deref(), Some("3D000"));
+    let refusal = error.as_database_error().unwrap();
+    assert_eq!(refusal.code().as_deref(), Some("3D000"));
+    // The driver's own error, as with sqlx's pool.
+    assert_eq!(refusal.downcast_ref::<PgDatabaseError>().code(), "3D000");
     assert!(error.to_string().contains("no_such_pond"), "{error}");
 }
 

@@ -33,6 +33,8 @@ mod ponds;
 mod request_refusals;
 #[path = "../../../millpond-sqlx/tests/shared/texts.rs"]
 mod shared_texts;
+#[path = "../../../millpond-sqlx/tests/shared/sqlx_names.rs"]
+mod sqlx_names;
 #[path = "../../../millpond-sqlx/tests/shared/sqlx_pool.rs"]
 mod sqlx_pool;
 #[path = "../../../millpond-sqlx/tests/shared/transaction_texts.rs"]

@@ -2,7 +2,7 @@
 
 use crate::backend::{Db, Options};
 use crate::support::url_of_a_database;
-use millpond_sqlx::SqlPool;
+use millpond_sqlx::{SqlPool, pool_error};
 use millpond_testkit::{poll_n, until};
 use sqlx::{Connection, Error, Executor, Pool};
 use std::time::Duration;
@@ -157,4 +157,37 @@ fn more_of_sqlxs_connections_than_the_pool_has_are_refused() {
         let says = format!("sqlx_connections = {connections} is out of range");
         assert!(error.contains(&says), "{error}");
     }
+}
+
+#[tokio::test]
+async fn a_timeout_is_sqlxs_own_error_if_the_pool_is_asked_for_it() {
+    let Some(url) = url_of_a_database() else { return };
+    let options = options(1, 1).pool_timeout(Duration::from_secs(1));
+    for sqlx_timeouts in [false, true] {
+        let pool = options.clone().sqlx_timeouts(sqlx_timeouts).connect(&url).await.unwrap();
+        let lease = pool.acquire().await.unwrap();
+        for error in [
+            pool.acquire().await.unwrap_err(),
+            sqlx::query("SELECT 1").execute(&pool).await.unwrap_err(),
+            sqlx::Acquire::begin(&pool).await.unwrap_err(),
+            pool.downgrade().upgrade().unwrap().begin().await.unwrap_err(),
+        ] {
+            assert_eq!(matches!(error, Error::PoolTimedOut), sqlx_timeouts, "{error}");
+            assert_eq!(pool_error(&error).is_none(), sqlx_timeouts, "{error}");
+        }
+        drop(lease);
+    }
+}
+
+#[tokio::test]
+async fn leases_and_pools_have_the_methods_of_sqlxs() {
+    let Some(url) = url_of_a_database() else { return };
+    let pool = options(1, 1).connect(&url).await.unwrap();
+    let mut tx = pool.try_begin().await.unwrap().unwrap();
+    assert!(pool.try_begin().await.unwrap().is_none(), "the only connection is lent");
+    tx.execute("SELECT 1").await.unwrap();
+    tx.rollback().await.unwrap();
+    pool.acquire().await.unwrap().close().await.unwrap();
+    let conn = pool.acquire().await.unwrap().detach();
+    conn.close().await.unwrap();
 }
