@@ -271,7 +271,7 @@ macro_rules! conformance {
             c93_a_timeout_names_the_last_connect_error []
             c94_a_permanent_failure_is_reported_at_once_and_a_transient_one_is_retried []
             c95_a_server_that_is_away_is_tried_again [Away]
-            c95_a_server_that_refuses_for_good_is_not_tried_again [Refuses]
+            c95_a_server_that_refuses_permanently_is_not_tried_again [Refuses]
             b01_a_begin_cancelled_at_any_poll_never_reaches_the_next_borrower
                 [Exclusive, Answers, Transactions]
             b02_a_script_that_fails_in_its_own_transaction_leaves_none_open

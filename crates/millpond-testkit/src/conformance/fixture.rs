@@ -150,8 +150,8 @@ pub trait Fixture: Sized + Send + Sync + 'static {
         async { Err(unclaimed("Away", "away")) }
     }
 
-    /// For [`Capability::Refuses`]: returns a manager that its server refuses for good, such as one
-    /// with a wrong password or for a database that does not exist.
+    /// For [`Capability::Refuses`]: returns a manager that its server refuses permanently, such as
+    /// one with a wrong password or for a database that does not exist.
     ///
     /// # Errors
     ///
@@ -535,7 +535,7 @@ pub enum Capability {
     Counted,
     /// Of managers: the server can be away. See [`Fixture::away`].
     Away,
-    /// Of managers: the server can refuse a connection for good. See [`Fixture::refused`].
+    /// Of managers: the server can refuse a connection permanently. See [`Fixture::refused`].
     Refuses,
     /// Of managers: SQL with transactions. See [`Fixture::execute`], [`Fixture::begin`] and
     /// [`Fixture::is_in_transaction`].
@@ -587,7 +587,7 @@ impl Capability {
             Self::Dirty => "that what a borrower leaves on a connection is undone",
             Self::Counted => "that what is closed or cut off is closed at the server",
             Self::Away => "that a server that is away is tried again",
-            Self::Refuses => "that a server that refuses for good makes nobody wait",
+            Self::Refuses => "that a server that refuses permanently makes nobody wait",
             Self::Transactions => "that no open transaction reaches another borrower",
             Self::Streams => "that unread rows reach no other borrower",
             _ => return None,
@@ -617,7 +617,7 @@ impl fmt::Display for Capability {
             Self::Dirty => "Dirty: a borrower leaves nothing on a connection",
             Self::Counted => "Counted: the server does not count its connections",
             Self::Away => "Away: the server is always there",
-            Self::Refuses => "Refuses: the server refuses nobody for good",
+            Self::Refuses => "Refuses: the server refuses nobody permanently",
             Self::Transactions => "Transactions: there are none",
             Self::Streams => "Streams: every answer arrives as a whole",
             Self::Redis => "Redis: the server is not Redis",

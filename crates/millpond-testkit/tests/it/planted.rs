@@ -248,7 +248,7 @@ falls! {
     a_manager_that_classifies_every_error_as_permanent_is_seen:
         EveryErrorPermanent falls at c95_a_server_that_is_away_is_tried_again;
     a_manager_that_classifies_every_error_as_transient_is_seen:
-        EveryErrorTransient falls at c95_a_server_that_refuses_for_good_is_not_tried_again;
+        EveryErrorTransient falls at c95_a_server_that_refuses_permanently_is_not_tried_again;
 }
 
 #[test]
