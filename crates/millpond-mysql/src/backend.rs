@@ -8,7 +8,7 @@ use millpond_core::async_trait;
 use millpond_sqlx::SyncState;
 use millpond_sqlx::backend_api::{
     Backend, CacheValidity, ErrorImpact, LARGE, MayEnd, StatementEffect, TransactionState,
-    Unfinished, Verified, argument_size, effect_of, first_keyword, is_single, mentions, words,
+    Unfinished, Verified, argument_size, effect_of, first_keyword, mentions, words,
 };
 use sqlx::mysql::{MySqlArguments, MySqlConnectOptions, MySqlRow};
 use sqlx::{Connection, Error, MySql, MySqlConnection, Row, raw_sql};
@@ -85,9 +85,18 @@ impl Backend<MySql> for MySqlBackend {
         if words(sql).any(|word| word.eq_ignore_ascii_case("sql_calc_found_rows")) {
             return false;
         }
-        let keyword = first_keyword(sql).filter(|_| is_single(sql)).unwrap_or_default();
-        !ROWLESS.iter().any(|word| keyword.eq_ignore_ascii_case(word))
-            || words(sql).any(|word| word.eq_ignore_ascii_case("returning"))
+        // The answer to a confirmation would be what ROW_COUNT() and the warnings are about. Each
+        // statement begins a part, also where a part is in a string.
+        let is_rowless = |part: &str| {
+            let keyword = first_keyword(part).unwrap_or_default();
+            part.trim_ascii().is_empty()
+                || ROWLESS.iter().any(|it| keyword.eq_ignore_ascii_case(it))
+        };
+        let has_rows = |word: &str| {
+            // `INSERT .. RETURNING`, and MariaDB's `SET STATEMENT .. FOR SELECT ..`
+            ["returning", "statement"].iter().any(|it| word.eq_ignore_ascii_case(it))
+        };
+        !sql.split(';').all(is_rowless) || words(sql).any(has_rows)
     }
 
     async fn confirm(&self, conn: &mut MySqlConnection) -> Result<(), Error> {

@@ -98,6 +98,10 @@ impl MySqlPoolOptions {
     /// other parameter is an error, and so are contradictions. Without TLS parameters sqlx's
     /// `preferred` applies, which falls back to an unencrypted connection if the server has no TLS.
     ///
+    /// The driver trusts the system's authorities besides the one of `ssl_ca`. With `verify-ca` it
+    /// does not compare the host name, so anybody whose certificate one of them has signed can pass
+    /// for the server: use `verify-identity`.
+    ///
     /// # Errors
     ///
     /// `Error::Configuration` for an invalid URL or setting; the error of the first connection.

@@ -22,15 +22,6 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
-use std::time::Duration;
-use tokio::time::timeout;
-
-/// How long the rest of a dropped statement is drained for its borrower.
-const DRAIN_MAX: Duration = Duration::from_secs(10);
-
-const TOO_MANY_ROWS: &str = "the rows of a statement were dropped before the last one arrived, and \
-    the others did not arrive within 10 s: drop the connection and acquire another one; an open \
-    transaction on it is rolled back";
 
 /// What the first statement on a new connection returns.
 pub(crate) struct SessionInfo {
@@ -92,13 +83,10 @@ async fn without_panic<T>(work: impl Future<Output = Result<T, Error>>) -> Resul
     .await
 }
 
-/// Drains the rest of a statement that was dropped between two rows, for a limited time. Returns
-/// its first error, which nothing else reports.
+/// Drains the rest of a statement that was dropped between two rows. Returns its first error, which
+/// nothing else reports.
 pub(crate) async fn drain(conn: &mut MySqlConnection) -> Result<Option<Error>, Error> {
-    let reading = read_late_errors::<MySql>(conn, is_late);
-    timeout(DRAIN_MAX, reading)
-        .await
-        .unwrap_or_else(|_| Err(Error::Protocol(TOO_MANY_ROWS.to_owned())))
+    read_late_errors::<MySql>(conn, is_late).await
 }
 
 /// Selects the pool's database again and drops statements prepared elsewhere.

@@ -48,6 +48,15 @@ impl Dialer {
         Self { tcp, ..self }
     }
 
+    /// Returns the `extra_float_digits` that the driver requests for each session: the value that
+    /// changes nothing in its options, which do not show it otherwise.
+    pub(crate) fn float_digits(&self) -> Option<i8> {
+        let current = format!("{:?}", self.options);
+        (-15..=3).find(|digits| {
+            format!("{:?}", self.options.clone().extra_float_digits(*digits)) == current
+        })
+    }
+
     /// Opens a connection within `limit`.
     pub(crate) async fn open(&self, limit: Duration) -> Result<PgConnection, Error> {
         let Some(rotation) = &self.rotation else { return self.dial(&self.options, limit).await };

@@ -15,8 +15,8 @@ use millpond_sqlx::{Credentials, SyncState, Tracked};
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{Connection, Error, PgConnection, Postgres};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
@@ -35,6 +35,8 @@ pub struct PgManager {
     /// Whether the server's limits were queried.
     compared: AtomicBool,
     canceller: Option<Arc<Canceller<Postgres>>>,
+    /// The `extra_float_digits` that the driver requests.
+    float_digits: OnceLock<Option<i8>>,
 }
 
 impl PgManager {
@@ -50,6 +52,7 @@ impl PgManager {
             failover: FailoverDetector::new(),
             compared: AtomicBool::new(false),
             canceller: None,
+            float_digits: OnceLock::new(),
         }
     }
 
@@ -175,7 +178,8 @@ impl Manager for PgManager {
         }
         // Costs a round trip, so it is done only if needed.
         let asked = self.canceller.is_some() || !self.failover.has_written();
-        let session_info = if asked { query_session(&mut conn).await? } else { None };
+        let float_digits = *self.float_digits.get_or_init(|| self.dialer.float_digits());
+        let session_info = if asked { query_session(&mut conn, float_digits).await? } else { None };
         let may_be_pooled = session_info
             .as_ref()
             .is_some_and(|session_info| session_info.may_be_pooled(began.elapsed()));

@@ -72,6 +72,10 @@ impl PgPoolOptions {
     /// Names may be written with `-` or `_`. Every other parameter is an error, and so are
     /// contradictions.
     ///
+    /// The driver trusts the system's authorities besides the one of `sslrootcert`. With `verify-ca`
+    /// it does not compare the host name, so anybody whose certificate one of them has signed can
+    /// pass for the server: use `verify-full`.
+    ///
     /// # Errors
     ///
     /// `Error::Configuration` for an invalid URL or setting; the error of the first connection.

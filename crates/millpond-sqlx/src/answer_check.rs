@@ -9,6 +9,7 @@ use crate::sync_state::SyncState;
 use crate::tracked::Tracked;
 use futures_util::TryStreamExt;
 use sqlx::{Database, Error, Executor};
+use std::mem;
 use std::time::{Duration, Instant};
 
 /// No row of 16 MiB arrives within this time: the kernel and the driver copy it several times.
@@ -79,7 +80,9 @@ where
         if !backend.has_volatile_types(row) || backend.is_decodable(row) {
             return Ok(());
         }
-        self.needs_new_session = true;
+        if !mem::replace(&mut self.needs_new_session, true) {
+            self.cache.note_altered_type();
+        }
         Err(altered())
     }
 }

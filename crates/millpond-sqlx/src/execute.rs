@@ -340,7 +340,8 @@ where
         if is_open && is_trackable && !by_choice && (reopens || implicitly) {
             self.mark().await?;
         }
-        if !is_open || ends || implicitly {
+        let may_begin = !is_open && (reopens || nests);
+        if may_begin || ends || is_open && implicitly {
             // Without such a keyword the transaction can only have been committed.
             let outcome = if ends || reopens {
                 TransactionOutcome::Unknown

@@ -118,11 +118,17 @@ impl<'e, DB: Database> OperationGuard<'e, DB> {
         if let Some(error) = error {
             *self.tracked.suspect |= self.backend.is_suspicious(error);
             self.tracked.cache.note(self.backend.cache_validity(error));
-            if self.tracked.tracker.is_open() {
-                self.tracked.tracker.fail(Some(error.to_string()));
+        }
+        let impact = error.map(|error| self.backend.error_impact(error));
+        if let Some(error) = error.filter(|_| self.tracked.tracker.is_open()) {
+            match impact {
+                Some(ErrorImpact::InSync) if self.backend.refuses_after_failure() => {
+                    self.tracked.tracker.fail_for_good(error.to_string());
+                }
+                _ => self.tracked.tracker.fail(Some(error.to_string())),
             }
         }
-        let damage = match error.map(|error| self.backend.error_impact(error)) {
+        let damage = match impact {
             None | Some(ErrorImpact::InSync) => SyncState::Clean,
             Some(ErrorImpact::Doubt) => SyncState::InDoubt,
             Some(ErrorImpact::Broken) => SyncState::Broken,
@@ -249,7 +255,9 @@ impl<'e, DB: Database> TrackedStream<'e, DB> {
                 if *is_checked.get_or_insert_with(|| backend.has_volatile_types(row))
                     && !backend.is_decodable(row)
                 {
-                    *guard.tracked.needs_new_session = true;
+                    if !mem::replace(guard.tracked.needs_new_session, true) {
+                        guard.tracked.cache.note_altered_type();
+                    }
                     *state = StreamState::Ended;
                     return Poll::Ready(Some(Err(altered())));
                 }

@@ -61,8 +61,8 @@ impl<DB: Database> WeakPoolHandle<DB> {
 
     /// Creates the counter of the pool's schema changes, for managers.
     pub fn schema_changes(&self) -> SchemaChanges {
-        let pool = self.clone();
-        SchemaChanges::new(move || pool.validate_idle())
+        let (pool, older) = (self.clone(), self.clone());
+        SchemaChanges::new(move || pool.validate_idle(), move || older.retire_older())
     }
 
     /// Retires all connections opened so far, including the one that is being opened.

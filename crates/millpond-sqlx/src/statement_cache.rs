@@ -34,18 +34,24 @@ struct Shared {
     noticed: AtomicU64,
     hinted: Mutex<Option<Instant>>,
     validate_idle: Box<dyn Fn() + Send + Sync>,
+    retire_older: Box<dyn Fn() + Send + Sync>,
 }
 
 impl SchemaChanges {
     /// Creates a counter at zero. `validate_idle` makes the pool ping idle connections before they
     /// are lent again:
     /// [`WeakPoolHandle::validate_idle`](crate::backend_api::WeakPoolHandle::validate_idle).
-    pub fn new(validate_idle: impl Fn() + Send + Sync + 'static) -> Self {
-        let validate_idle = Box::new(validate_idle);
+    /// `retire_older` replaces all connections, for a change that only a new one learns of.
+    pub fn new(
+        validate_idle: impl Fn() + Send + Sync + 'static,
+        retire_older: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
+        let (validate_idle, retire_older) = (Box::new(validate_idle), Box::new(retire_older));
         Self(Arc::new(Shared {
             noticed: AtomicU64::new(0),
             hinted: Mutex::default(),
             validate_idle,
+            retire_older,
         }))
     }
 
@@ -154,6 +160,14 @@ impl StatementCache {
             {
                 (shared.validate_idle)();
             }
+        }
+    }
+
+    /// Records that a type was altered whose definition the driver keeps for as long as its
+    /// connection lives, so that the other connections of the pool need not meet it too.
+    pub(crate) fn note_altered_type(&self) {
+        if let Some(changes) = &self.changes {
+            (changes.0.retire_older)();
         }
     }
 

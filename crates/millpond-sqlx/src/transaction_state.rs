@@ -307,6 +307,17 @@ impl Tracker {
         }
     }
 
+    /// Notes that a statement has failed on a server that then commits nothing, and refuses what
+    /// follows: if the statement has ended the transaction, its changes were rolled back.
+    pub(crate) fn fail_for_good(&mut self, cause: String) {
+        self.fail(Some(cause));
+        if let Some((what, outcome)) = self.doubt.as_mut().and_then(|doubt| doubt.text.as_mut())
+            && what != SEVERAL
+        {
+            *outcome = TransactionOutcome::RolledBack;
+        }
+    }
+
     /// Records that a failure was rolled back to a savepoint.
     pub(crate) fn on_rollback_to_savepoint(&mut self) {
         if let Some(doubt) = &mut self.doubt {
@@ -384,7 +395,7 @@ impl Doubt {
                 "the server has rolled it back after a statement in it was interrupted".to_owned(),
             ),
             Some((what, Committed)) => (Committed, format!("{what} has committed its changes")),
-            Some((what, RolledBack)) => (RolledBack, format!("{what} has rolled it back")),
+            Some((what, RolledBack)) => (RolledBack, format!("{what} has rolled it back{after}")),
             Some((what, Unknown)) => (
                 Unknown,
                 format!(

@@ -80,3 +80,26 @@ async fn a_result_comes_before_the_error_of_a_later_statement_of_the_same_text()
     drop(results);
     server.next_is_clean(&pool).await;
 }
+
+#[tokio::test]
+async fn what_is_asked_of_statements_without_rows_is_about_the_last_one_of_them() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_row_count").await;
+    let mut lease = pool.acquire().await.unwrap();
+    for sql in ["INSERT INTO t VALUES (1), (2)", "DO SLEEP(0.01); UPDATE t SET i = i + 10"] {
+        raw_sql(sql).execute(&mut *lease).await.unwrap();
+        let row = raw_sql("SELECT ROW_COUNT()").fetch_one(&mut *lease).await.unwrap();
+        assert_eq!(row.get::<i64, _>(0), 2, "{sql}");
+    }
+}
+
+#[tokio::test]
+async fn a_large_row_of_a_select_that_begins_with_set_is_whole_or_an_error() {
+    let Some(server) = server() else { return };
+    let pool = pool(&server).await;
+    // MySQL has no such statement, and says so.
+    let sql = "SET STATEMENT max_statement_time = 60 FOR SELECT REPEAT('a', 16777216)";
+    let rows = raw_sql(sql).fetch_all(&pool).await;
+    assert!(rows.is_err() || rows.is_ok_and(|rows| rows.len() == 1));
+    goes_on(&server, &pool).await;
+}

@@ -37,6 +37,25 @@ async fn a_commit_after_an_error_is_an_error_that_names_the_first_one() {
 }
 
 #[tokio::test]
+async fn a_prepare_transaction_that_is_refused_has_rolled_back() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_prepare_refused").await;
+    for commits in [false, true] {
+        let mut tx = pool.begin().await.unwrap();
+        insert(&mut tx, 1).await.unwrap();
+        // The server allows none.
+        let first = tx.execute("PREPARE TRANSACTION 'millpond'").await.unwrap_err().to_string();
+        assert_failed(&insert(&mut tx, 2).await.unwrap_err(), &first);
+        if commits {
+            assert_failed(&tx.commit().await.unwrap_err(), &first);
+        } else {
+            tx.rollback().await.unwrap();
+        }
+        assert_eq!(rows(&pool).await, [0; 0]);
+    }
+}
+
+#[tokio::test]
 async fn the_commit_of_a_failed_transaction_on_a_lease_is_an_error_too() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_failed_on_lease").await;

@@ -329,3 +329,30 @@ async fn an_altered_composite_type_costs_one_error_however_it_is_read() {
         sqlx::query(READ).fetch_all(&pool).await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn an_altered_composite_type_costs_one_error_in_the_whole_pool() {
+    let Some(server) = server() else { return };
+    let url = server.schema("millpond_altered_pool").await;
+    let mut admin = one().connect(&url).await.unwrap().acquire().await.unwrap();
+    change(&mut admin, "CREATE TYPE pair AS (a INT, b INT)").await;
+    let pool = warmed(&url, READ, ResetLevel::Transaction).await;
+    change(&mut admin, "ALTER TYPE pair ADD ATTRIBUTE c INT").await;
+    let mut errors = 0;
+    for _ in 0..12 {
+        // All connections are in use at the same time.
+        let (one, two, three) = tokio::join!(
+            sqlx::query(READ).fetch_all(&pool),
+            sqlx::query(READ).fetch_all(&pool),
+            sqlx::query(READ).fetch_all(&pool)
+        );
+        errors += [one, two, three].iter().filter(|rows| rows.is_err()).count();
+    }
+    assert!(errors <= 3, "{errors}");
+    change(&mut admin, "ALTER TYPE pair ADD ATTRIBUTE d INT").await;
+    let mut errors = 0;
+    for _ in 0..12 {
+        errors += usize::from(sqlx::query(READ).fetch_all(&pool).await.is_err());
+    }
+    assert!(errors <= 1, "{errors}");
+}
