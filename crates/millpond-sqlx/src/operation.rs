@@ -123,7 +123,7 @@ impl<'e, DB: Database> OperationGuard<'e, DB> {
         if let Some(error) = error.filter(|_| self.tracked.tracker.is_open()) {
             match impact {
                 Some(ErrorImpact::InSync) if self.backend.refuses_after_failure() => {
-                    self.tracked.tracker.fail_for_good(error.to_string());
+                    self.tracked.tracker.fail_with_rollback(error.to_string());
                 }
                 _ => self.tracked.tracker.fail(Some(error.to_string())),
             }

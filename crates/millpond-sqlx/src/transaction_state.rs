@@ -309,7 +309,7 @@ impl Tracker {
 
     /// Notes that a statement has failed on a server that then commits nothing, and refuses what
     /// follows: if the statement has ended the transaction, its changes were rolled back.
-    pub(crate) fn fail_for_good(&mut self, cause: String) {
+    pub(crate) fn fail_with_rollback(&mut self, cause: String) {
         self.fail(Some(cause));
         if let Some((what, outcome)) = self.doubt.as_mut().and_then(|doubt| doubt.text.as_mut())
             && what != SEVERAL
