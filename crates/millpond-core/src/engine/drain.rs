@@ -13,10 +13,10 @@ use std::time::Duration;
 pub(crate) async fn close<M: Manager>(shared: Arc<Shared<M>>, limit: Duration) -> CloseReport {
     let began = shared.now();
     shared.begin_close();
-    let empty = |ledger: &Ledger<M::Connection>| (ledger.used() == 0).then_some(());
+    let empty = |ledger: &Ledger<M::Connection>| (ledger.slots().used() == 0).then_some(());
     let _ = wait_for(&shared, began.after(limit), empty).await;
     let now = shared.now();
-    let (holders, pending) = shared.read(|ledger| (ledger.holders(now), ledger.pending()));
+    let (holders, pending) = shared.read(|ledger| (ledger.slots().holders(now), ledger.pending()));
     CloseReport { holders, pending, took: now.since(began) }
 }
 

@@ -179,7 +179,7 @@ fn finish<M: Manager>(mut guard: CallGuard<M>, refused: Option<CloseReason>) {
     guard.shared.change(|ledger, now| {
         let Some(reason) = refused else { return ledger.settle_checked(held, now) };
         // Connections that have answered since the maintenance task took this one are not suspect.
-        let began = ledger.slot_since(held.inner.meta.slot);
+        let began = ledger.slots().since(held.inner.meta.slot);
         ledger.retire(held, reason, now);
         if matches!(reason, CloseReason::PingFailed | CloseReason::ResetFailed) {
             ledger.mark_suspect(began, now);

@@ -64,7 +64,7 @@ impl<C: Send + 'static> Ledger<C> {
             && let Some(held) = self.take_idle(claimant.caller, now)
         {
             self.unlocked.note_contended(false);
-            return self.inspect(held, claimant, now);
+            return self.inspect(held, None, claimant, now);
         }
         // Before any refusal: without a maintenance task, nothing would notice the server's return.
         if self.task.is_none() {
@@ -190,33 +190,11 @@ impl<C: Send + 'static> Ledger<C> {
             Grant::Refusal(error) => return Ok(Answer::Failed(self.fail(claimant, error, now))),
         };
         match self.unfit(&held.inner.meta, now) {
-            None if !self.suspended => return Ok(self.inspect(held, claimant, now)),
+            None if !self.suspended => return Ok(self.inspect(held, None, claimant, now)),
             None => self.settle_checked(held, now),
             Some(reason) => self.retire(held, reason, now),
         }
         Ok(claimant.ask_again())
-    }
-
-    /// Lends a connection for which nothing is due, or has it validated.
-    fn inspect(&mut self, held: PooledConnection<C>, claimant: &Claimant, now: Time) -> Answer<C> {
-        if self.must_ping(&held.inner.meta, now) {
-            return Answer::Validate(held, Phase::Ping);
-        }
-        self.lend_pinged(held, claimant, now)
-    }
-
-    /// Lends a connection for which no ping is due, if there are no hooks to call before.
-    fn lend_pinged(
-        &mut self,
-        held: PooledConnection<C>,
-        claimant: &Claimant,
-        now: Time,
-    ) -> Answer<C> {
-        if self.traits.checkout_hooks {
-            return Answer::Validate(held, Phase::Hook);
-        }
-        self.count_loan(&held, claimant.caller, claimant.since, now);
-        Answer::Lent(held)
     }
 
     /// Goes on with a connection that was validated, unless it has gone out of date meanwhile.
@@ -231,8 +209,23 @@ impl<C: Send + 'static> Ledger<C> {
             self.retire(held, reason, now);
             return claimant.ask_again();
         }
-        if phase == Phase::Ping {
-            return self.lend_pinged(held, claimant, now);
+        self.inspect(held, Some(phase), claimant, now)
+    }
+
+    /// Lends a connection for which nothing is due after what it has `passed`, or has it validated:
+    /// first by a ping, then by hooks.
+    fn inspect(
+        &mut self,
+        held: PooledConnection<C>,
+        passed: Option<Phase>,
+        claimant: &Claimant,
+        now: Time,
+    ) -> Answer<C> {
+        if passed.is_none() && self.must_ping(&held.inner.meta, now) {
+            return Answer::Validate(held, Phase::Ping);
+        }
+        if passed != Some(Phase::Hook) && self.traits.checkout_hooks {
+            return Answer::Validate(held, Phase::Hook);
         }
         self.count_loan(&held, claimant.caller, claimant.since, now);
         Answer::Lent(held)

@@ -1,7 +1,7 @@
 //! Operations on the whole pool: its maintenance task comes and goes, it is resized, invalidated,
 //! suspended, closed.
 
-use crate::ledger::{Effect, Job, Ledger, MaintenanceTask, Stage};
+use crate::ledger::{Effect, Job, Ledger, MaintenanceTask};
 use crate::rt::{Handle, Time};
 use crate::{CloseReason, Event, PoolError};
 use std::any::Any;
@@ -55,10 +55,9 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Result of a prewarm once it is decided.
     pub(crate) fn prewarm_result(&self, connections: u32) -> Option<Result<(), PoolError>> {
-        let alive = self.slots.open().saturating_sub(self.slots.count(Stage::Closing));
         if self.closed {
             Some(Err(PoolError::Closed))
-        } else if alive >= connections.min(self.config.pool_size) {
+        } else if self.slots.alive() >= connections.min(self.config.pool_size) {
             Some(Ok(()))
         } else if self.connects.last_error_permanent || self.fails_fast() {
             self.connect_error().map(Err)
@@ -85,10 +84,8 @@ impl<C: Send + 'static> Ledger<C> {
         let task = self.task.take();
         self.lost_a_runtime = true;
         self.generation = self.generation.saturating_add(1);
-        self.note_lendable();
-        while let Some(held) = self.idle.pop_oldest() {
-            self.retire(held, CloseReason::RuntimeShutDown, now);
-        }
+        self.update_fast_paths();
+        self.retire_idle(CloseReason::RuntimeShutDown, now);
         for job in mem::take(&mut self.inbox) {
             match job {
                 Job::Connect(attempt) => self.free(attempt.slot, now),
@@ -105,6 +102,12 @@ impl<C: Send + 'static> Ledger<C> {
         task
     }
 
+    fn retire_idle(&mut self, reason: CloseReason, now: Time) {
+        while let Some(held) = self.idle.pop_oldest() {
+            self.retire(held, reason, now);
+        }
+    }
+
     /// Changes the sizes; what is too many goes at once if idle, else when it comes back. A pool
     /// that is closed keeps its sizes.
     pub(crate) fn resize(&mut self, pool_size: u32, max_overflow: u32, now: Time) {
@@ -113,9 +116,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
         let shrinks = pool_size < self.config.pool_size;
         (self.config.pool_size, self.config.max_overflow) = (pool_size, max_overflow);
-        let live =
-            |ledger: &Self| ledger.slots.used().saturating_sub(ledger.slots.count(Stage::Closing));
-        while live(self) > self.config.limit() || (shrinks && self.idle.len() > self.idle_room()) {
+        while self.too_many() || (shrinks && self.idle.len() > self.idle_room()) {
             let Some(held) = self.idle.pop_oldest() else { break };
             self.retire(held, CloseReason::Shrunk, now);
         }
@@ -130,13 +131,11 @@ impl<C: Send + 'static> Ledger<C> {
     /// closing.
     pub(crate) fn invalidate_all(&mut self, hard: bool, now: Time) -> u64 {
         self.generation = self.generation.saturating_add(1);
-        self.note_lendable();
+        self.update_fast_paths();
         if hard {
             self.hard_below = self.generation;
         }
-        while let Some(held) = self.idle.pop_oldest() {
-            self.retire(held, CloseReason::Invalidated, now);
-        }
+        self.retire_idle(CloseReason::Invalidated, now);
         self.forget_attempts(now);
         self.open_more(now);
         self.check();
@@ -148,7 +147,6 @@ impl<C: Send + 'static> Ledger<C> {
     /// not lent.
     pub(crate) fn suspend(&mut self, now: Time) {
         self.suspended = true;
-        self.note_lendable();
         self.update_fast_paths();
         self.forget_attempts(now);
         self.report(Event::Suspended);
@@ -167,7 +165,6 @@ impl<C: Send + 'static> Ledger<C> {
     /// Lending goes on: idle connections go to those who have waited longest.
     pub(crate) fn resume(&mut self, now: Time) {
         self.suspended = false;
-        self.note_lendable();
         self.update_fast_paths();
         while !self.waiters.is_empty() {
             let Some(held) = self.idle.pop_freshest() else { break };
@@ -186,12 +183,9 @@ impl<C: Send + 'static> Ledger<C> {
             return;
         }
         self.suspended = false;
-        self.note_lendable();
         self.update_fast_paths();
         self.fail_waiters(&PoolError::Closed);
-        while let Some(held) = self.idle.pop_oldest() {
-            self.retire(held, CloseReason::PoolClosed, now);
-        }
+        self.retire_idle(CloseReason::PoolClosed, now);
         self.forget_attempts(now);
         self.wake_maintenance(now);
         self.note_change();

@@ -34,7 +34,7 @@ impl<C: Send + 'static> Ledger<C> {
             phase,
             limit,
             holders,
-            last_error: self.last_error(),
+            last_error: self.connects.last_error.clone(),
             self_deadlock: all_held && task.is_some_and(|task| self.slots.holds(task)),
             runtime_stalled_for: self.task.as_ref().and_then(|task| task.woken_at).and_then(late),
             status,

@@ -23,7 +23,11 @@ impl<C: Send + 'static> Ledger<C> {
         if let Some(task) = &mut self.task {
             task.woken_at = Some(now);
         }
-        self.sweep_idle(now);
+        // What is too old goes, or gets a replacement in time; then what has been idle too long.
+        if self.idle.is_due(now) {
+            self.sweep_ages(now);
+        }
+        self.sweep_surplus(now);
         self.open_more(now);
         let leaks = match self.config.report_after() {
             Some(age) if now.elapsed() >= age => self.slots.leaks(now.before(age), now),
@@ -51,14 +55,6 @@ impl<C: Send + 'static> Ledger<C> {
             mem::swap(&mut task.waker, waker);
         }
         sleeps
-    }
-
-    /// Closes what is too old or has been idle for too long, and asks for replacements in time.
-    fn sweep_idle(&mut self, now: Time) {
-        if self.idle.is_due(now) {
-            self.sweep_ages(now);
-        }
-        self.sweep_surplus(now);
     }
 
     fn sweep_ages(&mut self, now: Time) {

@@ -37,8 +37,22 @@ impl<C: Send + 'static> Ledger<C> {
         if !lends || self.slots.used() >= self.config.limit() {
             return;
         }
-        if now >= self.not_before(now) {
-            self.open_while_wanted(now);
+        let one_by_one = self.connects.failures > 0 || self.connects.first_pending;
+        let at_once = if one_by_one { 1 } else { self.config.max_connecting };
+        while now >= self.not_before(now)
+            && self.connecting(now) < at_once
+            && self.wants_one_more(now)
+        {
+            let (slot, id) = self.slots.take(now);
+            self.totals.peak = self.totals.peak.max(self.slots.used());
+            self.inbox.push(Job::Connect(Attempt {
+                slot,
+                id,
+                generation: self.generation,
+                attempt: self.connects.failures.saturating_add(1),
+                first: self.connects.first_pending,
+            }));
+            self.wake_maintenance(now);
         }
         // What is wanted and cannot be opened yet is considered again, even if no caller asks until
         // then: after the pause, or when the next waiter becomes entitled to an overflow
@@ -54,23 +68,6 @@ impl<C: Send + 'static> Ledger<C> {
 
     fn has_demand(&self) -> bool {
         !self.waiters.is_empty() || !self.connects.prewarm_targets.is_empty()
-    }
-
-    fn open_while_wanted(&mut self, now: Time) {
-        let one_by_one = self.connects.failures > 0 || self.connects.first_pending;
-        let at_once = if one_by_one { 1 } else { self.config.max_connecting };
-        while self.connecting(now) < at_once && self.wants_one_more(now) {
-            let (slot, id) = self.slots.take(now);
-            self.totals.peak = self.totals.peak.max(self.slots.used());
-            self.inbox.push(Job::Connect(Attempt {
-                slot,
-                id,
-                generation: self.generation,
-                attempt: self.connects.failures.saturating_add(1),
-                first: self.connects.first_pending,
-            }));
-            self.wake_maintenance(now);
-        }
     }
 
     fn wants_one_more(&self, now: Time) -> bool {
@@ -141,16 +138,9 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Whether a `prewarm` under way wants more connections than exist and are being opened.
     fn is_cold(&self, now: Time) -> bool {
-        let wanted = self
-            .connects
-            .prewarm_targets
-            .iter()
-            .max()
-            .copied()
-            .unwrap_or(0)
-            .min(self.config.pool_size);
-        let alive = self.slots.open().saturating_sub(self.slots.count(Stage::Closing));
-        alive.saturating_add(self.connecting(now)) < wanted
+        let wanted = self.connects.prewarm_targets.iter().max().copied().unwrap_or(0);
+        let exist = self.slots.alive().saturating_add(self.connecting(now));
+        exist < wanted.min(self.config.pool_size)
     }
 
     /// When the next waiter becomes entitled to an overflow connection. Those behind the first few
@@ -343,12 +333,8 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// Why the last attempt to connect failed, unless one has succeeded since.
-    pub(crate) fn last_error(&self) -> Option<SharedError> {
-        self.connects.last_error.clone()
-    }
-
     pub(crate) fn connect_error(&self) -> Option<PoolError> {
-        let source = self.last_error()?;
+        let source = self.connects.last_error.clone()?;
         Some(PoolError::Connect { attempts: self.connects.failures, source })
     }
 

@@ -10,20 +10,12 @@ impl<C: Send + 'static> Ledger<C> {
     /// A connection that came back needs attention before it can be lent.
     pub(crate) fn send_to_checkin(&mut self, held: PooledConnection<C>, reset: bool, now: Time) {
         let ping = !reset && self.slots.is_suspect(held.inner.meta.slot);
-        let unfit = if self.closed {
-            Some(CloseReason::PoolClosed)
-        } else {
-            self.unfit(&held.inner.meta, now)
-        };
-        if let Some(reason) = unfit {
+        let closes = self.reason_to_close(&held.inner.meta, now);
+        let no_task = || self.task.is_none().then_some(CloseReason::RuntimeShutDown);
+        if let Some(reason) = closes.or_else(no_task) {
             return self.retire(held, reason, now);
         }
-        if self.task.is_none() {
-            return self.retire(held, CloseReason::RuntimeShutDown, now);
-        }
-        self.slots.shift(held.inner.meta.slot, Stage::Resetting, now);
-        self.inbox.push(Job::Checkin { held, reset, ping });
-        self.wake_maintenance(now);
+        self.check_later(held.inner.meta.slot, Job::Checkin { held, reset, ping }, now);
         self.check();
     }
 
@@ -59,8 +51,13 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     pub(crate) fn validate(&mut self, held: PooledConnection<C>, now: Time) {
-        self.slots.shift(held.inner.meta.slot, Stage::Resetting, now);
-        self.inbox.push(Job::Validate(held));
+        self.check_later(held.inner.meta.slot, Job::Validate(held), now);
+    }
+
+    /// Leaves the check of the connection in a slot to the maintenance task.
+    fn check_later(&mut self, slot: u32, job: Job<C>, now: Time) {
+        self.slots.shift(slot, Stage::Resetting, now);
+        self.inbox.push(job);
         self.wake_maintenance(now);
     }
 
@@ -74,9 +71,7 @@ impl<C: Send + 'static> Ledger<C> {
         if self.task.is_none() {
             return Some(validation);
         }
-        self.slots.shift(validation.slot, Stage::Resetting, now);
-        self.inbox.push(Job::Complete(validation));
-        self.wake_maintenance(now);
+        self.check_later(validation.slot, Job::Complete(validation), now);
         self.check();
         None
     }

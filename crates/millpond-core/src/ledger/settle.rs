@@ -61,13 +61,8 @@ impl<C: Send + 'static> Ledger<C> {
 
     /// Every connection that becomes available passes here: oldest waiter, else idle, else closed.
     pub(crate) fn settle(&mut self, mut held: PooledConnection<C>, now: Time) {
-        let reason = if self.closed {
-            Some(CloseReason::PoolClosed)
-        } else {
-            self.unfit(&held.inner.meta, now)
-                .or_else(|| self.too_many().then_some(CloseReason::Shrunk))
-        };
-        if let Some(reason) = reason {
+        let closes = self.reason_to_close(&held.inner.meta, now);
+        if let Some(reason) = closes.or_else(|| self.too_many().then_some(CloseReason::Shrunk)) {
             return self.retire(held, reason, now);
         }
         if self.slots.is_suspect(held.inner.meta.slot) && self.task.is_some() {
@@ -87,8 +82,13 @@ impl<C: Send + 'static> Ledger<C> {
         self.keep_idle(held, now);
     }
 
+    /// Why a connection may not stay in the pool, if so.
+    pub(super) fn reason_to_close(&self, meta: &LeaseMeta, now: Time) -> Option<CloseReason> {
+        if self.closed { Some(CloseReason::PoolClosed) } else { self.unfit(meta, now) }
+    }
+
     /// Whether more connections are open than the sizes allow since they were changed.
-    fn too_many(&self) -> bool {
+    pub(super) fn too_many(&self) -> bool {
         self.slots.used().saturating_sub(self.slots.count(Stage::Closing)) > self.config.limit()
     }
 

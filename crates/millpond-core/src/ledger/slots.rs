@@ -99,6 +99,11 @@ impl Slots {
         self.used().saturating_sub(not_ours)
     }
 
+    /// How many connections exist that are not being closed.
+    pub(crate) fn alive(&self) -> u32 {
+        self.open().saturating_sub(self.count(Stage::Closing))
+    }
+
     /// Takes a free slot for a connection that is about to be opened.
     pub(crate) fn take(&mut self, now: Time) -> (u32, ConnectionId) {
         self.last_id = self.last_id.saturating_add(1);
@@ -296,6 +301,7 @@ impl Slots {
         self.suspects > 0
     }
 
+    /// When the connection in a slot was lent, or came where it is.
     pub(crate) fn since(&self, slot: u32) -> Time {
         self.slots.get(slot as usize).map_or(Time::ZERO, |entry| entry.since)
     }

@@ -6,7 +6,7 @@ use crate::ledger::{
     Unlocked, bump,
 };
 use crate::rt::{Handle, Time};
-use crate::{Event, Holder, Interest, PoolConfig, PoolError, PoolHistograms, Status, Totals};
+use crate::{Event, Interest, PoolConfig, PoolError, PoolHistograms, Status, Totals};
 use std::any::Any;
 use std::mem;
 use std::sync::Arc;
@@ -174,12 +174,8 @@ impl<C: Send + 'static> Ledger<C> {
         &self.config
     }
 
-    pub(crate) fn keeps(&self) -> bool {
-        self.traits.keeps
-    }
-
-    pub(crate) fn kind(&self) -> &'static str {
-        self.traits.kind
+    pub(crate) fn traits(&self) -> &PoolTraits {
+        &self.traits
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -190,17 +186,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.borrowers.as_ref().map_or(self.waiters.len(), Borrowers::waiting)
     }
 
-    pub(crate) fn holders(&self, now: Time) -> Vec<Holder> {
-        self.slots.holders(now)
-    }
-
-    /// When the connection in a slot was lent, or came where it is.
-    pub(crate) fn slot_since(&self, slot: u32) -> Time {
-        self.slots.since(slot)
-    }
-
-    pub(crate) fn used(&self) -> u32 {
-        self.slots.used()
+    pub(crate) fn slots(&self) -> &Slots {
+        &self.slots
     }
 
     /// How many slots are taken by something other than a lease; a member of a shared pool is lent
@@ -322,7 +309,8 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// Decides which fast paths may be used: not in every state of the pool, nor with settings that
-    /// concern every loan.
+    /// concern every loan. To be called when the pool is suspended or resumed, and for a new
+    /// generation, before a waiter can see it.
     pub(crate) fn update_fast_paths(&mut self) {
         let config = &self.config;
         self.fast_loans = !self.closed
@@ -338,16 +326,12 @@ impl<C: Send + 'static> Ledger<C> {
         self.fast_waits = self.histograms.is_none()
             && config.overflow_after.is_zero()
             && config.max_waiters.is_none();
+        let lendable = if self.suspended { u64::MAX } else { self.generation };
+        self.unlocked.lendable.store(lendable, Ordering::Release);
     }
 
     pub(crate) fn unlocked(&self) -> &Arc<Unlocked> {
         &self.unlocked
-    }
-
-    /// The pool was suspended or resumed, or a new generation has begun.
-    pub(super) fn note_lendable(&self) {
-        let lendable = if self.suspended { u64::MAX } else { self.generation };
-        self.unlocked.lendable.store(lendable, Ordering::Release);
     }
 
     #[cfg(not(debug_assertions))]

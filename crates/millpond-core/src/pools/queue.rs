@@ -86,7 +86,7 @@ impl<M: Manager> QueuePool<M> {
 
     fn begin(shared: Shared<M>) -> Self {
         let shared = Arc::new(shared);
-        let keeps = shared.read(Ledger::keeps);
+        let keeps = shared.read(|ledger| ledger.traits().keeps);
         if keeps && shared.config.min_idle.is_some_and(|idle| idle > 0) && shared.runtime.is_some()
         {
             // The first connections are opened before the first acquire. Without a timer there, the
@@ -159,7 +159,7 @@ impl<M: Manager> QueuePool<M> {
     /// The holders of connections, the oldest first.
     pub fn holders(&self) -> Vec<Holder> {
         let now = self.shared().now();
-        self.shared().read(|ledger| ledger.holders(now))
+        self.shared().read(|ledger| ledger.slots().holders(now))
     }
 
     /// Takes a free slot for a connection that is opened past the pool, such as one that sends a
@@ -336,7 +336,7 @@ impl<M: Manager> Clone for NullPool<M> {
 impl<M: Manager> fmt::Debug for QueuePool<M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shared = self.shared();
-        f.debug_struct(shared.read(Ledger::kind))
+        f.debug_struct(shared.read(|ledger| ledger.traits().kind))
             .field("name", &shared.name)
             .field("status", &self.status())
             .finish()

@@ -131,7 +131,7 @@ impl World {
     }
 
     fn rest_ends(&mut self, mut held: PooledConnection<Wire>, fate: Fate, reason: CloseReason) {
-        let began = self.ledger.slot_since(held.inner.meta.slot);
+        let began = self.ledger.slots().since(held.inner.meta.slot);
         if fate == Fate::Well {
             held.inner.conn.validated = self.now;
             // A ping refreshes what was idle; a reset comes right after a return.
