@@ -1,12 +1,12 @@
-//! The pool's whole state as one plain struct: who has what, who waits, what must be done next.
+//! The whole state of a pool as one plain struct: connections, waiters, and what must be done next.
 //!
-//! The ledger takes an event and the time, changes itself, and says what follows: a connection to
-//! validate, wakers to wake, jobs for the maintenance task. It performs nothing: no async, no
-//! clock, no I/O, no user code; nothing is woken or dropped while its lock is held. So it can be
-//! simulated by seed and checked exhaustively.
+//! Each function takes the time, changes the ledger, and answers what follows: a connection to
+//! validate, wakers to wake, jobs for the maintenance task, events to report. The ledger performs
+//! nothing itself: no async, no clock, no I/O, no user code; nothing is woken or dropped while its
+//! lock is held. So it can be simulated from a seed and checked exhaustively.
 //!
-//! A connection that becomes available has one way to go, [`Ledger::settle`]: to the oldest waiter,
-//! else to the idle ones, else it closes.
+//! Every connection that becomes available passes [`Ledger::settle`]: it goes to the oldest waiter,
+//! else it becomes idle, else it is closed.
 //!
 //! # Invariants
 //!

@@ -32,8 +32,8 @@ impl<M: Manager> Acquire<M> {
         Self { shared: Some(Arc::clone(shared)), request, pending: None }
     }
 
-    /// The fast paths of a poll, where nothing at all is due: a lease, or a position in the queue.
-    /// `None`: something is due.
+    /// The fast paths of a poll: a lease, or a position in the queue. `None`: something is due that
+    /// only the slow path does.
     #[inline]
     fn poll_fresh(&mut self, cx: &mut Context<'_>) -> Option<Poll<Lease<M::Connection>>> {
         let shared = self.shared.as_ref().filter(|shared| shared.fast_checkout)?;
@@ -66,7 +66,7 @@ impl<M: Manager> Acquire<M> {
     }
 }
 
-/// While other callers wait: joins the queue.
+/// Joins the queue while other callers wait.
 #[inline]
 fn join_fresh<M: Manager>(
     shared: &Shared<M>,

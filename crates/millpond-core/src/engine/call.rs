@@ -1,5 +1,5 @@
-//! The one way to call foreign code, a manager's or a hook's: under a limit, behind a guard against
-//! panics, and with a guard for the connection that it is called on.
+//! The only way to call a manager or a hook: within a time limit, behind a guard against panics,
+//! and with a guard for the connection that it is called on.
 
 use crate::engine::{Held, Shared};
 use crate::event::share;
@@ -57,7 +57,7 @@ where
 }
 
 impl<M: Manager> Shared<M> {
-    /// What a failed call of the manager means; a panic in it is reported.
+    /// Classifies a failed call of the manager; a panic in it is reported.
     pub(crate) fn class_of(&self, method: &'static str, error: &CallError<M::Error>) -> ErrorClass {
         match error {
             CallError::Failed(error) => return self.classify(error),
@@ -98,7 +98,6 @@ pub(crate) enum Refused {
 }
 
 impl Refused {
-    /// The error, where no request is under way.
     pub(crate) fn into_error(self) -> SharedError {
         match self {
             Self::Connection(error) => error,
@@ -108,8 +107,8 @@ impl Refused {
 }
 
 impl<M: Manager> Shared<M> {
-    /// Calls the hooks of a hook point in order, each within `hook_timeout` and what is left until
-    /// `deadline`. The first refusal ends the row; that of a connection is reported.
+    /// Calls the hooks of a hook point in order, each within `hook_timeout` and before `deadline`,
+    /// up to the first refusal. That of a connection is reported.
     pub(crate) async fn run_hooks(
         &self,
         point: HookPoint,

@@ -1,7 +1,7 @@
-//! The way back: what happens when a lease ends, from the borrower's drop to the idle connections.
+//! The end of a lease, from the borrower's drop to the idle connections.
 //!
-//! The first half runs in `Drop`: it looks at the connection, moves it under the lock, and wakes a
-//! waiter. What has to be awaited is a job of the maintenance task.
+//! This half runs in `Drop`: it asks for the manager's verdict, moves the connection under the
+//! lock, and wakes a waiter. What must be awaited is a job of the maintenance task.
 
 use crate::engine::{Held, Shared};
 use crate::ledger::{LeaseMeta, Verdict};
@@ -31,7 +31,6 @@ impl<M: Manager> LeaseOwner<M::Connection> for Shared<M> {
 }
 
 impl<M: Manager> Shared<M> {
-    /// Asks the manager's `triage` what to do with a returned connection.
     fn triage(&self, held: &mut Held<M>) -> Verdict {
         match catch_panic(|| self.manager.triage(&mut held.inner.conn)) {
             Ok(Triage::Keep) => Verdict::Keep,

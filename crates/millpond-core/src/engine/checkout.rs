@@ -1,7 +1,7 @@
-//! The way out: the steps of an acquire that the fast paths did not serve.
+//! The steps of an acquire that the fast paths did not serve.
 //!
-//! Ask the ledger; take what is idle, or wait in the queue; validate what is granted; if it is
-//! unusable, ask again with the same arrival number and the same deadline.
+//! It asks the ledger, takes an idle connection or waits in the queue, and has the connection
+//! validated. If that is unusable, it asks again with the same arrival number and deadline.
 
 use crate::engine::{Held, Shared};
 use crate::ledger::{Answer, Claimant, Grant, Ledger, Ticket, Validated, Validation};
@@ -34,14 +34,13 @@ pub(crate) enum Step<C> {
     Claim,
     Waiting(Ticket<Grant<C>>),
     Validating(Validation<C>),
-    /// Refused, and about to ask once more: when the timer elapses, or when other tasks have had
-    /// their turn.
+    /// Refused, and about to ask once more: when the timer elapses, or after other tasks have run.
     Pausing(Option<Timer>),
     /// Being polled, or ended.
     Taken,
 }
 
-/// What the ledger or a validation answers, or the step that is to be polled again.
+/// An answer of the ledger or a validation, or the step to poll again later.
 type Answered<C> = Result<Answer<C>, Step<C>>;
 
 impl<M: Manager> Pending<M> {
@@ -106,9 +105,8 @@ impl<M: Manager> Pending<M> {
                 // Without a timer it is woken by the deadline thread when it is time for one.
                 return (!sets_timer).then_some(Poll::Pending);
             }
-            // Other tasks run, and time passes, before a refused caller asks once more: one that
-            // retries without a pause must not keep its runtime from noticing that the server is
-            // back.
+            // Other tasks run before a refused caller asks once more: one that retries without a
+            // pause must not keep its runtime from noticing that the server is back.
             Answer::Refused(until) => {
                 let timer = if until > shared.now() { shared.timer(until) } else { None };
                 let yields = timer.is_none();
@@ -175,20 +173,20 @@ impl<M: Manager> Pending<M> {
         Ok(answer)
     }
 
-    /// Whether the deadline has passed. `None`: no runtime is here to set a timer on.
+    /// Whether the deadline has passed. `None`: there is no runtime to set a timer on.
     fn poll_deadline(&mut self, shared: &Shared<M>, cx: &mut Context<'_>) -> Option<bool> {
         // If it has to queue again, it has a timer already.
         self.claimant.has_timer = true;
         if let Some(elapsed) = self.timer.as_mut().and_then(|timer| timer.poll_elapsed(cx)) {
             return Some(elapsed);
         }
-        // There was none, or the runtime that it was set on has ended: now another may be here.
+        // There was none, or its runtime has shut down: by now there may be another runtime.
         self.timer = shared.timer(self.claimant.deadline);
         self.timer.as_mut().and_then(|timer| timer.poll_elapsed(cx))
     }
 
-    /// Goes on with a validation, on the pool's runtime if the caller has none. At the caller's
-    /// deadline the maintenance task takes it over.
+    /// Polls a validation, on the pool's runtime if the caller has none. At the caller's deadline
+    /// the maintenance task takes it over.
     fn poll_validation(
         &mut self,
         shared: &Shared<M>,
@@ -259,7 +257,6 @@ impl<M: Manager> Pending<M> {
     }
 }
 
-/// A refused caller asks once more when the pause is over.
 fn poll_pause<C>(mut timer: Option<Timer>, cx: &mut Context<'_>) -> Answered<C> {
     match timer.as_mut().and_then(|timer| timer.poll_elapsed(cx)) {
         Some(false) => Err(Step::Pausing(timer)),
@@ -267,8 +264,7 @@ fn poll_pause<C>(mut timer: Option<Timer>, cx: &mut Context<'_>) -> Answered<C> 
     }
 }
 
-/// Hands a validation whose caller goes away to the maintenance task. Without one it is dropped
-/// here, outside the lock.
+/// Leaves a validation to the maintenance task. Without one it is dropped here, outside the lock.
 fn delegate<M: Manager>(shared: &Shared<M>, validation: Validation<M::Connection>) {
     let refused = shared.change(|ledger, now| ledger.take_over(validation, now));
     drop(refused);

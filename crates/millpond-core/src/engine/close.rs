@@ -26,7 +26,6 @@ pub(crate) async fn close<M: Manager>(mut closing: Closing<M>) {
 }
 
 impl<M: Manager> Shared<M> {
-    /// Closes a connection within `limit`.
     pub(crate) async fn close_within(
         &self,
         conn: M::Connection,
@@ -42,7 +41,7 @@ impl<M: Manager> Shared<M> {
     }
 }
 
-/// A connection on its way out. In whatever way its close ends, its slot becomes free then.
+/// A connection that is being closed. Its slot becomes free when this is dropped.
 pub(crate) struct Closing<M: Manager> {
     shared: Arc<Shared<M>>,
     meta: LeaseMeta,

@@ -1,7 +1,7 @@
-//! The only caller of `Manager::connect`: one attempt, its hooks, and what follows.
+//! The only caller of `Manager::connect`: one attempt, its hooks, and its outcome.
 //!
-//! Runs as a job of the maintenance task, so a caller that goes away cancels nothing: a connection
-//! that arrives late serves the next one.
+//! It runs as a job of the maintenance task, so an acquire that is dropped cancels nothing: a
+//! connection that is opened late serves the next caller.
 
 use crate::engine::Shared;
 use crate::engine::call::call;
@@ -32,7 +32,7 @@ pub(crate) async fn connect<M: Manager>(mut opening: SlotGuard<M>, attempt: Atte
             }
         }
         Err((error, class)) => {
-            // The first of a row, and then ever more rarely: an outage must not fill the disk.
+            // The first failure in a row, then ever fewer: an outage must not fill the disk.
             if attempt.attempt.is_power_of_two() {
                 let attempt = attempt.attempt;
                 tracing::warn!(pool, attempt, %error, ?class, "could not connect");
@@ -71,7 +71,7 @@ async fn open<M: Manager>(
         if let Err(refused) = shared.run_hooks(point, &mut conn, &info, Time::NEVER).await {
             let error = refused.into_error();
             let class = shared.classify_shared(&error);
-            // Its failure is reported by the refusal; the connection never was one of the pool's.
+            // The refusal reports its end; the connection was never one of the pool's.
             let _ = shared.close_within(conn, shared.config.close_timeout).await;
             return Err((share(Box::new(Refusal { point, source: error })), class));
         }
@@ -102,7 +102,7 @@ impl std::error::Error for Refusal {
 }
 
 /// A slot that becomes free when this is dropped: of a connection that is being opened, or of one
-/// past the pool.
+/// outside the pool.
 pub(crate) struct SlotGuard<M: Manager> {
     shared: Arc<Shared<M>>,
     slot: Option<u32>,

@@ -1,8 +1,7 @@
-//! The maintenance task: the one task of a pool, in which everything is awaited that is not part of
-//! an acquire.
+//! The maintenance task: the only task of a pool. It awaits all that is not part of an acquire.
 //!
-//! It holds the pool only while it works, so a pool without handles can be dropped. Jobs run side
-//! by side, each under its own limit: one that hangs delays no other.
+//! It holds the pool only while it works, so a pool without handles can be dropped. Jobs run
+//! concurrently, each within its own limit: one that hangs delays no other.
 
 use crate::engine::Shared;
 use crate::engine::call::CallGuard;
@@ -20,10 +19,10 @@ use std::task::{Context, Poll};
 const STARTS: u32 = 2;
 
 impl<M: Manager> Shared<M> {
-    /// Makes sure that there is a maintenance task. `false` if there is no runtime for one.
+    /// Starts a maintenance task if there is none. `false` if there is no runtime for it.
     pub(crate) fn ensure_maintenance(self: &Arc<Self>) -> bool {
-        // A runtime that is shutting down drops the maintenance task at once, and the guard in it
-        // says so: then another one is tried.
+        // A runtime that is shutting down drops the task at once, which its guard reports: then
+        // another runtime is tried.
         for _ in 0..STARTS {
             if self.read(Ledger::has_task) {
                 return true;

@@ -1,5 +1,5 @@
-//! What the pool's handles, its leases and its maintenance task share, and the one way to change
-//! the ledger.
+//! The state that the pool's handles, its leases and its maintenance task share, and the only way
+//! to change the ledger.
 
 use crate::engine::Held;
 use crate::event::share;
@@ -55,7 +55,7 @@ pub(crate) struct Shared<M: Manager> {
     /// The oldest generation whose connections may still be opened; above all of them once the pool
     /// is closed.
     pub(crate) opens_from: Signal,
-    /// The number of the last change that `close` and `prewarm` have to look at.
+    /// Raised by each change that `close` or `prewarm` may wait for.
     pub(crate) changes: Signal,
     pub(crate) runtime: Option<Handle>,
     /// Whether a loan needs neither hooks nor events, so the fast path may be used.
@@ -123,7 +123,6 @@ impl<M: Manager> Shared<M> {
         self.clock.now()
     }
 
-    /// Reads the ledger, under its lock.
     pub(crate) fn read<R>(&self, read: impl FnOnce(&Ledger<M::Connection>) -> R) -> R {
         read(&self.ledger.lock())
     }
@@ -136,8 +135,8 @@ impl<M: Manager> Shared<M> {
         self.change_at(self.now(), change)
     }
 
-    /// The same at a time that was read elsewhere, or that need not be exact: the only way to
-    /// change the ledger.
+    /// The same, at a time that was read elsewhere or need not be exact. The only way to change the
+    /// ledger.
     #[inline]
     pub(crate) fn change_at<R>(
         &self,
@@ -157,7 +156,7 @@ impl<M: Manager> Shared<M> {
     /// Performs the effects of a change. A panic in one does not keep the others from it.
     fn perform(&self, effects: Effects<M::Connection>) {
         if effects.others.is_empty() {
-            // The rule: one waker at most, and one event.
+            // Nearly all changes have at most one waker and one event.
             if let Some(waker) = effects.wake {
                 self.catching("waker", || waker.wake());
             }
@@ -184,15 +183,14 @@ impl<M: Manager> Shared<M> {
         }
     }
 
-    /// Whether a connection that a waiter was granted may be lent as it is. Looks without the lock:
-    /// what may not be lent any more was made so before.
+    /// Whether a connection that a waiter was granted may be lent as it is. No lock is needed: a
+    /// new generation is visible before waiters are woken.
     #[inline]
     pub(crate) fn is_fresh(&self, meta: &LeaseMeta, now: Time) -> bool {
         meta.is_fresh(self.unlocked.lendable.load(Ordering::Acquire), self.ping_after, now)
     }
 
-    /// Whether a connection is of the generation that is lent and not too old. Looks without the
-    /// lock, as [`is_fresh`](Self::is_fresh) does.
+    /// Whether a connection is of the present generation and not too old, without the lock.
     pub(crate) fn is_young(&self, meta: &LeaseMeta, now: Time) -> bool {
         meta.is_fresh(self.unlocked.lendable.load(Ordering::Acquire), u64::MAX, now)
     }
@@ -203,14 +201,13 @@ impl<M: Manager> Shared<M> {
         if self.exact { self.now() } else { self.clock.coarse() }
     }
 
-    /// Drops a connection that no maintenance task is left to close; then its slot is free.
     fn drop_now(&self, held: Held<M>, reason: CloseReason) {
         let meta = held.inner.meta;
         let error = drop_catching_panic(held).err().map(|message| share(message.into()));
         self.closed(&meta, reason, error);
     }
 
-    /// A connection is closed or dropped: frees its slot.
+    /// Frees the slot of a connection that is closed or dropped.
     pub(crate) fn closed(&self, meta: &LeaseMeta, reason: CloseReason, error: Option<SharedError>) {
         self.change(|ledger, now| ledger.connection_closed(meta, reason, error, now));
     }
@@ -233,7 +230,7 @@ impl<M: Manager> Shared<M> {
         }
     }
 
-    /// Reports a panic of user code, in the log too.
+    /// Reports a panic of user code, and logs it.
     pub(crate) fn report_panic(&self, callback: &'static str, message: String) {
         tracing::warn!(pool = &*self.name, callback, message, "user code panicked");
         self.report(|| Event::Panicked { callback, message });
@@ -249,7 +246,7 @@ impl<M: Manager> Shared<M> {
         }
     }
 
-    /// What the manager makes of an error that may be its own.
+    /// Classifies an error that may be the manager's.
     pub(crate) fn classify_shared(&self, error: &SharedError) -> ErrorClass {
         error.downcast_ref::<M::Error>().map_or(ErrorClass::Transient, |error| self.classify(error))
     }
@@ -279,15 +276,14 @@ impl<M: Manager> Shared<M> {
             let Some(shared) = weak.upgrade() else { return false };
             let goes_on = shared.set_timers(TIMER_AFTER);
             if let Some(shared) = Arc::into_inner(shared) {
-                // The pool has gone meanwhile. Its connections' destructors must not hold the
-                // thread up.
+                // This was the last handle. Destructors of connections must not block the thread.
                 thread::spawn(move || drop(shared));
             }
             goes_on
         };
         let registered = !self.clock.is_paused() && deadline_thread::register(Box::new(round));
         if !registered {
-            // Others may rely on the thread already: from now on all set timers.
+            // Other waiters may rely on the thread already: now all of them set timers.
             self.set_timers(Duration::ZERO);
         }
         registered
@@ -321,7 +317,7 @@ impl<M: Manager> Shared<M> {
     }
 }
 
-/// Asks an observer what it wants to observe, and has leases measured if it wants that.
+/// Asks an observer for its interest, and has leases measured if it wants measurements.
 fn register_observer<C: Send + 'static>(
     observer: Box<dyn Observer>,
     pool: &str,
@@ -342,7 +338,7 @@ fn register_observer<C: Send + 'static>(
 
 impl<M: Manager> Drop for Shared<M> {
     fn drop(&mut self) {
-        // The maintenance task sleeps without holding the pool: it must see that the pool is gone.
+        // The maintenance task sleeps without holding the pool: it must notice that it is gone.
         if let Some(task) = self.change(Ledger::maintenance_ended) {
             task.wake();
         }

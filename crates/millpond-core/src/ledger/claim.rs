@@ -1,5 +1,5 @@
-//! Asking for a connection: what is idle is lent, else the caller joins the queue, is polled, and
-//! leaves. How an acquire ends is counted and reported here.
+//! Acquires: an idle connection is lent, else the caller joins the queue, is polled, and leaves.
+//! The end of every acquire is counted and reported here.
 
 use crate::ledger::{
     Answer, Caller, Claimant, Effect, Grant, LeaseMeta, Ledger, PooledConnection, Ticket, TimersSet,
@@ -14,7 +14,7 @@ use std::time::Duration;
 pub(crate) const RECENT_PING: Duration = Duration::from_millis(500);
 
 impl Claimant {
-    /// What it was granted may not be lent.
+    /// What the caller was granted may not be lent.
     pub(crate) fn ask_again<C>(&mut self) -> Answer<C> {
         self.again = true;
         Answer::AskAgain
@@ -49,8 +49,8 @@ impl<C: Send + 'static> Ledger<C> {
         Answer::Failed(self.fail(claimant, error, now))
     }
 
-    /// Asks for a connection. A waiter takes `waker`, which is woken when something was granted;
-    /// else it is to be dropped outside the lock, as it was cloned there: both are user code.
+    /// Asks for a connection. A waiter takes `waker`, which is woken when something is granted;
+    /// else it must be dropped outside the lock, as it is user code.
     pub(crate) fn claim(
         &mut self,
         claimant: &mut Claimant,
@@ -83,7 +83,7 @@ impl<C: Send + 'static> Ledger<C> {
         Answer::Queued { ticket, register }
     }
 
-    /// A caller may not even wait. One that is refused because connecting fails asks once more.
+    /// Refuses to let a caller wait. If the reason is that connecting fails, it asks once more.
     fn refuse(&mut self, error: PoolError, claimant: &mut Claimant, now: Time) -> Answer<C> {
         let is_final = mem::replace(&mut claimant.refused_once, true);
         if !is_final && matches!(error, PoolError::Connect { .. }) {
@@ -93,7 +93,7 @@ impl<C: Send + 'static> Ledger<C> {
         Answer::Failed(self.fail(claimant, error, now))
     }
 
-    /// The freshest idle connection that is young enough, lent to the caller.
+    /// Lends the freshest idle connection that is fit.
     fn take_idle(&mut self, caller: Caller, now: Time) -> Option<PooledConnection<C>> {
         self.prefer_last_of(caller, now);
         self.retire_unfit(now);
@@ -106,7 +106,7 @@ impl<C: Send + 'static> Ledger<C> {
         Some(held)
     }
 
-    /// Ends what may not be lent any more, until the freshest idle connection may.
+    /// Closes idle connections, the freshest first, until one may be lent.
     fn retire_unfit(&mut self, now: Time) {
         while let Some(reason) =
             self.idle.freshest().and_then(|freshest| self.unfit(&freshest.inner.meta, now))
@@ -116,15 +116,15 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// Whether a connection that was lent just now has to be pinged before its borrower gets it: it
-    /// may be broken, or it was last validated too long ago and not opened for this very borrower.
+    /// Whether a connection has to be pinged before its borrower gets it: it is suspect, or it was
+    /// validated too long ago and not opened for this borrower.
     pub(crate) fn must_ping(&self, meta: &LeaseMeta, now: Time) -> bool {
         let just_opened = meta.uses <= 1 && meta.idled == 0;
         (!just_opened && self.ping_would_be_due(meta, now)) || self.slots.is_suspect(meta.slot)
     }
 
     /// Whether a connection has to be validated before `try_acquire` lends it. Where every checkout
-    /// pings, the answer that the maintenance task has just had for it counts as this checkout's.
+    /// pings, a recent ping by the maintenance task counts.
     fn try_has_to_ping(&self, meta: &LeaseMeta, now: Time) -> bool {
         let validated =
             meta.validated_at > meta.idle_since && now.since(meta.validated_at) < RECENT_PING;
@@ -145,8 +145,8 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// Lends an idle connection for which nothing is due, and has the others validated. Hooks would
-    /// have to be awaited, so with them it lends nothing.
+    /// Lends an idle connection without a wait; if a ping is due, has the idle ones validated for
+    /// later. With hooks, which must be awaited, it lends nothing.
     pub(crate) fn try_claim(&mut self, caller: Caller, now: Time) -> Option<PooledConnection<C>> {
         if self.closed || self.suspended || self.traits.checkout_hooks {
             return None;
@@ -176,8 +176,8 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// Polls a waiter for its grant, which it accepts unless that has gone out of date since, or
-    /// nothing may be lent.
+    /// Polls a waiter for its grant, which is declined if it is out of date or the pool is
+    /// suspended.
     pub(crate) fn poll(
         &mut self,
         ticket: Ticket<Grant<C>>,
@@ -197,7 +197,7 @@ impl<C: Send + 'static> Ledger<C> {
         Ok(claimant.ask_again())
     }
 
-    /// Goes on with a connection that was validated, unless it has gone out of date meanwhile.
+    /// Goes on with a validated connection, unless it is out of date by now.
     pub(crate) fn validated(
         &mut self,
         held: PooledConnection<C>,
@@ -212,8 +212,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.inspect(held, Some(phase), claimant, now)
     }
 
-    /// Lends a connection for which nothing is due after what it has `passed`, or has it validated:
-    /// first by a ping, then by hooks.
+    /// Lends a connection, or has it validated: by a ping, then by hooks. `passed` is what it has
+    /// been through already.
     fn inspect(
         &mut self,
         held: PooledConnection<C>,
@@ -246,8 +246,8 @@ impl<C: Send + 'static> Ledger<C> {
         error
     }
 
-    /// A waiter gives up with an error, unless something was granted at the last moment. Its waker
-    /// is to be dropped outside the lock.
+    /// Fails a waiter, unless it was granted something at the last moment. Its waker must be
+    /// dropped outside the lock.
     pub(crate) fn give_up(
         &mut self,
         ticket: Ticket<Grant<C>>,
@@ -265,8 +265,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// A caller goes away before its acquire has ended. Its waker is to be dropped outside the
-    /// lock.
+    /// The acquire was dropped. Its waker must be dropped outside the lock.
     pub(crate) fn cancel(
         &mut self,
         ticket: Option<Ticket<Grant<C>>>,
@@ -280,7 +279,7 @@ impl<C: Send + 'static> Ledger<C> {
         waker
     }
 
-    /// A waiter leaves the queue. What it had been granted goes to the next one.
+    /// Removes a waiter from the queue; a connection that it was granted goes to the next one.
     fn leave(&mut self, ticket: Ticket<Grant<C>>, now: Time) -> Option<Waker> {
         let (granted, waker) = self.waiters.leave(ticket);
         match granted {
@@ -292,8 +291,8 @@ impl<C: Send + 'static> Ledger<C> {
         waker
     }
 
-    /// Wakes the waiters that have waited since `latest` without a timer. Once all have one, the
-    /// deadline thread need not look again.
+    /// Wakes the waiters without a timer that arrived at `latest` or before. Once all have a timer,
+    /// the pool is no longer registered with the deadline thread.
     pub(crate) fn set_timers(&mut self, latest: Time, now: Time) -> TimersSet {
         let mut wakers = Vec::new();
         let set = self.waiters.set_timers(latest, now, &mut wakers);

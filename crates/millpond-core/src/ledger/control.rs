@@ -1,5 +1,5 @@
-//! Operations on the whole pool: its maintenance task comes and goes, it is resized, invalidated,
-//! suspended, closed.
+//! Operations on the whole pool: start and end of its maintenance task, prewarm, resize,
+//! invalidate, suspend, resume, close.
 
 use crate::ledger::{Effect, Job, Ledger, MaintenanceTask};
 use crate::rt::{Handle, Time};
@@ -21,8 +21,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.lost_a_runtime
     }
 
-    /// Keeps the pool itself, whose last handle is gone, until everything is closed. Without a
-    /// maintenance task it is given back.
+    /// Keeps a pool whose last handle was dropped until everything is closed. Gives it back if
+    /// there is no maintenance task.
     pub(crate) fn keep_alive(
         &mut self,
         pool: Arc<dyn Any + Send + Sync>,
@@ -41,7 +41,7 @@ impl<C: Send + 'static> Ledger<C> {
     pub(crate) fn begin_prewarm(&mut self, connections: u32, now: Time) -> bool {
         if self.traits.keeps {
             self.connects.prewarm_targets.push(connections);
-            // What failed an hour ago says nothing of the attempt that begins now.
+            // An old failure says nothing about the attempt that begins now.
             self.connects.last_error_permanent = false;
             self.open_more(now);
         }
@@ -77,9 +77,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.update_fast_paths();
     }
 
-    /// The maintenance task has ended. If the pool is not closed, its runtime has, and everything
-    /// that lived there is gone. What is left of the maintenance task is to be dropped outside the
-    /// lock.
+    /// The maintenance task has ended. Unless the pool is closed, its runtime has shut down, and
+    /// all connections with it. The returned task must be dropped outside the lock.
     pub(crate) fn maintenance_ended(&mut self, now: Time) -> Option<MaintenanceTask> {
         let task = self.task.take();
         self.lost_a_runtime = true;
@@ -96,7 +95,7 @@ impl<C: Send + 'static> Ledger<C> {
                 Job::Close(held, reason) => self.retire(held, reason, now),
             }
         }
-        // All look again: the next one brings a new runtime.
+        // The first waiter that is polled again brings a new runtime.
         self.effects.extend(self.waiters.take_wakers().map(Effect::Wake));
         self.note_change();
         task
@@ -108,8 +107,8 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// Changes the sizes; what is too many goes at once if idle, else when it comes back. A pool
-    /// that is closed keeps its sizes.
+    /// Changes the sizes. Surplus connections are closed at once if idle, else when they come back.
+    /// A closed pool keeps its sizes.
     pub(crate) fn resize(&mut self, pool_size: u32, max_overflow: u32, now: Time) {
         if self.closed {
             return;
@@ -127,8 +126,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.report(Event::Resized { pool_size, max_overflow });
     }
 
-    /// Makes everything opened so far out of date. `hard`: idle connections are dropped without
-    /// closing.
+    /// Begins a new generation. `hard`: older connections are dropped without a clean close.
     pub(crate) fn invalidate_all(&mut self, hard: bool, now: Time) -> u64 {
         self.generation = self.generation.saturating_add(1);
         self.update_fast_paths();
@@ -143,8 +141,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.generation
     }
 
-    /// Nothing is lent or opened from now on. What is being opened already may still come, and is
-    /// not lent.
+    /// From now on nothing is lent and no connect begins.
     pub(crate) fn suspend(&mut self, now: Time) {
         self.suspended = true;
         self.update_fast_paths();
@@ -162,7 +159,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// Lending goes on: idle connections go to those who have waited longest.
+    /// Ends a suspension: idle connections go to the oldest waiters.
     pub(crate) fn resume(&mut self, now: Time) {
         self.suspended = false;
         self.update_fast_paths();
@@ -171,13 +168,13 @@ impl<C: Send + 'static> Ledger<C> {
             self.settle(held, now);
         }
         self.open_more(now);
-        // Successors that were due meanwhile.
+        // Successors may have become due meanwhile.
         self.wake_maintenance(now);
         self.check();
         self.report(Event::Resumed);
     }
 
-    /// Lends nothing any more; fails those who wait, closes what is idle.
+    /// Closes the pool: fails the waiters and closes the idle connections.
     pub(crate) fn close(&mut self, now: Time) {
         if mem::replace(&mut self.closed, true) {
             return;

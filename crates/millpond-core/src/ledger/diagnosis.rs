@@ -1,5 +1,4 @@
-//! Why a deadline passed: what the pool looked like at that moment, so that the error can say what
-//! helps.
+//! Why a deadline passed, and the state of the pool at that moment.
 
 use crate::ledger::{Ledger, Stage};
 use crate::rt::{TaskId, Time};
@@ -14,7 +13,6 @@ pub(crate) const HOLDERS_REPORTED: usize = 3;
 const STALLED: Duration = Duration::from_millis(100);
 
 impl<C: Send + 'static> Ledger<C> {
-    /// Why a deadline passed, and what the pool looked like.
     pub(crate) fn timed_out(
         &self,
         task: Option<TaskId>,

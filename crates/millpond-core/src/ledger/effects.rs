@@ -1,11 +1,11 @@
-//! What follows from a change of the ledger and is done once its lock is released.
+//! Effects: what a change of the ledger causes, to be performed once its lock is released.
 
 use crate::ledger::PooledConnection;
 use crate::{CloseReason, Event};
 use std::any::Any;
 use std::task::Waker;
 
-/// What has to be done once the lock is released. Wakers, observers and destructors are user code.
+/// An effect of a change. Wakers, observers and destructors are user code.
 #[derive(Debug)]
 pub(crate) enum Effect<C> {
     Wake(Waker),
@@ -57,8 +57,8 @@ impl<C> Effects<C> {
         self.push(Effect::Discard(Box::new(value)));
     }
 
-    /// All of them, in the order in which they are to be performed: wakers before observers, and
-    /// destructors, which may block, at the end.
+    /// All effects in the order in which to perform them: wakers, events, and last destructors,
+    /// which may block.
     pub(crate) fn in_order(self) -> Vec<Effect<C>> {
         let wake = self.wake.map(Effect::Wake);
         let report = self.report.map(|(seq, event)| Effect::Report(seq, event));

@@ -1,4 +1,4 @@
-//! What the ledger keeps and hands out: connections with what is known of them, requests, grants,
+//! What the ledger keeps and hands out: connections and their metadata, grants, answers to callers,
 //! and jobs for the maintenance task.
 
 use crate::ledger::{Ticket, WaiterCell};
@@ -16,8 +16,8 @@ pub struct LeaseMeta {
     pub(crate) id: ConnectionId,
     pub(crate) generation: u64,
     pub(crate) uses: u64,
-    /// Which task has it, or had it last, if the borrower was one. Its slot knows that of the
-    /// present loan too; here it is at hand where idle connections are compared.
+    /// The task that has it or had it last, if the borrower was one; compared among idle
+    /// connections.
     pub(crate) last_task: Option<TaskId>,
     pub(crate) created: Time,
     /// When it has to be replaced; drawn once, with its jitter.
@@ -43,7 +43,6 @@ pub(crate) enum Renewal {
 }
 
 impl LeaseMeta {
-    /// Notes one loan more, and whose it is.
     #[inline]
     pub(crate) fn note_loan(&mut self, task: Option<TaskId>) {
         bump(&mut self.uses);
@@ -150,7 +149,7 @@ pub(crate) struct Validation<C> {
 
 opaque_debug!([C] Validation<C>, "Validation", |it| { slot: it.slot, phase: it.phase });
 
-/// What does not change while a pool lives, beside its settings.
+/// What never changes in the life of a pool, beside its settings.
 #[derive(Debug, Clone)]
 pub(crate) struct PoolTraits {
     pub(crate) name: Arc<str>,
@@ -174,8 +173,8 @@ pub(crate) enum Verdict {
 
 #[derive(Debug)]
 pub(crate) enum Grant<C> {
-    /// A connection for which nothing is due: its waiter may take it without the lock, and counts
-    /// the loan itself.
+    /// A connection for which nothing is due: its waiter may take it without the lock, and then
+    /// counts the loan itself.
     Ready(PooledConnection<C>),
     /// A connection that must be validated and counted.
     NeedsCheck(PooledConnection<C>),
@@ -206,7 +205,7 @@ pub(crate) struct Attempt {
     pub(crate) first: bool,
 }
 
-/// What follows for a caller that asks, was granted something, or gives up.
+/// What follows for a caller.
 #[derive(Debug)]
 pub(crate) enum Answer<C> {
     /// The connection is lent, and the loan counted.

@@ -1,4 +1,4 @@
-//! What falls due by the clock, at each turn of the maintenance task.
+//! Work that is due by the clock, at each turn of the maintenance task.
 
 use crate::ledger::{Job, Ledger, Renewal};
 use crate::rt::Time;
@@ -6,7 +6,6 @@ use crate::{CloseReason, Event, Holder};
 use std::mem;
 use std::task::Waker;
 
-/// What the maintenance task has to do now.
 #[derive(Debug)]
 pub(crate) struct Turn<C> {
     pub(crate) jobs: Vec<Job<C>>,
@@ -23,7 +22,6 @@ impl<C: Send + 'static> Ledger<C> {
         if let Some(task) = &mut self.task {
             task.woken_at = Some(now);
         }
-        // What is too old goes, or gets a replacement in time; then what has been idle too long.
         if self.idle.is_due(now) {
             self.sweep_ages(now);
         }
@@ -46,8 +44,8 @@ impl<C: Send + 'static> Ledger<C> {
         Turn { jobs: mem::take(&mut self.inbox), leaks, wakes_at, done }
     }
 
-    /// The maintenance task goes to sleep unless it was called meanwhile; returns whether it does.
-    /// Its old waker is left in `waker`, to be dropped outside the lock.
+    /// Whether the maintenance task may sleep: it was not woken meanwhile. Its old waker is left in
+    /// `waker`, which must be dropped outside the lock.
     pub(crate) fn try_sleep(&mut self, waker: &mut Option<Waker>) -> bool {
         let Some(task) = &mut self.task else { return true };
         let sleeps = task.woken_at.is_none() && self.inbox.is_empty();
@@ -57,6 +55,7 @@ impl<C: Send + 'static> Ledger<C> {
         sleeps
     }
 
+    /// Closes what is too old, and asks for replacements in time.
     fn sweep_ages(&mut self, now: Time) {
         let (room, mut left) = (self.idle_room(), self.idle.len());
         for mut held in self.idle.take_all() {
@@ -82,8 +81,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// The longest idle go first: those that lingered beyond `pool_size`, then those idle for too
-    /// long.
+    /// Closes, oldest first, what has lingered beyond `pool_size` or been idle for too long.
     fn sweep_surplus(&mut self, now: Time) {
         let floor = self.floor().unwrap_or(self.config.pool_size) as usize;
         let room = self.idle_room();

@@ -1,14 +1,13 @@
-//! The fast paths of the ledger: loans, waits and returns for which nothing at all is due.
+//! The fast paths of the ledger: loans, waits and returns for which no other work is due.
 //!
-//! They do what `begin`, `poll` and `returned` would do, and are skipped whenever anything has to
-//! be considered: a state of the pool, a setting that concerns every loan or wait, a connection's
-//! age. `tests/unit/fast_path.rs` holds them to it: the same random events leave the same ledger.
+//! They do what `begin`, `poll` and `returned` would do, and are skipped whenever a state of the
+//! pool, a setting or the age of a connection requires more. `tests/unit/fast_path.rs` compares
+//! both: the same random events leave the same ledger.
 //!
-//! What they gain, by the programs of `benches` with `--quick` on one core, linked with the core
-//! and deadpool alone, three runs in turn: without them, but with the coarse clock, `uncontended`
-//! takes 119 ns instead of 53, and `hold64_core1` serves 2.7 M/s instead of 4.1 M/s. Of these,
-//! [`join_fresh`](Ledger::join_fresh) alone is worth 25 % of `hold64_core1`, that a waiter takes
-//! a [`Grant::Ready`] without the lock 22 %, and that callers of a crowded pool do not try
+//! Their gain, measured by the programs of `benches` with `--quick` on one core: without them
+//! `uncontended` takes 119 ns instead of 53, and `hold64_core1` serves 2.7 M/s instead of 4.1 M/s.
+//! Of the latter, [`join_fresh`](Ledger::join_fresh) is worth 25 %, that a waiter takes a
+//! [`Grant::Ready`] without the lock 22 %, and that callers of a contended pool do not try
 //! [`take_fresh`](Ledger::take_fresh) first 26 %.
 
 use crate::ledger::{
@@ -17,14 +16,13 @@ use crate::ledger::{
 use crate::rt::{COARSE_ERROR, Time};
 use std::task::Waker;
 
-/// How many idle connections behind the freshest are searched for the one that the caller had last.
+/// How many idle connections behind the freshest are searched for the caller's last one.
 const CANDIDATES: usize = 3;
 
 impl<C: Send + 'static> Ledger<C> {
-    /// Puts the connection in front of the other idle ones that the caller's task had last, if it
-    /// is nearly as fresh as they are and nothing is due for it. Two tasks that return and ask at
-    /// the same moment would exchange theirs otherwise, which was measured to cost far more than
-    /// this look (`docs/performance.md`).
+    /// Makes the connection that the caller's task had last the freshest, if it nearly is and
+    /// nothing is due for it. Otherwise two tasks that return and ask at the same moment would
+    /// exchange theirs, which costs far more (`docs/performance.md`).
     #[inline]
     pub(crate) fn prefer_last_of(&mut self, caller: Caller, now: Time) {
         if self.idle.freshest().is_some_and(|freshest| freshest.inner.meta.last_task != caller.task)
@@ -45,8 +43,7 @@ impl<C: Send + 'static> Ledger<C> {
         });
     }
 
-    /// The fast path of a claim: the freshest idle connection if nothing at all is due, for it or
-    /// because of it.
+    /// The fast path of a claim: lends the freshest idle connection.
     #[inline]
     pub(crate) fn take_fresh(&mut self, caller: Caller, now: Time) -> Option<PooledConnection<C>> {
         if !self.fast_loans {
@@ -68,8 +65,8 @@ impl<C: Send + 'static> Ledger<C> {
         Some(held)
     }
 
-    /// The fast path of a claim that has to wait: others wait already, every slot is taken, and one
-    /// waiter more has no other effect. Leaves the waker otherwise.
+    /// The fast path of a claim that has to wait: others wait already, and every slot is taken.
+    /// Takes the waker if it succeeds.
     #[inline]
     pub(crate) fn join_fresh(
         &mut self,
@@ -89,7 +86,7 @@ impl<C: Send + 'static> Ledger<C> {
             return None;
         }
         (claimant.since, claimant.arrival) = (now, self.arrive());
-        // The coarse clock may be late: no deadline comes early.
+        // The coarse clock may be late, and no deadline may pass early.
         claimant.deadline = now.after(COARSE_ERROR).after(claimant.limit);
         self.connects.note_demand(now);
         let ticket = self.waiters.join(claimant, waker.take());
@@ -97,8 +94,8 @@ impl<C: Send + 'static> Ledger<C> {
         Some(ticket)
     }
 
-    /// The fast path of a return: the connection is young, and goes to the oldest waiter, or there
-    /// is room among the idle ones. Gives it back if something has to be considered.
+    /// The fast path of a return: a young connection goes to the oldest waiter or becomes idle.
+    /// Gives it back if the slow path has to take it.
     #[inline]
     pub(crate) fn put_back_fresh(
         &mut self,

@@ -1,8 +1,8 @@
-//! When a connection is opened, and what follows when that fails.
+//! When a connection is opened, and what happens when that fails.
 //!
-//! Connects never exceed demand: one for each waiter that no connection is on its way to, one for
-//! each idle connection short of `min_idle`, one for each that is about to be recycled. While
-//! connects fail there is one at a time.
+//! Connects never exceed demand: one for each waiter without a connection on its way, one for each
+//! idle connection short of `min_idle`, one for each that will soon be recycled. While connects
+//! fail, there is one at a time.
 
 use crate::ledger::{
     Attempt, HANG_MIN, Job, LeaseMeta, Ledger, Pause, PooledConnection, Renewal, Stage, bump,
@@ -12,8 +12,8 @@ use crate::{ErrorClass, Event, PoolError, SharedError};
 use std::mem;
 use std::time::Duration;
 
-/// How long a connection that is being reset counts as being on its way to a waiter. A reset is a
-/// round trip; one that takes longer hangs, and a waiter gets another connection if there is room.
+/// How long a connection that is being reset counts as on its way to a waiter. A reset is a round
+/// trip; if it takes longer it hangs, and the waiter gets another connection.
 const RESET_GRACE: Duration = Duration::from_millis(50);
 
 /// How long a caller that timed out or was refused still counts as demand.
@@ -22,8 +22,7 @@ const DEMAND_LASTS: Duration = Duration::from_secs(10);
 /// The longest pause of a refused caller before it asks once more, in microseconds.
 const REFUSAL_PAUSE: u64 = 4_000;
 
-/// How long a caller that is the first to ask for long waits for the attempt that is made for it,
-/// at least.
+/// The least time that the first caller in a long while waits for the attempt made for it.
 const FIRST_ASKER_PAUSE: Duration = Duration::from_millis(50);
 
 /// How far ahead of its time a connection's replacement is opened, at most; never more than a
@@ -31,7 +30,7 @@ const FIRST_ASKER_PAUSE: Duration = Duration::from_millis(50);
 const RENEW_AHEAD: Duration = Duration::from_secs(10);
 
 impl<C: Send + 'static> Ledger<C> {
-    /// Has connections opened while there is demand, room, and no reason to hold back.
+    /// Has connections opened while there is demand and room.
     pub(crate) fn open_more(&mut self, now: Time) {
         let lends = !self.closed && !self.suspended && self.task.is_some();
         if !lends || self.slots.used() >= self.config.limit() {
@@ -54,9 +53,7 @@ impl<C: Send + 'static> Ledger<C> {
             }));
             self.wake_maintenance(now);
         }
-        // What is wanted and cannot be opened yet is considered again, even if no caller asks until
-        // then: after the pause, or when the next waiter becomes entitled to an overflow
-        // connection.
+        // What cannot be opened yet is considered again later, even if no caller asks until then.
         self.wake_by(self.growth_due(now), now);
     }
 
@@ -95,14 +92,13 @@ impl<C: Send + 'static> Ledger<C> {
         (spare as usize) < renewals.saturating_add(due) || (connecting == 0 && self.fails_fast())
     }
 
-    /// How many connections are being opened, those left aside that take much longer than usual:
-    /// they hold nothing up.
+    /// How many connections are being opened, without those that hang: they block no others.
     fn connecting(&self, now: Time) -> u32 {
         self.slots.count(Stage::Connecting).saturating_sub(self.hanging(now).0)
     }
 
-    /// How many attempts hang, and when the next one will. The `on_first_connect` hooks must not
-    /// run beside themselves.
+    /// How many attempts hang, and when the next one will. None does before `on_first_connect` has
+    /// succeeded, since those hooks must not run twice at once.
     pub(crate) fn hanging(&self, now: Time) -> (u32, Time) {
         if self.connects.first_pending {
             (0, Time::NEVER)
@@ -111,7 +107,6 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// `min_idle`, as far as `pool_size` allows it now.
     pub(crate) fn floor(&self) -> Option<u32> {
         self.config.min_idle.map(|idle| idle.min(self.config.pool_size))
     }
@@ -143,8 +138,8 @@ impl<C: Send + 'static> Ledger<C> {
         exist < wanted.min(self.config.pool_size)
     }
 
-    /// When the next waiter becomes entitled to an overflow connection. Those behind the first few
-    /// can wait for their turn: no more than `max_connecting` are opened at once.
+    /// When the next waiter may have an overflow connection. Only the first few waiters matter,
+    /// since at most `max_connecting` connections are opened at once.
     pub(crate) fn overflow_due(&self, now: Time) -> Time {
         let wait = self.config.overflow_after;
         if wait.is_zero() {
@@ -158,8 +153,7 @@ impl<C: Send + 'static> Ledger<C> {
         next.map_or(Time::NEVER, |since| since.after(wait))
     }
 
-    /// When the maintenance task has to think about opening again: after a pause, or when a reset
-    /// takes too long.
+    /// When to consider opening again: after a pause, or when a reset or a connect hangs.
     pub(crate) fn growth_due(&self, now: Time) -> Time {
         let mut due = self.overflow_due(now);
         let not_before = self.not_before(now);
@@ -184,8 +178,8 @@ impl<C: Send + 'static> Ledger<C> {
         meta
     }
 
-    /// A connection was opened and has passed its hooks, which took so long. Returns how long
-    /// nothing had worked before, if so.
+    /// A connection was opened and has passed its hooks. Returns how long connecting had failed
+    /// before, if it had.
     pub(crate) fn connected(
         &mut self,
         conn: C,
@@ -254,15 +248,15 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// Replaces the last error. The one before is user code, so it is dropped outside the lock.
+    /// Replaces the last error; the old one is user code, so it is dropped outside the lock.
     fn forget_last_error(&mut self, by: Option<SharedError>) {
         if let Some(before) = mem::replace(&mut self.connects.last_error, by) {
             self.effects.discard(before);
         }
     }
 
-    /// Notes a failed attempt. `true` at the moment from which new callers fail at once. A pause
-    /// without demand begins a new streak: a failure an hour ago says nothing about now.
+    /// Notes a failed attempt. `true` if new callers fail at once from now on. A long pause begins
+    /// a new streak: an old failure says nothing about now.
     fn note_failure(&mut self, broken: bool, now: Time) -> bool {
         self.connects.last_failure = now;
         let since = match self.connects.failing_since {
@@ -294,12 +288,12 @@ impl<C: Send + 'static> Ledger<C> {
         Some(now.since(since))
     }
 
-    /// Whether nothing has worked for so long that newcomers fail at once.
+    /// Whether connecting has failed for so long that new callers fail at once.
     pub(crate) fn fails_fast(&self) -> bool {
         self.slots.open() == 0 && self.connects.failing_fast
     }
 
-    /// Why a newcomer is not even allowed to wait, if so.
+    /// Why a new caller may not wait, if so.
     pub(crate) fn refusal(&self) -> Option<PoolError> {
         if self.fails_fast() {
             return self.connect_error();
@@ -308,11 +302,11 @@ impl<C: Send + 'static> Ledger<C> {
         (self.waiting() >= limit).then_some(PoolError::TooManyWaiters { limit })
     }
 
-    /// How long a caller that was refused because connecting fails waits before it asks once more.
-    /// The first one waits for other tasks only, from the second in a row it is some milliseconds,
-    /// so that callers who try again without a pause leave the runtime to the probe. If no caller
-    /// had asked for long, the server may be back: an attempt is made at once, and the caller waits
-    /// for it. The refusal is dropped outside the lock.
+    /// How long a refused caller waits before it asks once more. The first one only lets other
+    /// tasks run; from the second in a row it is some milliseconds, so that callers that retry at
+    /// once leave time for the probe. If no caller had asked for long, the server may be back: an
+    /// attempt is made at once, and the caller waits for it. The refusal is dropped outside the
+    /// lock.
     pub(crate) fn refusal_delay(&mut self, refusal: PoolError, now: Time) -> Duration {
         self.effects.discard(refusal);
         let was_quiet = self.not_before(now) > self.connects.pause.with_demand;
@@ -349,8 +343,7 @@ impl<C: Send + 'static> Ledger<C> {
         due
     }
 
-    /// When the successor of a connection is to be opened; once that was asked for, when the
-    /// connection has to go.
+    /// When to open the successor of a connection; after that, when to close the connection.
     pub(crate) fn renewal_due(meta: &LeaseMeta) -> Time {
         if meta.renewal == Renewal::NotYet { meta.renew_at } else { meta.expires }
     }

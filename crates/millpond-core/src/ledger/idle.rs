@@ -1,8 +1,7 @@
-//! The idle connections: a stack with the freshest on top, which knows when something falls due for
-//! one of them.
+//! The idle connections: a stack with the freshest on top, and when work is due for one of them.
 //!
-//! Only a sweep walks the whole stack, and only when something has fallen due: a return, a reset or
-//! a turn of the maintenance task costs the same however many connections are idle.
+//! Only a sweep visits the whole stack, and only when something is due: a return, a reset or a turn
+//! of the maintenance task costs the same however many connections are idle.
 
 use crate::ledger::{PooledConnection, Renewal, note_visit};
 use crate::rt::Time;
@@ -75,8 +74,8 @@ impl<C> Idle<C> {
         self.stack.push_back(held);
     }
 
-    /// Puts a connection among the others by how long it has been idle: one that comes from a
-    /// validation is not the freshest.
+    /// Inserts a connection by how long it has been idle: one that was validated is not the
+    /// freshest.
     pub(crate) fn insert(&mut self, held: PooledConnection<C>, now: Time) {
         let since = held.inner.meta.idle_since;
         let later =
@@ -99,7 +98,7 @@ impl<C> Idle<C> {
         Some(held)
     }
 
-    /// Takes all of them out, to be looked at one by one and put back with [`push`](Self::push).
+    /// Takes all connections out, to be put back one by one with [`push`](Self::push).
     pub(crate) fn take_all(&mut self) -> impl Iterator<Item = PooledConnection<C>> + use<C> {
         let mut taken = std::mem::replace(self, Self::new());
         std::iter::from_fn(move || taken.pop_oldest())
@@ -120,7 +119,7 @@ impl<C> Idle<C> {
         }
     }
 
-    /// A successor has come for the connection that has wanted one longest.
+    /// A successor was opened for the connection that has waited for one longest.
     pub(crate) fn note_successor(&mut self) {
         if self.renewals_wanted == 0 {
             return;

@@ -7,7 +7,7 @@ use crate::rt::Time;
 use std::time::Duration;
 
 impl<C: Send + 'static> Ledger<C> {
-    /// A connection that came back needs attention before it can be lent.
+    /// Has a returned connection reset or pinged, and the `on_checkin` hooks called.
     pub(crate) fn send_to_checkin(&mut self, held: PooledConnection<C>, reset: bool, now: Time) {
         let ping = !reset && self.slots.is_suspect(held.inner.meta.slot);
         let closes = self.reason_to_close(&held.inner.meta, now);
@@ -19,9 +19,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.check();
     }
 
-    /// A connection was found broken. The others that have not answered since `before` may be
-    /// broken too: those that are idle are validated now, and those that are out when they come
-    /// back. To come back is no answer.
+    /// A connection was found broken, so others that have not answered since `before` may be too:
+    /// idle ones are validated now, lent ones when they come back. A return is not an answer.
     pub(crate) fn mark_suspect(&mut self, before: Time, now: Time) {
         let silent = |meta: &LeaseMeta| {
             meta.created <= before && meta.validated_at <= before.max(meta.idle_since)
@@ -31,8 +30,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.update_fast_paths();
     }
 
-    /// Has the idle connections of which nothing was heard for so long validated by the maintenance
-    /// task, side by side.
+    /// Has the idle connections validated that were not validated for this long.
     pub(crate) fn validate_idle(&mut self, unheard: Duration, now: Time) {
         self.validate_those(|meta| now.since(meta.validated_at) >= unheard, now);
     }
@@ -61,8 +59,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.wake_maintenance(now);
     }
 
-    /// The caller of a validation goes away, and the maintenance task sees it through. Without a
-    /// maintenance task it comes back.
+    /// Has the maintenance task complete a validation whose caller has gone. Without such a task it
+    /// is given back.
     pub(crate) fn take_over(
         &mut self,
         validation: Validation<C>,

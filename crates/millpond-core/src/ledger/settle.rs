@@ -1,5 +1,4 @@
-//! What becomes of a connection that is available: it is granted, kept idle, or closed, and its
-//! slot is free at the end.
+//! Connections that become available: they are granted, kept idle, or closed, which frees the slot.
 
 use crate::ledger::{
     Effect, Grant, Job, LeaseMeta, Ledger, PooledConnection, Stage, Verdict, bump,
@@ -9,7 +8,7 @@ use crate::{CloseReason, Event, SharedError};
 use std::time::Duration;
 
 impl<C: Send + 'static> Ledger<C> {
-    /// A lease has ended: counts and reports that, and takes its connection back.
+    /// A lease has ended: measures and reports it, and takes its connection back.
     pub(crate) fn returned(&mut self, mut held: PooledConnection<C>, verdict: Verdict, now: Time) {
         self.recycle_cell(&mut held);
         let meta = &mut held.inner.meta;
@@ -117,7 +116,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.idle.renewals_done().saturating_add(self.config.pool_size as usize)
     }
 
-    /// Ends a connection: the maintenance task closes it, and it holds its slot until that is done.
+    /// Has a connection closed by the maintenance task; it holds its slot until then.
     pub(crate) fn retire(&mut self, held: PooledConnection<C>, reason: CloseReason, now: Time) {
         let slot = held.inner.meta.slot;
         self.slots.shift(slot, Stage::Closing, now);
@@ -130,7 +129,6 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// A connection is closed or dropped: its slot is free.
     pub(crate) fn connection_closed(
         &mut self,
         meta: &LeaseMeta,
@@ -143,7 +141,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.report(Event::Closed { id: meta.id, reason, error });
     }
 
-    /// A borrower keeps its connection for good: its slot is free.
+    /// A borrower keeps its connection, whose slot becomes free.
     pub(crate) fn detached(&mut self, meta: &LeaseMeta, now: Time) {
         bump(&mut self.totals.detached);
         self.free(meta.slot, now);
@@ -163,7 +161,7 @@ impl<C: Send + 'static> Ledger<C> {
         self.check();
     }
 
-    /// Takes a free slot for a connection that is opened past the pool.
+    /// Takes a free slot for a connection outside the pool.
     pub(crate) fn reserve(&mut self, now: Time) -> Option<u32> {
         if self.closed || self.suspended || self.slots.used() >= self.config.limit() {
             return None;

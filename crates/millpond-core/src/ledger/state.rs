@@ -1,5 +1,5 @@
-//! The fields of the ledger, and what every change of them needs: numbers for events, measurements,
-//! wake-ups of the maintenance task.
+//! The fields of the ledger, how they are read, and what every change needs: events, measurements,
+//! wake-ups.
 
 use crate::ledger::{
     Borrowers, ConnectHistory, Effect, Effects, Grant, Idle, Job, PoolTraits, Queue, Slots, Stage,
@@ -63,7 +63,7 @@ pub(crate) struct Ledger<C> {
     pub(super) inbox: Vec<Job<C>>,
     pub(super) task: Option<MaintenanceTask>,
     pub(super) lost_a_runtime: bool,
-    /// How many changes `close` and `prewarm` had to look at.
+    /// Counts the changes that `close` or `prewarm` may wait for.
     pub(super) changes: u64,
     pub(super) totals: Totals,
     pub(super) effects: Effects<C>,
@@ -110,7 +110,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// From now on there is an observer of this interest. Returns the histograms if it wants them.
+    /// Notes an observer. Returns the histograms if it wants them.
     pub(crate) fn observe(&mut self, interest: Interest) -> Option<&Arc<PoolHistograms>> {
         self.observed = true;
         self.routine_observed |= interest == Interest::Everything;
@@ -127,8 +127,8 @@ impl<C: Send + 'static> Ledger<C> {
         self.routine_observed
     }
 
-    /// Numbers an event, for observers to get it when the lock is released. Acquires and loans of
-    /// members are not reported.
+    /// Numbers an event and reports it when the lock is released. Acquires and loans of members are
+    /// not reported.
     #[inline]
     pub(crate) fn report(&mut self, event: Event) {
         if self.borrowers.is_none() || !event.is_of_a_loan() {
@@ -136,7 +136,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// The same of an acquire or a loan of a share.
+    /// Reports an acquire or a loan of a share.
     #[inline]
     pub(crate) fn report_of_share(&mut self, event: Event) {
         let wanted = if event.is_routine() { self.routine_observed } else { self.observed };
@@ -190,14 +190,13 @@ impl<C: Send + 'static> Ledger<C> {
         &self.slots
     }
 
-    /// How many slots are taken by something other than a lease; a member of a shared pool is lent
-    /// while a share of it is.
+    /// How many slots are taken by something other than a lease. A member is lent while one of its
+    /// shares is.
     pub(crate) fn pending(&self) -> u32 {
         let unshared = self.borrowers.as_ref().map_or(0, |_| self.slots.unshared());
         self.slots.used().saturating_sub(self.slots.count(Stage::InUse)).saturating_add(unshared)
     }
 
-    /// The pool's histograms, if an observer asked for them.
     pub(crate) fn histograms(&self) -> Option<&Arc<PoolHistograms>> {
         self.histograms.as_ref()
     }
@@ -295,12 +294,11 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// The number of the last change that `close` or `prewarm` has to look at.
     pub(crate) fn changes(&self) -> u64 {
         self.changes
     }
 
-    /// Wakes `close` and `prewarm`, which may have been waiting for this change.
+    /// Wakes `close` and `prewarm`, which may wait for this change.
     pub(crate) fn note_change(&mut self) {
         if self.closed || !self.connects.prewarm_targets.is_empty() {
             bump(&mut self.changes);
@@ -308,9 +306,8 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    /// Decides which fast paths may be used: not in every state of the pool, nor with settings that
-    /// concern every loan. To be called when the pool is suspended or resumed, and for a new
-    /// generation, before a waiter can see it.
+    /// Decides which fast paths may be used, and which generation may be lent without the lock.
+    /// Must be called at every change of either, before waiters are woken.
     pub(crate) fn update_fast_paths(&mut self) {
         let config = &self.config;
         self.fast_loans = !self.closed

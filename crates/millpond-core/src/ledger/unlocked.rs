@@ -1,9 +1,8 @@
-//! What is read and counted without the lock of the ledger.
+//! Atomics that are read and written without the lock of the ledger.
 
 use crate::rt::lock::{AtomicBool, AtomicU64};
 use std::sync::atomic::Ordering;
 
-/// What callers and waiters read and count without the lock of the ledger.
 #[derive(Debug, Default)]
 pub(crate) struct Unlocked {
     /// The generation that may be lent now; none while the pool is suspended. It changes before a

@@ -54,7 +54,7 @@ impl Claimant {
     }
 }
 
-/// Where a waiter finds what it was granted.
+/// The cell in which a waiter finds its grant.
 pub(crate) struct WaiterCell<G>(Mutex<Option<G>>);
 
 impl<G> WaiterCell<G> {
@@ -89,8 +89,8 @@ struct Waiter<G> {
     arrival: u64,
     since: Time,
     caller: Caller,
-    /// Whom to wake, unless it has been woken since it last looked, and where to put what it is
-    /// granted; `None`: it has left.
+    /// Its waker, unless that was woken since the last poll, and the cell for its grant. `None`: it
+    /// has left.
     claim: Option<(Option<Waker>, Arc<WaiterCell<G>>)>,
     /// Whether it has a timer, or was woken to set one.
     has_timer: bool,
@@ -149,7 +149,7 @@ impl<G> Queue<G> {
         u32::try_from(early.count()).unwrap_or(u32::MAX)
     }
 
-    /// Since when the first of the first `most` waiters has waited who came after `latest`.
+    /// The arrival of the first waiter after `latest`, among the first `most`.
     pub(crate) fn first_after(&self, latest: Time, most: u32) -> Option<Time> {
         self.waiting().take(most as usize).map(|waiter| waiter.since).find(|since| *since > latest)
     }
@@ -235,7 +235,8 @@ impl<G> Queue<G> {
         Err(ticket)
     }
 
-    /// Leaves the queue. What had been granted, or the waker, to be dropped outside the lock.
+    /// Leaves the queue. Returns the grant, if there is one, or the waker, which must be dropped
+    /// outside the lock.
     pub(crate) fn leave(&mut self, ticket: Ticket<G>) -> (Option<G>, Option<Waker>) {
         let granted = ticket.cell.take();
         let mut waker = None;
@@ -251,8 +252,8 @@ impl<G> Queue<G> {
         (granted, waker)
     }
 
-    /// Takes the wakers of all who wait, to wake them: they keep their positions, and leave new
-    /// wakers when they are polled.
+    /// Takes the wakers of all waiters, which keep their positions and leave new wakers when
+    /// polled.
     pub(crate) fn take_wakers(&mut self) -> impl Iterator<Item = Waker> {
         self.ring
             .iter_mut()
@@ -260,14 +261,13 @@ impl<G> Queue<G> {
             .filter_map(|(waker, _)| waker.take())
     }
 
-    /// The waiter that came then.
     fn find(&mut self, arrival: u64) -> Option<&mut Waiter<G>> {
         let at = self.ring.partition_point(|waiter| waiter.arrival < arrival);
         self.ring.get_mut(at).filter(|waiter| waiter.arrival == arrival)
     }
 
-    /// Sweeps out those who have left: at the ends at once, elsewhere when they are as many as
-    /// those who wait.
+    /// Removes entries of waiters that have left: at the ends at once, elsewhere when they are as
+    /// many as the others.
     fn tidy(&mut self) {
         while self.left > 0 && self.ring.front().is_some_and(|first| first.claim.is_none()) {
             self.ring.pop_front();
@@ -282,7 +282,7 @@ impl<G> Queue<G> {
             self.left = 0;
         }
         if self.ring.is_empty() && self.ring.capacity() > KEPT {
-            // A crowd that has gone leaves no memory behind.
+            // Memory of a large queue is freed.
             (self.ring, self.spare) = (VecDeque::new(), Vec::new());
         }
     }
