@@ -6,9 +6,9 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum OnOutage {
-    /// Reads find nothing and writes are skipped: every value comes from its loader. Operations
-    /// whose loss would leave wrong data behind (a delete, a counter, a clear) still return an
-    /// error.
+    /// Reads find nothing and writes are skipped: every value comes from its loader. An earlier
+    /// value that a skipped `set` was to replace is found again afterwards. Operations whose loss
+    /// would leave wrong data behind (a delete, a counter, a clear) still return an error.
     #[default]
     Open,
     /// Every operation returns an error.

@@ -3,8 +3,8 @@
 use crate::command::effects::{Effect, effect};
 use crate::command::{ClusterNode, Command};
 use crate::error::RedisError;
-use crate::failover_count::Epoch;
-use crate::link::{Link, Manner, verify_pong};
+use crate::failover_count::FailoverCount;
+use crate::link::{Blocking, Link, verify_pong};
 use crate::value::{FromValue, Value};
 use std::fmt;
 
@@ -14,12 +14,12 @@ use std::fmt;
 /// commands and subscriptions need an exclusive connection, from a [`RedisPool`](crate::RedisPool).
 pub struct RedisClient {
     link: Link,
-    epoch: Epoch,
+    failovers: FailoverCount,
 }
 
 impl RedisClient {
-    pub(crate) fn new(link: Link, epoch: Epoch) -> Self {
-        Self { link, epoch }
+    pub(crate) fn new(link: Link, failovers: FailoverCount) -> Self {
+        Self { link, failovers }
     }
 
     /// Runs a command.
@@ -38,9 +38,9 @@ impl RedisClient {
 
     pub(crate) async fn send(&self, command: &Command) -> Result<Value, RedisError> {
         admit(command)?;
-        let outcome = self.link.call(command, Manner::Plain).await;
+        let outcome = self.link.call(command, Blocking::No).await;
         if self.link.is_failover(&outcome, || command.role()).await {
-            self.epoch.end();
+            self.failovers.record();
         }
         outcome
     }
@@ -108,7 +108,7 @@ impl RedisClient {
 
     /// Returns whether it may be lent, as far as is known here.
     pub(crate) fn is_fit(&self) -> bool {
-        !self.link.is_dead() && !self.epoch.is_over() && !self.link.is_large()
+        !self.link.is_dead() && !self.failovers.is_outdated() && !self.link.is_large()
     }
 
     /// Closes its sockets.

@@ -11,8 +11,8 @@ use crate::connect::options::RedisConnectOptions;
 #[cfg(feature = "fred")]
 use crate::driver::fred::client::FredClient;
 use crate::error::RedisError;
-use crate::failover_count::Epoch;
-use crate::link::{Link, Manner, Masters, verify_pong};
+use crate::failover_count::FailoverCount;
+use crate::link::{Blocking, Link, Masters, verify_pong};
 use crate::subscription::{Message, Subscription};
 use crate::value::{FromValue, Value};
 #[cfg(feature = "fred")]
@@ -37,7 +37,7 @@ use std::time::Duration;
 /// | a timeout, a lost connection | closed |
 pub struct RedisConnection {
     link: Link,
-    epoch: Epoch,
+    failovers: FailoverCount,
     options: Arc<RedisConnectOptions>,
     session: Session,
     subscription: Option<Subscription>,
@@ -47,7 +47,7 @@ pub struct RedisConnection {
     fred: Option<FredClient>,
     /// Whether the last reset selected the database of the URL, where a hook may have chosen
     /// another.
-    led_back: bool,
+    database_restored: bool,
 }
 
 /// What the borrower has done to the session.
@@ -78,17 +78,21 @@ enum Flight {
 }
 
 impl RedisConnection {
-    pub(crate) fn new(link: Link, epoch: Epoch, options: Arc<RedisConnectOptions>) -> Self {
+    pub(crate) fn new(
+        link: Link,
+        failovers: FailoverCount,
+        options: Arc<RedisConnectOptions>,
+    ) -> Self {
         Self {
             link,
-            epoch,
+            failovers,
             options,
             session: Session::default(),
             subscription: None,
             masters: None,
             #[cfg(feature = "fred")]
             fred: None,
-            led_back: false,
+            database_restored: false,
         }
     }
 
@@ -112,8 +116,8 @@ impl RedisConnection {
     }
 
     pub(crate) async fn send(&mut self, command: &mut Command) -> Result<Value, RedisError> {
-        let (effect, manner) = self.begin(command)?;
-        let outcome = self.link.call(command, manner).await;
+        let (effect, blocking) = self.begin(command)?;
+        let outcome = self.link.call(command, blocking).await;
         let is_failover = self.link.is_failover(&outcome, || command.role()).await;
         self.session.flight = Flight::None;
         if effect == Effect::Unwatch && outcome.is_ok() {
@@ -123,18 +127,18 @@ impl RedisConnection {
     }
 
     /// Notes the effect of a command before it is sent: it may be executed without an answer.
-    fn begin(&mut self, command: &mut Command) -> Result<(Effect, Manner), RedisError> {
+    fn begin(&mut self, command: &mut Command) -> Result<(Effect, Blocking), RedisError> {
         let effect = effect(command);
         let refused =
             |reason| Err(RedisError::Refused { command: command.name().to_owned(), reason });
-        let manner = match effect {
+        let blocking = match effect {
             Effect::Refused(reason) => return refused(reason),
             Effect::Blocks(Wait::Forever) => {
                 return refused("0 would wait for ever: say how long, and ask again");
             }
-            Effect::Blocks(Wait::For(wait)) => Manner::Blocking(wait),
+            Effect::Blocks(Wait::For(wait)) => Blocking::For(wait),
             Effect::Watch | Effect::Unwatch | Effect::Select | Effect::Lasting | Effect::None => {
-                Manner::Plain
+                Blocking::No
             }
         };
         match effect {
@@ -146,8 +150,8 @@ impl RedisConnection {
         }
         self.session.last = Some(command.slot);
         self.session.flight =
-            if manner == Manner::Plain { Flight::Plain } else { Flight::Blocking };
-        Ok((effect, manner))
+            if blocking == Blocking::No { Flight::Plain } else { Flight::Blocking };
+        Ok((effect, blocking))
     }
 
     /// Runs commands as one transaction (MULTI, EXEC), sent as one write. Returns `None` if a
@@ -245,8 +249,8 @@ impl RedisConnection {
     }
 
     /// Returns fred's own client, for what is not offered here. Returns `None` over another
-    /// [`Driver`], or if the client cannot be set up (because its certificates cannot be read, for
-    /// example).
+    /// [`Driver`], or if the client cannot be set up (because its certificates cannot be read, or
+    /// because of sentinels of which only they or only their master are encrypted).
     ///
     /// The client has a connection of its own, opened at the first call and not counted by
     /// `max_connections`; its commands wait until that is open. It reads answers by fred's own
@@ -271,7 +275,7 @@ impl RedisConnection {
     }
 
     pub(crate) async fn ping(&mut self) -> Result<(), RedisError> {
-        if self.epoch.is_over() {
+        if self.failovers.is_outdated() {
             return Err(RedisError::Lost { reason: "it was opened before a failover".to_owned() });
         }
         let nonce = fastrand::u64(..).to_string();
@@ -281,7 +285,7 @@ impl RedisConnection {
 
     /// Returns whether it may be lent, as far as is known here.
     pub(crate) fn is_fit(&self) -> bool {
-        !self.link.is_dead() && !self.epoch.is_over() && !self.session.spoilt
+        !self.link.is_dead() && !self.failovers.is_outdated() && !self.session.spoilt
     }
 
     /// Returns whether a clone of fred's client exists outside.
@@ -327,31 +331,31 @@ impl RedisConnection {
         self.session.spoilt = true;
         if let Some(slot) = self.session.watched {
             let unwatch = Command { slot, ..Command::new("UNWATCH") };
-            self.link.call(&unwatch, Manner::Plain).await?;
+            self.link.call(&unwatch, Blocking::No).await?;
         }
         if self.session.selected {
             let select = Command::new("SELECT").arg(u32::from(self.options.database));
-            self.link.call(&select, Manner::Plain).await?;
+            self.link.call(&select, Blocking::No).await?;
         }
         let nonce = fastrand::u64(..).to_string();
         // Ask the node that may still owe an answer.
         let slot = self.session.last.unwrap_or(Slot::Any);
         let ping = Command { slot, ..Command::new("PING").arg(&nonce) };
-        let pong = self.link.call(&ping, Manner::Plain).await;
+        let pong = self.link.call(&ping, Blocking::No).await;
         // An error may be the answer to what was cut off.
         if self.session.flight == Flight::Plain && pong.is_err() {
             return pong.map(drop);
         }
         verify_pong(pong, &nonce)?;
-        self.led_back = self.session.selected;
+        self.database_restored = self.session.selected;
         self.session = Session::default();
         Ok(())
     }
 
     /// Returns whether the last [`restore`](Self::restore) has undone what an `on_connect` hook may
     /// have done.
-    pub(crate) fn take_led_back(&mut self) -> bool {
-        std::mem::take(&mut self.led_back)
+    pub(crate) fn take_database_restored(&mut self) -> bool {
+        std::mem::take(&mut self.database_restored)
     }
 
     /// Closes the connection. Its sockets are closed when the future completes.
@@ -386,7 +390,7 @@ impl RedisConnection {
         self.session.spoilt |=
             is_failover || outcome.as_ref().is_err_and(RedisError::ends_the_connection);
         if is_failover {
-            self.epoch.end();
+            self.failovers.record();
         }
         outcome
     }

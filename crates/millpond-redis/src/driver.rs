@@ -18,12 +18,12 @@ use crate::connect::login::Login;
 use crate::connect::options::{Driver, Protocol, RedisConnectOptions};
 use crate::deadlines::within;
 use crate::error::RedisError;
-use crate::subscription::{Ear, until_closed};
+use crate::subscription::{MessageReceiver, until_closed};
 use crate::value::Value;
 use dial::{Place, dial};
 #[cfg(feature = "fred")]
 use fred::Wire;
-use overdue::Patience;
+use overdue::Deadline;
 #[cfg(feature = "redis-rs")]
 use redis_rs::RedisRs;
 use scanner::NOT_REDIS;
@@ -33,7 +33,7 @@ use tls::{SPEAKS_TLS, speaks_tls};
 
 /// A connection to one server. Dropping it closes the socket.
 pub(crate) struct Socket {
-    wire: Driven,
+    wire: DriverSocket,
     /// Whether the server marks messages: it speaks RESP3.
     marks_messages: bool,
     /// The number of answers received so far.
@@ -41,7 +41,7 @@ pub(crate) struct Socket {
 }
 
 /// The driver that serves the socket.
-enum Driven {
+enum DriverSocket {
     #[cfg(feature = "fred")]
     Fred(Wire),
     #[cfg(feature = "redis-rs")]
@@ -49,13 +49,13 @@ enum Driven {
 }
 
 /// Forwards a call to the driver.
-macro_rules! driven {
+macro_rules! forward {
     ($socket:expr, $wire:ident => $call:expr) => {
         match &$socket.wire {
             #[cfg(feature = "fred")]
-            Driven::Fred($wire) => $call,
+            DriverSocket::Fred($wire) => $call,
             #[cfg(feature = "redis-rs")]
-            Driven::RedisRs($wire) => $call,
+            DriverSocket::RedisRs($wire) => $call,
         }
     };
 }
@@ -76,21 +76,21 @@ impl Socket {
         options: &RedisConnectOptions,
         limit: Duration,
     ) -> Result<Self, RedisError> {
-        let patience = Patience::new(limit);
+        let deadline = Deadline::new(limit);
         let dialling = async {
             let stream = dial(place, options.tls.as_ref(), options.tcp).await?;
             let wire = match options.driver {
                 #[cfg(feature = "fred")]
-                Driver::Fred => Driven::Fred(Wire::over(stream)),
+                Driver::Fred => DriverSocket::Fred(Wire::over(stream)),
                 #[cfg(feature = "redis-rs")]
                 Driver::RedisRs => {
-                    Driven::RedisRs(RedisRs::over(stream, options.command_timeout).await?)
+                    DriverSocket::RedisRs(RedisRs::over(stream, options.command_timeout).await?)
                 }
             };
             let mut socket = Self { wire, marks_messages: false, answers: AtomicU64::new(0) };
-            socket.marks_messages = socket.greet(login, options, patience).await?;
+            socket.marks_messages = socket.greet(login, options, deadline).await?;
             #[cfg(feature = "fred")]
-            if let Driven::Fred(wire) = &socket.wire {
+            if let DriverSocket::Fred(wire) = &socket.wire {
                 wire.set_in_use();
             }
             Ok(socket)
@@ -101,7 +101,7 @@ impl Socket {
             None => return Err(late(place, limit)),
         };
         if let (Place::Network(node), None) = (place, &options.tls)
-            && speaks_tls(node, patience.left()).await
+            && speaks_tls(node, deadline.left()).await
         {
             return Err(RedisError::Setup { reason: format!("{node}: {SPEAKS_TLS}") });
         }
@@ -121,7 +121,7 @@ impl Socket {
         &self,
         login: &Login,
         options: &RedisConnectOptions,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<bool, RedisError> {
         let auth = login
             .password
@@ -132,7 +132,7 @@ impl Socket {
             (options.database > 0).then(|| Command::new("SELECT").arg(u32::from(options.database)));
         let ping = Command::new("PING");
         let send = async |command: Option<&Command>| match command {
-            Some(command) => self.send(command, patience).await.map(|_| true),
+            Some(command) => self.send(command, deadline).await.map(|_| true),
             None => Ok(false),
         };
         // Polled in this order, and so sent in it.
@@ -159,7 +159,7 @@ impl Socket {
         Ok(speaks_resp3)
     }
 
-    /// Sends a command and waits for its answer. If no answer arrives within `patience`, the socket
+    /// Sends a command and waits for its answer. If no answer arrives within `deadline`, the socket
     /// is closed, even if no caller waits any more.
     ///
     /// # Errors
@@ -172,11 +172,11 @@ impl Socket {
     pub(crate) async fn send(
         &self,
         command: &Command,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<Value, RedisError> {
-        let answer = driven!(self, wire => wire.send(command, patience).await);
+        let answer = forward!(self, wire => wire.send(command, deadline).await);
         let answer = answer.and_then(|answer| error_in(&answer).map_or(Ok(answer), Err));
-        self.hear(answer)
+        self.count_answer(answer)
     }
 
     /// Sends commands as one write. Error replies are returned as values.
@@ -191,9 +191,9 @@ impl Socket {
     pub(crate) async fn pipeline(
         &self,
         commands: &[Command],
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<Vec<Value>, RedisError> {
-        self.hear(driven!(self, wire => wire.pipeline(commands, patience).await))
+        self.count_answer(forward!(self, wire => wire.pipeline(commands, deadline).await))
     }
 
     /// Sends a SUBSCRIBE or PSUBSCRIBE.
@@ -208,14 +208,16 @@ impl Socket {
     pub(crate) async fn subscribe(
         &self,
         command: &Command,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<(), RedisError> {
         match &self.wire {
             #[cfg(feature = "fred")]
-            Driven::Fred(wire) => wire.subscribe(command, patience, self.marks_messages).await,
+            DriverSocket::Fred(wire) => {
+                wire.subscribe(command, deadline, self.marks_messages).await
+            }
             #[cfg(feature = "redis-rs")]
-            Driven::RedisRs(_) => {
-                let _ = patience;
+            DriverSocket::RedisRs(_) => {
+                let _ = deadline;
                 let reason = "only over the driver fred can a connection be subscribed";
                 Err(RedisError::Refused { command: command.name().to_owned(), reason })
             }
@@ -223,12 +225,12 @@ impl Socket {
     }
 
     /// Returns a receiver of the messages that are published from now on.
-    pub(crate) fn ear(&self) -> Option<Ear> {
+    pub(crate) fn message_receiver(&self) -> Option<MessageReceiver> {
         match &self.wire {
             #[cfg(feature = "fred")]
-            Driven::Fred(wire) => Some(wire.ear()),
+            DriverSocket::Fred(wire) => Some(wire.message_receiver()),
             #[cfg(feature = "redis-rs")]
-            Driven::RedisRs(_) => None,
+            DriverSocket::RedisRs(_) => None,
         }
     }
 
@@ -239,35 +241,35 @@ impl Socket {
 
     /// Returns whether the caller of the oldest command has given up waiting.
     pub(crate) fn is_stuck(&self) -> bool {
-        driven!(self, wire => wire.is_stuck())
+        forward!(self, wire => wire.is_stuck())
     }
 
     /// Returns whether its buffers have grown too large to keep: those of redis-rs never shrink.
     pub(crate) fn is_large(&self) -> bool {
         match &self.wire {
             #[cfg(feature = "fred")]
-            Driven::Fred(_) => false,
+            DriverSocket::Fred(_) => false,
             #[cfg(feature = "redis-rs")]
-            Driven::RedisRs(wire) => wire.is_large(),
+            DriverSocket::RedisRs(wire) => wire.is_large(),
         }
     }
 
     /// Returns whether the socket is known to be closed.
     pub(crate) fn is_dead(&self) -> bool {
-        driven!(self, wire => wire.is_dead())
+        forward!(self, wire => wire.is_dead())
     }
 
     /// Closes it. Callers that wait for an answer get an error.
     pub(crate) fn abort(&self) {
-        driven!(self, wire => wire.abort());
+        forward!(self, wire => wire.abort());
     }
 
     /// Completes when the socket is closed.
     pub(crate) fn closed(&self) -> impl Future<Output = ()> + Send + use<> {
-        until_closed(driven!(self, wire => wire.closed()))
+        until_closed(forward!(self, wire => wire.closed()))
     }
 
-    fn hear<T>(&self, answer: Result<T, RedisError>) -> Result<T, RedisError> {
+    fn count_answer<T>(&self, answer: Result<T, RedisError>) -> Result<T, RedisError> {
         if matches!(answer, Ok(_) | Err(RedisError::Server { .. })) {
             self.answers.fetch_add(1, Ordering::Relaxed);
         }

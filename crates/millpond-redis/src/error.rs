@@ -50,7 +50,7 @@ pub enum RedisError {
     /// The answer is not of the requested type. The command was executed.
     Decode {
         /// The requested type.
-        wanted: &'static str,
+        expected: &'static str,
         /// The kind of the answer.
         got: &'static str,
     },
@@ -201,7 +201,7 @@ impl fmt::Display for RedisError {
                 "{command} was not sent: its keys live in different slots of the cluster; give \
                  them one hash tag, as in {{user:1}}:name and {{user:1}}:mail"
             ),
-            Self::Decode { wanted, got } => write!(f, "the answer is {got}, not {wanted}"),
+            Self::Decode { expected, got } => write!(f, "the answer is {got}, not {expected}"),
             Self::Lagged { missed } => {
                 write!(f, "{missed} messages were dropped, because they were not fetched in time")
             }

@@ -5,37 +5,37 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Counts the failovers that connections of one manager have noticed.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Epochs(Arc<AtomicU64>);
+pub(crate) struct FailoverCounter(Arc<AtomicU64>);
 
 /// The count at which a connection was opened.
 #[derive(Debug)]
-pub(crate) struct Epoch {
-    of: Epochs,
-    born: u64,
+pub(crate) struct FailoverCount {
+    counter: FailoverCounter,
+    count: u64,
 }
 
-impl Epochs {
-    /// Returns the present epoch.
-    pub(crate) fn now(&self) -> Epoch {
-        Epoch { of: self.clone(), born: self.0.load(Ordering::Acquire) }
+impl FailoverCounter {
+    /// Returns the present count.
+    pub(crate) fn now(&self) -> FailoverCount {
+        FailoverCount { counter: self.clone(), count: self.0.load(Ordering::Acquire) }
     }
 }
 
-impl Epoch {
-    /// Reports a failover: every connection of this epoch or an earlier one is outdated. Several
-    /// reports of one failover count once.
-    pub(crate) fn end(&self) {
-        let _ = self.of.0.compare_exchange(
-            self.born,
-            self.born.wrapping_add(1),
+impl FailoverCount {
+    /// Records a failover: every connection that was opened before it is outdated. Several reports
+    /// of one failover count once.
+    pub(crate) fn record(&self) {
+        let _ = self.counter.0.compare_exchange(
+            self.count,
+            self.count.wrapping_add(1),
             Ordering::AcqRel,
             Ordering::Acquire,
         );
     }
 
-    /// Returns whether a failover was reported since.
-    pub(crate) fn is_over(&self) -> bool {
-        self.of.0.load(Ordering::Acquire) != self.born
+    /// Returns whether a failover was recorded since.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.counter.0.load(Ordering::Acquire) != self.count
     }
 }
 
@@ -44,15 +44,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_who_notice_the_same_failover_end_one_epoch() {
-        let epochs = Epochs::default();
-        let (one, other) = (epochs.now(), epochs.now());
-        one.end();
-        other.end();
-        assert!(one.is_over() && other.is_over());
-        let new = epochs.now();
-        assert!(!new.is_over());
-        one.end();
-        assert!(!new.is_over(), "a late complaint is about the old ones");
+    fn a_failover_that_two_connections_report_counts_once() {
+        let failovers = FailoverCounter::default();
+        let (one, other) = (failovers.now(), failovers.now());
+        one.record();
+        other.record();
+        assert!(one.is_outdated() && other.is_outdated());
+        let new = failovers.now();
+        assert!(!new.is_outdated());
+        one.record();
+        assert!(!new.is_outdated(), "a late complaint is about the old ones");
     }
 }

@@ -24,10 +24,10 @@ use crate::connect::options::Deployment;
 use crate::deadlines::{answer_within, within};
 use crate::driver::Socket;
 use crate::driver::dial::Place;
-use crate::driver::overdue::{Patience, SILENT};
+use crate::driver::overdue::{Deadline, SILENT};
 use crate::error::RedisError;
 use crate::staggered::staggered;
-use crate::topology::sentinel::{self, is_master};
+use crate::topology::sentinel::{self, Sentinels, is_master};
 use crate::topology::{NODE_DELAY, NONE_ANSWERS, Topology};
 use crate::value::Value;
 use bytes::Bytes;
@@ -47,7 +47,7 @@ const REDIRECTIONS_MAX: u32 = 16;
 /// The pause before the second and every further redirection: the slot is being moved.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// Who uses a connection.
+/// How a connection is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
     /// One borrower at a time. The connection never dials a socket again.
@@ -56,13 +56,13 @@ pub(crate) enum Use {
     Shared,
 }
 
-/// How a command is sent.
+/// Whether the server may wait before it answers a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Manner {
-    /// The server answers at once.
-    Plain,
-    /// The server may block for this long.
-    Blocking(Duration),
+pub(crate) enum Blocking {
+    /// It answers at once.
+    No,
+    /// It may block for this long.
+    For(Duration),
 }
 
 /// A connection.
@@ -72,7 +72,7 @@ pub(crate) struct Link {
     /// How long opening a socket may take.
     connect_limit: Duration,
     /// Whether lost nodes are dialled again.
-    heals: bool,
+    redials: bool,
     aborted: AtomicBool,
     /// Where keys are watched.
     watched: Mutex<Option<Arc<Node>>>,
@@ -108,19 +108,20 @@ impl Link {
             Deployment::Unix(path) => Sockets::One(Arc::new(
                 Socket::dial(Place::Unix(path), &options.login, options, limit).await?,
             )),
-            Deployment::Sentinel { nodes, service, login } => Sockets::One(Arc::new(
-                sentinel::master(topology, nodes, service, login, limit).await?,
-            )),
+            Deployment::Sentinel { nodes, service, login, tls } => {
+                let sentinels = Sentinels::new(options, nodes, service, login, tls);
+                Sockets::One(Arc::new(sentinel::master(topology, &sentinels, limit).await?))
+            }
             Deployment::Cluster(_) => Sockets::Cluster(Mutex::default()),
         };
-        let heals = purpose == Use::Shared && options.is_cluster();
+        let redials = purpose == Use::Shared && options.is_cluster();
         let (aborted, watched) = (AtomicBool::new(false), Mutex::default());
         let refresh_count = AtomicU64::new(0);
         let link = Self {
             topology: Arc::clone(topology),
             sockets,
             connect_limit: limit,
-            heals,
+            redials,
             aborted,
             watched,
             refresh_count,
@@ -132,10 +133,10 @@ impl Link {
         Ok(link)
     }
 
-    /// Learns the slots, unless they are known, and connects to a node that answers.
+    /// Fetches the slots, unless they are known, and connects to a node that answers.
     async fn enter(&self, limit: Duration) -> Result<(), RedisError> {
         if self.topology.owners().is_empty() {
-            self.topology.learn(limit).await?;
+            self.topology.fetch_slots(limit).await?;
         }
         let owners = self.topology.owners();
         let dialling: Vec<_> = owners.iter().map(|node| self.socket(node, limit)).collect();
@@ -149,7 +150,7 @@ impl Link {
 
     /// Returns whether the connection is known to be lost.
     pub(crate) fn is_dead(&self) -> bool {
-        self.aborted.load(Ordering::Acquire) || (!self.heals && self.has(Socket::is_dead))
+        self.aborted.load(Ordering::Acquire) || (!self.redials && self.has(Socket::is_dead))
     }
 
     /// Returns whether the buffers of a socket have grown too large to keep.
@@ -206,7 +207,7 @@ impl Link {
     /// The future may be dropped at any point.
     pub(crate) async fn nodes_now(&self) -> Result<Vec<ClusterNode>, RedisError> {
         if self.is_cluster() {
-            self.topology.learn(self.connect_limit).await?;
+            self.topology.fetch_slots(self.connect_limit).await?;
         }
         Ok(self.nodes())
     }
@@ -228,19 +229,19 @@ impl Link {
     pub(crate) async fn call(
         &self,
         command: &Command,
-        manner: Manner,
+        blocking: Blocking,
     ) -> Result<Value, RedisError> {
         let limit = command.limit.unwrap_or(self.limit());
         let limit =
-            if let Manner::Blocking(wait) = manner { limit.saturating_add(wait) } else { limit };
-        let patience = Patience::new(limit);
+            if let Blocking::For(wait) = blocking { limit.saturating_add(wait) } else { limit };
+        let deadline = Deadline::new(limit);
         let outcome = match &self.sockets {
             Sockets::One(socket) => {
-                let sending = socket.send(command, self.on_the_wire(patience));
-                self.send(socket, None, command, patience, sending).await
+                let sending = socket.send(command, self.socket_deadline(deadline));
+                self.send(socket, None, command, deadline, sending).await
             }
             // Boxed, since its future has several KiB.
-            Sockets::Cluster(_) => Box::pin(self.follow(command, patience)).await,
+            Sockets::Cluster(_) => Box::pin(self.follow(command, deadline)).await,
         };
         yielding(outcome).await
     }
@@ -262,7 +263,7 @@ impl Link {
         }
         match role() {
             // Boxed, since it is rare and its future is large.
-            Some(role) => match Box::pin(self.call(&role, Manner::Plain)).await {
+            Some(role) => match Box::pin(self.call(&role, Blocking::No)).await {
                 Ok(role) => !is_master(&role),
                 Err(_) => true,
             },
@@ -278,10 +279,10 @@ impl Link {
         socket: &Socket,
         node: Option<&Arc<Node>>,
         command: &Command,
-        patience: Patience,
+        deadline: Deadline,
         sending: impl Future<Output = Result<T, RedisError>>,
     ) -> Result<T, RedisError> {
-        let (before, left) = (socket.answers(), patience.left());
+        let (before, left) = (socket.answers(), deadline.left());
         if let Some(outcome) = answer_within(left, pin!(sending)).await {
             // The socket has noticed its silence first.
             if let (Err(RedisError::Lost { reason }), Some(node)) = (&outcome, node)
@@ -298,13 +299,13 @@ impl Link {
                 self.topology.mark_down(node, self.connect_limit);
             }
         }
-        Err(ran_out(command, patience))
+        Err(timed_out(command, deadline))
     }
 
     /// How long the answer to a command may be missing on a socket: a caller with a short limit
     /// does not close it for the others.
-    fn on_the_wire(&self, patience: Patience) -> Patience {
-        Patience { limit: patience.limit.max(self.limit()), ..patience }
+    fn socket_deadline(&self, deadline: Deadline) -> Deadline {
+        Deadline { limit: deadline.limit.max(self.limit()), ..deadline }
     }
 
     /// Returns whether this is true of an open socket. It is asked at every loan, so it allocates
@@ -351,8 +352,8 @@ async fn yielding<T>(outcome: Result<T, RedisError>) -> Result<T, RedisError> {
     outcome
 }
 
-fn ran_out(command: &Command, patience: Patience) -> RedisError {
-    RedisError::TimedOut { command: command.name().to_owned(), limit: patience.limit }
+fn timed_out(command: &Command, deadline: Deadline) -> RedisError {
+    RedisError::TimedOut { command: command.name().to_owned(), limit: deadline.limit }
 }
 
 /// Checks that this is the answer to a PING with this nonce.

@@ -6,7 +6,7 @@ use crate::connect::options::RedisConnectOptions;
 use crate::connection::RedisConnection;
 use crate::error::RedisError;
 use crate::error_class;
-use crate::failover_count::Epochs;
+use crate::failover_count::FailoverCounter;
 use crate::link::{Link, Use};
 use crate::topology::Topology;
 use millpond_core::{ConnectInfo, ErrorClass, Manager, Triage};
@@ -18,13 +18,13 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct RedisManager {
     opener: Opener,
-    epochs: Epochs,
+    failovers: FailoverCounter,
 }
 
 impl RedisManager {
     /// Creates a manager that connects with these options.
     pub fn new(options: RedisConnectOptions) -> Self {
-        Self { opener: Opener::new(options), epochs: Epochs::default() }
+        Self { opener: Opener::new(options), failovers: FailoverCounter::default() }
     }
 }
 
@@ -34,9 +34,9 @@ impl Manager for RedisManager {
 
     async fn connect(&self, info: &ConnectInfo) -> Result<RedisConnection, RedisError> {
         // Taken first: a failover while the connection is opened outdates it.
-        let epoch = self.epochs.now();
+        let failovers = self.failovers.now();
         let link = self.opener.open(Use::Exclusive, info.limit).await?;
-        Ok(RedisConnection::new(link, epoch, Arc::clone(&self.opener.options)))
+        Ok(RedisConnection::new(link, failovers, Arc::clone(&self.opener.options)))
     }
 
     async fn ping(&self, conn: &mut RedisConnection) -> Result<(), RedisError> {
@@ -52,7 +52,7 @@ impl Manager for RedisManager {
     }
 
     fn undoes_on_connect(&self, conn: &mut RedisConnection) -> bool {
-        conn.take_led_back()
+        conn.take_database_restored()
     }
 
     async fn close(&self, conn: RedisConnection) -> Result<(), RedisError> {
@@ -69,13 +69,13 @@ impl Manager for RedisManager {
 #[derive(Debug)]
 pub struct SharedRedisManager {
     opener: Opener,
-    epochs: Epochs,
+    failovers: FailoverCounter,
 }
 
 impl SharedRedisManager {
     /// Creates a manager that connects with these options.
     pub fn new(options: RedisConnectOptions) -> Self {
-        Self { opener: Opener::new(options), epochs: Epochs::default() }
+        Self { opener: Opener::new(options), failovers: FailoverCounter::default() }
     }
 
     pub(crate) fn is_cluster(&self) -> bool {
@@ -93,9 +93,9 @@ impl Manager for SharedRedisManager {
     type Error = RedisError;
 
     async fn connect(&self, info: &ConnectInfo) -> Result<Arc<RedisClient>, RedisError> {
-        let epoch = self.epochs.now();
+        let failovers = self.failovers.now();
         let link = self.opener.open(Use::Shared, info.limit).await?;
-        Ok(Arc::new(RedisClient::new(link, epoch)))
+        Ok(Arc::new(RedisClient::new(link, failovers)))
     }
 
     async fn ping(&self, conn: &mut Arc<RedisClient>) -> Result<(), RedisError> {

@@ -282,7 +282,7 @@ impl PoolOptions<QueuePool<RedisManager>> {
     /// | `redis://user:password@host:6379/0` | one server; `valkey` means the same everywhere |
     /// | `rediss://host` | with TLS; `?tls_ca=/path/ca.pem` for another authority than the system's |
     /// | `redis-cluster://node1:7000,node2:7001` | a cluster; also `?node=node2:7001`; with TLS `rediss-cluster` |
-    /// | `redis-sentinel://s1:26379,s2/0?service=mymaster` | the master that the sentinels name; they may have `sentinel_user`, `sentinel_password`; with TLS `rediss-sentinel` |
+    /// | `redis-sentinel://s1:26379,s2/0?service=mymaster` | the master that the sentinels name; they may have `sentinel_user`, `sentinel_password`; with TLS `rediss-sentinel`; `sentinel_tls=on` or `off` if only they or only the master speak it |
     /// | `unix:///run/redis.sock?db=0` | a Unix socket |
     /// | `..?tcp_keepalive=60` | see [`tcp_keepalive`](RedisConnectOptions::tcp_keepalive) |
     /// | `..?tcp_user_timeout=90` | see [`tcp_user_timeout`](RedisConnectOptions::tcp_user_timeout) |

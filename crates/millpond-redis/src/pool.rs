@@ -101,7 +101,8 @@ impl RedisPool {
                     ),
                 },
             };
-            let lease = if first.is_fit() { first } else { another(&pool, request, first).await? };
+            let lease =
+                if first.is_fit() { first } else { replace_unfit(&pool, request, first).await? };
             Ok(RedisLease::new(lease, permit))
         }
     }
@@ -193,7 +194,7 @@ impl Search {
 }
 
 /// Replaces a connection that may not be lent, within the rest of the limit.
-async fn another(
+async fn replace_unfit(
     pool: &QueuePool<RedisManager>,
     request: Request,
     mut unfit: Lease<RedisConnection>,

@@ -21,7 +21,7 @@ pub struct Message {
 }
 
 /// The messages of one socket, and a signal of its end.
-pub(crate) struct Ear {
+pub(crate) struct MessageReceiver {
     /// Identifies the socket.
     pub(crate) socket: usize,
     pub(crate) messages: Receiver<Message>,
@@ -30,16 +30,16 @@ pub(crate) struct Ear {
 
 /// The subscriptions of a connection: on one socket, in a cluster perhaps on several.
 #[derive(Default)]
-pub(crate) struct Subscription(Vec<Ear>);
+pub(crate) struct Subscription(Vec<MessageReceiver>);
 
 impl Subscription {
     /// Adds a socket, unless it was added before. Must be called before the first SUBSCRIBE, so
     /// that no message is missed.
-    pub(crate) fn add(&mut self, ear: Option<Ear>) {
-        if let Some(ear) = ear
-            && !self.0.iter().any(|known| known.socket == ear.socket)
+    pub(crate) fn add(&mut self, receiver: Option<MessageReceiver>) {
+        if let Some(receiver) = receiver
+            && !self.0.iter().any(|known| known.socket == receiver.socket)
         {
-            self.0.push(ear);
+            self.0.push(receiver);
         }
     }
 
@@ -53,16 +53,16 @@ impl Subscription {
         }
     }
 
-    async fn any(ears: &mut [Ear]) -> Result<Message, RedisError> {
-        if ears.is_empty() {
+    async fn any(receivers: &mut [MessageReceiver]) -> Result<Message, RedisError> {
+        if receivers.is_empty() {
             return Err(lost());
         }
-        let hearing = ears.iter_mut().map(|ear| {
+        let receiving = receivers.iter_mut().map(|receiver| {
             Box::pin(async move {
                 let received = tokio::select! {
                     biased;
-                    received = ear.messages.recv() => received,
-                    () = until_closed(ear.closed.clone()) => match ear.messages.try_recv() {
+                    received = receiver.messages.recv() => received,
+                    () = until_closed(receiver.closed.clone()) => match receiver.messages.try_recv() {
                         Ok(message) => Ok(message),
                         Err(TryRecvError::Lagged(missed)) => Err(RecvError::Lagged(missed)),
                         Err(_) => Err(RecvError::Closed),
@@ -74,7 +74,7 @@ impl Subscription {
                 })
             })
         });
-        select_all(hearing).await.0
+        select_all(receiving).await.0
     }
 }
 

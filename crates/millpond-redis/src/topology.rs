@@ -22,7 +22,7 @@ use crate::connect::options::{Deployment, RedisConnectOptions};
 use crate::deadlines::within;
 use crate::driver::Socket;
 use crate::driver::dial::Place;
-use crate::driver::overdue::Patience;
+use crate::driver::overdue::Deadline;
 use crate::error::RedisError;
 use crate::staggered::staggered;
 use crate::subscription::until_closed;
@@ -58,7 +58,7 @@ pub(crate) struct Topology {
     slots: RwLock<Slots>,
     down: Mutex<HashMap<Arc<Node>, DownNode>>,
     refreshing: Mutex<Option<Refresh>>,
-    /// How often the slots were learnt.
+    /// How often the slots were fetched.
     refresh_count: AtomicU64,
 }
 
@@ -79,7 +79,7 @@ impl DownNode {
     }
 }
 
-/// The task that learns the slots again.
+/// The task that fetches the slots again.
 #[derive(Debug)]
 struct Refresh {
     task: AbortHandle,
@@ -124,7 +124,7 @@ impl Topology {
         self.slots.read().unwrap_or_else(PoisonError::into_inner).nodes()
     }
 
-    /// Returns how often the slots were learnt.
+    /// Returns how often the slots were fetched.
     pub(crate) fn refresh_count(&self) -> u64 {
         self.refresh_count.load(Ordering::Acquire)
     }
@@ -171,16 +171,16 @@ impl Topology {
         node: &Node,
         limit: Duration,
     ) -> Result<Socket, RedisError> {
-        let patience = Patience::new(limit);
+        let deadline = Deadline::new(limit);
         let socket = self.dial(node, limit).await?;
         let known = self.slots.read().unwrap_or_else(PoisonError::into_inner).id(node);
         let Some(known) = known else { return Ok(socket) };
         let question = Command::new("CLUSTER").arg("MYID");
-        let is_another = match within(patience.left(), socket.send(&question, patience)).await {
+        let is_another = match within(deadline.left(), socket.send(&question, deadline)).await {
             None => Err(RedisError::NotSent { reason: format!("{node} does not say who it is") }),
             Some(Ok(id)) if id_in(&id).is_some_and(|id| id != known) => {
-                let speaking = self.speaks_for(&socket, node, &known, patience);
-                Ok(within(patience.left(), speaking).await != Some(true))
+                let speaking = self.speaks_for(&socket, node, &known, deadline);
+                Ok(within(deadline.left(), speaking).await != Some(true))
             }
             Some(Ok(_)) => Ok(false),
             Some(Err(RedisError::Server { message, .. })) => Ok(message.contains(NO_CLUSTER)),
@@ -192,8 +192,8 @@ impl Topology {
 
     /// Returns whether a server that is not this node names this address as the node's: it stands
     /// in front of a cluster.
-    async fn speaks_for(&self, socket: &Socket, node: &Node, id: &str, patience: Patience) -> bool {
-        let answer = socket.send(&Command::new("CLUSTER").arg("SLOTS"), patience).await;
+    async fn speaks_for(&self, socket: &Socket, node: &Node, id: &str, deadline: Deadline) -> bool {
+        let answer = socket.send(&Command::new("CLUSTER").arg("SLOTS"), deadline).await;
         answer
             .and_then(|answer| read(answer, node))
             .is_ok_and(|slots| slots.id(node).as_deref() == Some(id))
@@ -220,13 +220,13 @@ impl Topology {
         down.insert(Arc::clone(node), DownNode { task, ran: Instant::now(), ended });
     }
 
-    /// Notes the new owner of a slot. Others may have moved as well, so all are learnt again.
+    /// Notes the new owner of a slot. Others may have moved as well, so all are fetched again.
     pub(crate) fn moved(self: &Arc<Self>, slot: u16, to: &Arc<Node>, limit: Duration) {
         self.slots.write().unwrap_or_else(PoisonError::into_inner).put(slot, Arc::clone(to));
         self.refresh(limit);
     }
 
-    /// Has the slots learnt again in the background, unless they are being learnt.
+    /// Has the slots fetched again in the background, unless they are being fetched.
     pub(crate) fn refresh(self: &Arc<Self>, limit: Duration) {
         let mut refreshing = self.refreshing();
         if let Some(refresh) = &*refreshing {
@@ -238,11 +238,11 @@ impl Topology {
         let topology = Arc::downgrade(self);
         let task = tokio::spawn(async move {
             if let Some(topology) = topology.upgrade() {
-                let _ = topology.learn(limit).await;
+                let _ = topology.fetch_slots(limit).await;
             }
             sleep(PAUSE).await;
         });
-        let due = Patience::new(limit.saturating_add(REPLACED_AFTER)).end();
+        let due = Deadline::new(limit.saturating_add(REPLACED_AFTER)).end();
         *refreshing = Some(Refresh { task: task.abort_handle(), due });
     }
 
@@ -256,7 +256,7 @@ impl Topology {
     /// # Cancel safety
     ///
     /// The future may be dropped at any point.
-    pub(crate) async fn learn(&self, limit: Duration) -> Result<(), RedisError> {
+    pub(crate) async fn fetch_slots(&self, limit: Duration) -> Result<(), RedisError> {
         let Deployment::Cluster(startup) = &self.options.deployment else { return Ok(()) };
         let known = self.nodes_to_ask().into_iter().map(|node| (node, true));
         let startup = startup.iter().map(|node| (Arc::new(node.clone()), false));
@@ -284,7 +284,7 @@ impl Topology {
                 false => self.dial(&node, limit).await?,
             };
             let slots = Command::new("CLUSTER").arg("SLOTS");
-            read(socket.send(&slots, Patience::new(limit)).await?, &node)
+            read(socket.send(&slots, Deadline::new(limit)).await?, &node)
         };
         let command = || "CLUSTER SLOTS".to_owned();
         within(limit, asking)
@@ -318,7 +318,7 @@ const NO_CLUSTER: &str = "cluster support disabled";
 
 /// Waits until a node answers or owns no slot any more.
 async fn watch_node(topology: Weak<Topology>, node: Arc<Node>, limit: Duration) {
-    let knocking = async {
+    let dialling = async {
         while let Some(topology) = topology.upgrade() {
             if topology.dial_member(&node, limit).await.is_ok() {
                 // It may have lost its slots meanwhile.
@@ -329,9 +329,9 @@ async fn watch_node(topology: Weak<Topology>, node: Arc<Node>, limit: Duration) 
             sleep(PAUSE).await;
         }
     };
-    let learning = async {
+    let fetching = async {
         while let Some(topology) = topology.upgrade() {
-            if topology.learn(limit).await.is_ok() && !topology.owners().contains(&node) {
+            if topology.fetch_slots(limit).await.is_ok() && !topology.owners().contains(&node) {
                 return;
             }
             drop(topology);
@@ -348,8 +348,8 @@ async fn watch_node(topology: Weak<Topology>, node: Arc<Node>, limit: Duration) 
         }
     };
     tokio::select! {
-        () = knocking => {}
-        () = learning => {}
+        () = dialling => {}
+        () = fetching => {}
         () = running => {}
     }
 }

@@ -70,15 +70,15 @@ pub trait FromValue: Sized {
     }
 }
 
-fn mismatch<T>(wanted: &'static str, value: &Value) -> Result<T, RedisError> {
+fn mismatch<T>(expected: &'static str, value: &Value) -> Result<T, RedisError> {
     Err(match value {
         Value::Error(text) => RedisError::of_server(text),
-        value => RedisError::Decode { wanted, got: value.kind() },
+        value => RedisError::Decode { expected, got: value.kind() },
     })
 }
 
 /// Returns the elements of pairs, if a list consists of pairs.
-fn in_a_row(elements: Vec<Value>) -> Vec<Value> {
+fn flat_pairs(elements: Vec<Value>) -> Vec<Value> {
     let is_pair = |value: &Value| matches!(value, Value::List(pair) if pair.len() == 2);
     if elements.is_empty() || !elements.iter().all(is_pair) {
         return elements;
@@ -98,7 +98,7 @@ fn parsed<T: FromStr>(text: &Bytes) -> Option<T> {
 }
 
 /// Writes a number as Redis does over RESP2, except for the plus sign of an exponent.
-fn spelt(number: f64) -> String {
+fn format_double(number: f64) -> String {
     let is_short = number == 0.0 || (1e-5..1e17).contains(&number.abs()) || !number.is_finite();
     if is_short { number.to_string() } else { format!("{number:e}") }
 }
@@ -121,14 +121,14 @@ impl FromValue for Bytes {
         match value {
             Value::Bytes(bytes) => Ok(bytes),
             Value::Int(number) => Ok(Bytes::from(number.to_string())),
-            Value::Double(number) => Ok(Bytes::from(spelt(number))),
+            Value::Double(number) => Ok(Bytes::from(format_double(number))),
             Value::Bool(value) => Ok(Bytes::from_static(if value { b"1" } else { b"0" })),
             value => mismatch("text", &value),
         }
     }
 
     fn from_elements(elements: Vec<Value>) -> Result<Vec<Self>, RedisError> {
-        in_a_row(elements).into_iter().map(Self::from_value).collect()
+        flat_pairs(elements).into_iter().map(Self::from_value).collect()
     }
 }
 
@@ -136,12 +136,12 @@ impl FromValue for String {
     fn from_value(value: Value) -> Result<Self, RedisError> {
         let bytes = Bytes::from_value(value)?;
         let text = std::str::from_utf8(&bytes)
-            .map_err(|_| RedisError::Decode { wanted: "UTF-8 text", got: "bytes" })?;
+            .map_err(|_| RedisError::Decode { expected: "UTF-8 text", got: "bytes" })?;
         Ok(text.to_owned())
     }
 
     fn from_elements(elements: Vec<Value>) -> Result<Vec<Self>, RedisError> {
-        in_a_row(elements).into_iter().map(Self::from_value).collect()
+        flat_pairs(elements).into_iter().map(Self::from_value).collect()
     }
 }
 
@@ -160,7 +160,7 @@ impl FromValue for bool {
 }
 
 /// Returns the integer that a number is, if it is one.
-fn whole(number: f64) -> Option<i128> {
+fn exact_integer(number: f64) -> Option<i128> {
     // Beyond this not every integer is a floating point number.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     #[expect(clippy::cast_possible_truncation, reason = "it is an integer within the range")]
@@ -171,21 +171,21 @@ macro_rules! integers {
     ($($Number:ty),*) => {$(
         impl FromValue for $Number {
             fn from_value(value: Value) -> Result<Self, RedisError> {
-                let wanted = concat!("a number that fits ", stringify!($Number));
+                let expected = concat!("a number that fits ", stringify!($Number));
                 let number = match &value {
                     Value::Int(number) => <$Number>::try_from(*number).ok(),
                     Value::Bytes(text) => parsed(text),
                     Value::Double(number) => {
-                        whole(*number).and_then(|number| number.try_into().ok())
+                        exact_integer(*number).and_then(|number| number.try_into().ok())
                     }
                     Value::Bool(value) => Some(<$Number>::from(*value)),
                     _ => None,
                 };
-                number.map_or_else(|| mismatch(wanted, &value), Ok)
+                number.map_or_else(|| mismatch(expected, &value), Ok)
             }
 
             fn from_elements(elements: Vec<Value>) -> Result<Vec<Self>, RedisError> {
-                in_a_row(elements).into_iter().map(Self::from_value).collect()
+                flat_pairs(elements).into_iter().map(Self::from_value).collect()
             }
         }
     )*};
@@ -206,7 +206,7 @@ impl FromValue for f64 {
     }
 
     fn from_elements(elements: Vec<Value>) -> Result<Vec<Self>, RedisError> {
-        in_a_row(elements).into_iter().map(Self::from_value).collect()
+        flat_pairs(elements).into_iter().map(Self::from_value).collect()
     }
 }
 
@@ -246,7 +246,7 @@ impl<K: FromValue + Eq + Hash, V: FromValue> FromValue for HashMap<K, V> {
             // No key is a list.
             Value::List(values) if matches!(values.first(), Some(Value::List(_))) => {
                 let count = values.len();
-                let row = in_a_row(values);
+                let row = flat_pairs(values);
                 if row.len() != count * 2 {
                     return mismatch("pairs", &Value::List(row));
                 }

@@ -65,7 +65,7 @@ pub enum Protocol {
 pub(crate) enum Deployment {
     Single(Node),
     Unix(PathBuf),
-    Sentinel { nodes: Vec<Node>, service: String, login: Login },
+    Sentinel { nodes: Vec<Node>, service: String, login: Login, tls: SentinelTls },
     Cluster(Vec<Node>),
 }
 
@@ -81,6 +81,16 @@ pub(crate) struct TcpTimes {
 pub(crate) struct Tls {
     /// A file of certificates; if there is none, those of the system.
     pub(crate) authority: Option<PathBuf>,
+}
+
+/// Whether connections to sentinels are encrypted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) enum SentinelTls {
+    /// As those to the master are.
+    #[default]
+    AsMaster,
+    Off,
+    On(Tls),
 }
 
 impl RedisConnectOptions {
@@ -107,7 +117,7 @@ impl RedisConnectOptions {
         Self::new(Deployment::Unix(path.into()))
     }
 
-    /// A cluster, by some of its nodes (`startup_nodes`); the others are learnt from them.
+    /// A cluster, by some of its nodes (`startup_nodes`); the others are found through them.
     pub fn cluster<H: Into<String>>(startup_nodes: impl IntoIterator<Item = (H, u16)>) -> Self {
         Self::new(Deployment::Cluster(nodes(startup_nodes)))
     }
@@ -121,6 +131,7 @@ impl RedisConnectOptions {
             nodes: nodes(sentinels),
             service: service.into(),
             login: Login::default(),
+            tls: SentinelTls::default(),
         })
     }
 
@@ -141,6 +152,28 @@ impl RedisConnectOptions {
     pub fn sentinel_login(mut self, user: Option<&str>, password: &str) -> Self {
         if let Deployment::Sentinel { login, .. } = &mut self.deployment {
             *login = Login { user: user.map(str::to_owned), password: Some(password.to_owned()) };
+        }
+        self
+    }
+
+    /// Encrypts the connections to sentinels, whatever those to the master are. Trusts the
+    /// certificates in a file, or else those of the system. Without effect on other deployments.
+    /// Default: as the master. In a URL: `sentinel_tls=on`, with `tls_ca` for both.
+    #[must_use]
+    pub fn sentinel_tls(self, authority: Option<PathBuf>) -> Self {
+        self.set_sentinel_tls(SentinelTls::On(Tls { authority }))
+    }
+
+    /// Does not encrypt the connections to sentinels, whatever those to the master are. Without
+    /// effect on other deployments. In a URL: `sentinel_tls=off`.
+    #[must_use]
+    pub fn sentinel_without_tls(self) -> Self {
+        self.set_sentinel_tls(SentinelTls::Off)
+    }
+
+    fn set_sentinel_tls(mut self, value: SentinelTls) -> Self {
+        if let Deployment::Sentinel { tls, .. } = &mut self.deployment {
+            *tls = value;
         }
         self
     }

@@ -2,7 +2,9 @@
 
 use crate::connect::login::Login;
 use crate::connect::node::Node;
-use crate::connect::options::{Deployment, Driver, Protocol, RedisConnectOptions, TcpTimes};
+use crate::connect::options::{
+    Deployment, Driver, Protocol, RedisConnectOptions, SentinelTls, TcpTimes, Tls,
+};
 use crate::connect::url_error::UrlError;
 use millpond_core::TCP_TIMES;
 use millpond_url::{
@@ -90,6 +92,7 @@ struct Parts {
     socket: Option<PathBuf>,
     login: Login,
     sentinel: Login,
+    sentinel_tls: Option<bool>,
     service: Option<String>,
     database: Option<u8>,
     encrypted: bool,
@@ -107,6 +110,7 @@ impl Parts {
             socket: None,
             login: Login::default(),
             sentinel: Login::default(),
+            sentinel_tls: None,
             service: None,
             database: None,
             encrypted,
@@ -179,14 +183,7 @@ impl Parts {
             "tcp_user_timeout" => put(&mut self.tcp.user_timeout, tcp_time(name, &value)?, name),
             "driver" => put(&mut self.driver, driver(&value)?, name),
             "protocol" => put(&mut self.protocol, protocol(&value)?, name),
-            "tls_ca" | "ssl_ca_certs" if self.encrypted => {
-                put(&mut self.authority, value.into(), name)
-            }
-            "tls_ca" | "ssl_ca_certs" => Err(UrlError::Value {
-                name: name.to_owned(),
-                wanted: "a scheme with TLS in front of it: `rediss`, `rediss-cluster` or \
-                    `rediss-sentinel`",
-            }),
+            "tls_ca" | "ssl_ca_certs" => put(&mut self.authority, value.into(), "tls_ca"),
             "node" if self.kind != Kind::Single => {
                 self.nodes.push(node(&value, self.default_port())?);
                 Ok(())
@@ -197,6 +194,9 @@ impl Parts {
             "sentinel_user" | "sentinelUsername" if self.kind == Kind::Sentinel => {
                 put(&mut self.sentinel.user, value, name)
             }
+            "sentinel_tls" if self.kind == Kind::Sentinel => {
+                put(&mut self.sentinel_tls, switch(name, &value)?, name)
+            }
             "sentinel_password" | "sentinelPassword" if self.kind == Kind::Sentinel => {
                 put(&mut self.sentinel.password, value, name)
             }
@@ -205,18 +205,31 @@ impl Parts {
     }
 
     fn put_database(&mut self, text: &str) -> Result<(), UrlError> {
-        let wrong = || UrlError::Value { name: "db".to_owned(), wanted: "a number from 0 to 255" };
+        let wrong =
+            || UrlError::Value { name: "db".to_owned(), expected: "a number from 0 to 255" };
         put(&mut self.database, text.parse().map_err(|_| wrong())?, "db")
     }
 
     fn finish(self) -> Result<RedisConnectOptions, UrlError> {
-        let wrong = |name: &str, wanted| Err(UrlError::Value { name: name.to_owned(), wanted });
+        let wrong = |name: &str, expected| Err(UrlError::Value { name: name.to_owned(), expected });
         if self.kind == Kind::Cluster && self.database.is_some_and(|number| number > 0) {
             return wrong("db", "0: a cluster has no other database");
         }
         if self.login.user.is_some() && self.login.password.is_none() {
             return wrong("user", "together with a password");
         }
+        if self.authority.is_some() && !self.encrypted && self.sentinel_tls != Some(true) {
+            return wrong(
+                "tls_ca",
+                "a scheme with TLS in front of it: `rediss`, `rediss-cluster` or \
+                    `rediss-sentinel`",
+            );
+        }
+        let sentinel_tls = match self.sentinel_tls {
+            None => SentinelTls::AsMaster,
+            Some(false) => SentinelTls::Off,
+            Some(true) => SentinelTls::On(Tls { authority: self.authority.clone() }),
+        };
         let deployment = match (self.kind, self.socket, self.service) {
             (Kind::Single, Some(path), _) => Deployment::Unix(path),
             (Kind::Single, None, _) => {
@@ -224,7 +237,8 @@ impl Parts {
             }
             (Kind::Cluster, ..) => Deployment::Cluster(self.nodes),
             (Kind::Sentinel, _, Some(service)) => {
-                Deployment::Sentinel { nodes: self.nodes, service, login: self.sentinel }
+                let (nodes, login) = (self.nodes, self.sentinel);
+                Deployment::Sentinel { nodes, service, login, tls: sentinel_tls }
             }
             (Kind::Sentinel, _, None) => {
                 return wrong("service", "the name of the master that the sentinels watch");
@@ -245,7 +259,7 @@ fn put<T: PartialEq>(place: &mut Option<T>, value: T, name: &str) -> Result<(), 
 
 /// Reads the name of a driver that is built in.
 fn driver(name: &str) -> Result<Driver, UrlError> {
-    let wrong = |wanted| Err(UrlError::Value { name: "driver".to_owned(), wanted });
+    let wrong = |expected| Err(UrlError::Value { name: "driver".to_owned(), expected });
     match name {
         #[cfg(feature = "fred")]
         "fred" => Ok(Driver::Fred),
@@ -263,16 +277,24 @@ fn protocol(version: &str) -> Result<Protocol, UrlError> {
     match version {
         "2" | "resp2" => Ok(Protocol::Resp2),
         "3" | "resp3" => Ok(Protocol::Resp3),
-        _ => Err(UrlError::Value { name: "protocol".to_owned(), wanted: "`2` or `3`" }),
+        _ => Err(UrlError::Value { name: "protocol".to_owned(), expected: "`2` or `3`" }),
+    }
+}
+
+fn switch(name: &str, value: &str) -> Result<bool, UrlError> {
+    match value {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(UrlError::Value { name: name.to_owned(), expected: "`on` or `off`" }),
     }
 }
 
 /// Reads seconds, within the range that holds for all TCP sockets; 0 is off.
 fn tcp_time(name: &str, seconds: &str) -> Result<Duration, UrlError> {
     let time = seconds.parse().ok().map(Duration::from_secs);
-    let wanted = "a number of seconds from 1 to 3600, or 0 for none";
+    let expected = "a number of seconds from 1 to 3600, or 0 for none";
     time.filter(|time| time.is_zero() || TCP_TIMES.contains(time))
-        .ok_or(UrlError::Value { name: name.to_owned(), wanted })
+        .ok_or(UrlError::Value { name: name.to_owned(), expected })
 }
 
 /// `host`, `host:port`, `[::1]:port`.
@@ -391,15 +413,38 @@ mod tests {
         let url =
             "redis-sentinel://u:p@a,b:26380/2?sentinelServiceName=mymaster&sentinel_password=s";
         let options = parse(url).unwrap();
-        let Deployment::Sentinel { nodes: list, service, login } = options.deployment else {
+        let Deployment::Sentinel { nodes: list, service, login, tls } = options.deployment else {
             panic!()
         };
+        assert_eq!(tls, SentinelTls::AsMaster);
         assert_eq!(
             (list.len(), service.as_str(), login.password.as_deref()),
             (2, "mymaster", Some("s"))
         );
         assert_eq!(nodes(url), [node_of("a", 26379), node_of("b", 26380)]);
         assert_eq!(options.database, 2);
+    }
+
+    #[test]
+    fn sentinels_may_be_encrypted_where_the_master_is_not_and_the_reverse() {
+        let tls = |url: &str| {
+            let options = parse(url).unwrap();
+            let Deployment::Sentinel { tls, .. } = options.deployment else { panic!() };
+            (options.tls, tls)
+        };
+        let authority = || Some(Tls { authority: Some("/ca.pem".into()) });
+        let url = "rediss-sentinel://a?service=m&tls_ca=/ca.pem&sentinel_tls=off";
+        assert_eq!(tls(url), (authority(), SentinelTls::Off));
+        let url = "redis-sentinel://a?service=m&tls_ca=/ca.pem&sentinel_tls=on";
+        assert_eq!(tls(url), (None, SentinelTls::On(authority().unwrap())));
+        for url in [
+            "redis-sentinel://a?service=m&tls_ca=/ca.pem",
+            "redis-sentinel://a?service=m&tls_ca=/ca.pem&sentinel_tls=off",
+            "redis-sentinel://a?service=m&sentinel_tls=yes",
+            "redis://a?sentinel_tls=on",
+        ] {
+            assert!(parse(url).is_err(), "{url}");
+        }
     }
 
     #[test]
@@ -415,7 +460,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_scheme_is_an_error_that_names_the_right_one() {
-        for (url, wanted) in [
+        for (url, expected) in [
             ("redis+tls://h", "rediss"),
             ("redis+ssl://h", "rediss"),
             ("https://h", "rediss"),
@@ -429,7 +474,7 @@ mod tests {
             ("localhost:6379", ""),
         ] {
             let error = parse(url).unwrap_err();
-            assert_eq!(error, UrlError::Scheme(wanted.to_owned()), "{url}");
+            assert_eq!(error, UrlError::Scheme(expected.to_owned()), "{url}");
         }
     }
 
@@ -502,8 +547,9 @@ mod tests {
             Deployment::Unix(path) => {
                 (format!("unix:///{}", percent_encode(&path.to_str().unwrap()[1..])), None)
             }
-            Deployment::Sentinel { nodes, service, login } => {
-                (format!("redis{s}-sentinel://{}", listed(nodes)), Some((service.clone(), login)))
+            Deployment::Sentinel { nodes, service, login, tls } => {
+                let url = format!("redis{s}-sentinel://{}", listed(nodes));
+                (url, Some((service.clone(), login, tls)))
             }
         };
         let mut pairs = vec![("db", Some(options.database.to_string()))];
@@ -511,11 +557,22 @@ mod tests {
             ("user", options.login.user.clone()),
             ("password", options.login.password.clone()),
         ]);
-        if let Some((service, login)) = sentinel {
+        let mut sentinel_authority = None;
+        if let Some((service, login, tls)) = sentinel {
             pairs.extend([("service", Some(service)), ("sentinel_user", login.user.clone())]);
             pairs.push(("sentinel_password", login.password.clone()));
+            let switch = match tls {
+                SentinelTls::AsMaster => None,
+                SentinelTls::Off => Some("off"),
+                SentinelTls::On(tls) => {
+                    sentinel_authority = tls.authority.as_ref();
+                    Some("on")
+                }
+            };
+            pairs.push(("sentinel_tls", switch.map(str::to_owned)));
         }
         let authority = options.tls.as_ref().and_then(|tls| tls.authority.as_ref());
+        let authority = authority.or(sentinel_authority);
         pairs.push(("tls_ca", authority.map(|path| path.to_str().unwrap().to_owned())));
         let pairs = pairs
             .into_iter()

@@ -31,7 +31,7 @@ pub enum UrlError {
         /// The parameter.
         name: String,
         /// What the value should be.
-        wanted: &'static str,
+        expected: &'static str,
     },
     /// A part of it is not UTF-8.
     Encoding(&'static str),
@@ -78,10 +78,12 @@ impl fmt::Display for UrlError {
                 "the parameter {name:?} is not known here; there are db, user, password, driver, \
                  protocol, tcp_keepalive, tcp_user_timeout, with TLS tls_ca, with a cluster or \
                  sentinels node, and with sentinels service, sentinel_user, \
-                 sentinel_password (TLS is the scheme rediss)"
+                 sentinel_password, sentinel_tls (TLS is the scheme rediss)"
             ),
             Self::Twice(name) => write!(f, "{name:?} is given twice, and not as the same"),
-            Self::Value { name, wanted } => write!(f, "the value of {name:?} should be {wanted}"),
+            Self::Value { name, expected } => {
+                write!(f, "the value of {name:?} should be {expected}")
+            }
             Self::Encoding(what) => write!(f, "{what} is not UTF-8, or has a zero byte in it"),
         }
     }

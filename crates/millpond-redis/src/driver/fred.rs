@@ -20,13 +20,13 @@ mod state;
 
 use crate::command::Command;
 use crate::command::arguments::Arguments;
-use crate::driver::overdue::Patience;
+use crate::driver::overdue::Deadline;
 use crate::error::RedisError;
-use crate::subscription::Ear;
+use crate::subscription::MessageReceiver;
 use crate::value::Value;
 use bytes::{BufMut, BytesMut};
 use pump::Pump;
-use state::{Shared, Waiting, Who, gone, unsent};
+use state::{Recipient, Shared, Waiting, gone, unsent};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -54,7 +54,7 @@ impl Wire {
     }
 
     /// Sends a command and waits for its answer. An error reply is returned as a value. If no
-    /// answer arrives within `patience`, the connection is closed for all its callers, even if none
+    /// answer arrives within `deadline`, the connection is closed for all its callers, even if none
     /// of them waits any more.
     ///
     /// # Errors
@@ -67,10 +67,10 @@ impl Wire {
     pub(crate) async fn send(
         &self,
         command: &Command,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<Value, RedisError> {
         let (caller, answer) = oneshot::channel();
-        self.put(std::slice::from_ref(command), Who::One(caller), patience)?;
+        self.put(std::slice::from_ref(command), Recipient::One(caller), deadline)?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -86,11 +86,11 @@ impl Wire {
     pub(crate) async fn pipeline(
         &self,
         commands: &[Command],
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<Vec<Value>, RedisError> {
         let (caller, answers) = oneshot::channel();
-        let (left, come) = (commands.len(), Vec::with_capacity(commands.len()));
-        self.put(commands, Who::Many { left, come, caller }, patience)?;
+        let (left, received) = (commands.len(), Vec::with_capacity(commands.len()));
+        self.put(commands, Recipient::Many { left, received, caller }, deadline)?;
         answers.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -107,7 +107,7 @@ impl Wire {
     pub(crate) async fn subscribe(
         &self,
         command: &Command,
-        patience: Patience,
+        deadline: Deadline,
         are_marked: bool,
     ) -> Result<(), RedisError> {
         if !are_marked {
@@ -116,8 +116,8 @@ impl Wire {
             state.listens.get_or_insert(here);
         }
         let (caller, confirmed) = oneshot::channel();
-        let who = Who::Listener { left: command.args.len(), caller };
-        self.put(std::slice::from_ref(command), who, patience)?;
+        let recipient = Recipient::Listener { left: command.args.len(), caller };
+        self.put(std::slice::from_ref(command), recipient, deadline)?;
         confirmed.await.unwrap_or_else(|_| Err(gone()))
     }
 
@@ -127,19 +127,23 @@ impl Wire {
     }
 
     /// Returns a receiver of the messages that are published from now on.
-    pub(crate) fn ear(&self) -> Ear {
+    pub(crate) fn message_receiver(&self) -> MessageReceiver {
         let mut state = self.shared.lock();
         let messages =
             state.messages.get_or_insert_with(|| broadcast::channel(MESSAGES_MAX).0).subscribe();
-        Ear { socket: Arc::as_ptr(&self.shared).addr(), messages, closed: self.closed() }
+        MessageReceiver {
+            socket: Arc::as_ptr(&self.shared).addr(),
+            messages,
+            closed: self.closed(),
+        }
     }
 
     /// Returns whether the caller of the oldest command has given up waiting.
     pub(crate) fn is_stuck(&self) -> bool {
-        self.shared.lock().waiting.front().is_some_and(|waiting| match &waiting.who {
-            Who::One(caller) => caller.is_closed(),
-            Who::Many { caller, .. } => caller.is_closed(),
-            Who::Listener { caller, .. } => caller.is_closed(),
+        self.shared.lock().waiting.front().is_some_and(|waiting| match &waiting.recipient {
+            Recipient::One(caller) => caller.is_closed(),
+            Recipient::Many { caller, .. } => caller.is_closed(),
+            Recipient::Listener { caller, .. } => caller.is_closed(),
         })
     }
 
@@ -160,7 +164,12 @@ impl Wire {
         self.closed.clone()
     }
 
-    fn put(&self, commands: &[Command], who: Who, patience: Patience) -> Result<(), RedisError> {
+    fn put(
+        &self,
+        commands: &[Command],
+        recipient: Recipient,
+        deadline: Deadline,
+    ) -> Result<(), RedisError> {
         let mut state = self.shared.lock();
         if let Some(ended) = &state.ended {
             return Err(unsent(ended));
@@ -172,9 +181,9 @@ impl Wire {
         }
         let length = state.out.len().saturating_sub(before);
         state.put = state.put.saturating_add(u64::try_from(length).unwrap_or(u64::MAX));
-        state.waiting.push_back(Waiting { begin, due: patience.end(), who });
+        state.waiting.push_back(Waiting { begin, due: deadline.end(), recipient });
         drop(state);
-        self.shared.bell.wake();
+        self.shared.task_waker.wake();
         Ok(())
     }
 }

@@ -10,12 +10,12 @@ const LONGEST: Duration = Duration::from_secs(60 * 60 * 24 * 365);
 
 /// A start and a limit.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Patience {
+pub(crate) struct Deadline {
     pub(crate) since: Instant,
     pub(crate) limit: Duration,
 }
 
-impl Patience {
+impl Deadline {
     /// Starts now.
     pub(crate) fn new(limit: Duration) -> Self {
         Self { since: Instant::now(), limit }

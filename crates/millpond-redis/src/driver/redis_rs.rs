@@ -3,7 +3,7 @@
 mod counted;
 
 use crate::command::Command;
-use crate::driver::overdue::{Overdue, Patience, SILENT};
+use crate::driver::overdue::{Deadline, Overdue, SILENT};
 use crate::error::RedisError;
 use crate::value::Value;
 use bytes::Bytes;
@@ -38,33 +38,33 @@ struct Shared {
     /// How long a command may have no answer, unless its caller asked for more.
     limit: Duration,
     /// Until when callers wait that asked for more.
-    patient: Mutex<Vec<Instant>>,
+    long_waits: Mutex<Vec<Instant>>,
     silent: AtomicBool,
 }
 
 impl Shared {
     /// When the oldest command becomes overdue.
     fn due(&self) -> Option<Instant> {
-        let due = Patience { since: self.traffic.oldest()?, limit: self.limit }.end();
-        self.patient().iter().copied().chain([due]).max()
+        let due = Deadline { since: self.traffic.oldest()?, limit: self.limit }.end();
+        self.long_waits().iter().copied().chain([due]).max()
     }
 
-    fn patient(&self) -> MutexGuard<'_, Vec<Instant>> {
-        self.patient.lock().unwrap_or_else(PoisonError::into_inner)
+    fn long_waits(&self) -> MutexGuard<'_, Vec<Instant>> {
+        self.long_waits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// A caller that waits for longer than `limit`; removed from the list on drop.
-struct Patient<'a> {
+struct LongWait<'a> {
     shared: &'a Shared,
     until: Instant,
 }
 
-impl Drop for Patient<'_> {
+impl Drop for LongWait<'_> {
     fn drop(&mut self) {
-        let mut patient = self.shared.patient();
-        if let Some(at) = patient.iter().position(|until| *until == self.until) {
-            patient.swap_remove(at);
+        let mut long_waits = self.shared.long_waits();
+        if let Some(at) = long_waits.iter().position(|until| *until == self.until) {
+            long_waits.swap_remove(at);
         }
     }
 }
@@ -82,9 +82,9 @@ impl RedisRs {
         let bare = RedisConnectionInfo::default().set_skip_set_lib_name();
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let stream = Counted::new(stream);
-        let (traffic, patient, silent) =
+        let (traffic, long_waits, silent) =
             (stream.traffic(), Mutex::default(), AtomicBool::new(false));
-        let shared = Arc::new(Shared { traffic, limit, patient, silent });
+        let shared = Arc::new(Shared { traffic, limit, long_waits, silent });
         let connecting = MultiplexedConnection::new_with_config(&bare, stream, config);
         let (connection, driver) = connecting.await.map_err(|error| lost(&error))?;
         let (open, closed) = watch::channel(());
@@ -105,7 +105,7 @@ impl RedisRs {
     }
 
     /// Sends a command and waits for its answer. An error reply is returned as a value. If no
-    /// answer arrives within `patience`, the connection is closed for all its callers, even if none
+    /// answer arrives within `deadline`, the connection is closed for all its callers, even if none
     /// of them waits any more.
     ///
     /// # Errors
@@ -118,10 +118,10 @@ impl RedisRs {
     pub(crate) async fn send(
         &self,
         command: &Command,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<Value, RedisError> {
         self.check()?;
-        let _patient = self.wait_for(patience);
+        let _long_wait = self.wait_for(deadline);
         self.answer(self.connection.clone().send_packed_command(&packed(command)).await)
     }
 
@@ -137,10 +137,10 @@ impl RedisRs {
     pub(crate) async fn pipeline(
         &self,
         commands: &[Command],
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<Vec<Value>, RedisError> {
         self.check()?;
-        let _patient = self.wait_for(patience);
+        let _long_wait = self.wait_for(deadline);
         let mut pipe = redis::pipe();
         for command in commands {
             pipe.add_command(packed(command));
@@ -179,11 +179,11 @@ impl RedisRs {
         self.closed.clone()
     }
 
-    fn wait_for(&self, patience: Patience) -> Option<Patient<'_>> {
-        (patience.limit > self.shared.limit).then(|| {
-            let until = patience.end();
-            self.shared.patient().push(until);
-            Patient { shared: &self.shared, until }
+    fn wait_for(&self, deadline: Deadline) -> Option<LongWait<'_>> {
+        (deadline.limit > self.shared.limit).then(|| {
+            let until = deadline.end();
+            self.shared.long_waits().push(until);
+            LongWait { shared: &self.shared, until }
         })
     }
 

@@ -55,7 +55,7 @@ async fn try_address(address: SocketAddr, times: TcpTimes) -> Result<TcpStream, 
 
 /// Turns on keepalive, and on Linux the limit for unacknowledged data.
 fn set_times(stream: &TcpStream, times: TcpTimes) -> io::Result<()> {
-    let (idle, limit) = in_force(times);
+    let (idle, limit) = effective_times(times);
     let socket = SockRef::from(stream);
     if let Some(idle) = idle {
         let keepalive = TcpKeepalive::new().with_time(idle).with_interval(interval(idle));
@@ -72,7 +72,7 @@ fn set_times(stream: &TcpStream, times: TcpTimes) -> io::Result<()> {
 
 /// The idle time and the limit for unacknowledged data, or `None` for off. By default the limit is
 /// at most what keepalive takes: with a longer one Linux probes for longer.
-fn in_force(times: TcpTimes) -> (Option<Duration>, Option<Duration>) {
+fn effective_times(times: TcpTimes) -> (Option<Duration>, Option<Duration>) {
     let on = |time: Duration| (!time.is_zero()).then(|| time.max(Duration::from_secs(1)));
     let idle = on(times.keepalive.unwrap_or(TCP_KEEPALIVE));
     let limit = on(times.user_timeout.unwrap_or(TCP_USER_TIMEOUT));

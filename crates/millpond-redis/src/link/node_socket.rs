@@ -3,7 +3,7 @@
 
 use crate::connect::node::Node;
 use crate::driver::Socket;
-use crate::driver::overdue::Patience;
+use crate::driver::overdue::Deadline;
 use crate::error::RedisError;
 use crate::subscription::until_closed;
 use crate::topology::Topology;
@@ -37,7 +37,7 @@ impl NodeSocket {
             let _running = running;
             let _ = found.set(topology.dial_member(&node, limit).await.map(Arc::new));
         });
-        let due = Patience::new(limit.saturating_add(SLACK)).end();
+        let due = Deadline::new(limit.saturating_add(SLACK)).end();
         Self { outcome, task: task.abort_handle(), ended, due }
     }
 

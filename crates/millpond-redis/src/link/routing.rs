@@ -7,7 +7,7 @@ use crate::command::slot::Slot;
 use crate::command::{ClusterNode, Command};
 use crate::connect::node::Node;
 use crate::deadlines::within;
-use crate::driver::overdue::Patience;
+use crate::driver::overdue::Deadline;
 use crate::driver::{Socket, error_in};
 use crate::error::RedisError;
 use crate::topology::NONE_ANSWERS;
@@ -22,20 +22,20 @@ impl Link {
     pub(super) async fn follow(
         &self,
         command: &Command,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<Value, RedisError> {
         let (mut node, mut asking) = (self.place_of(command)?, false);
         for attempt in 0..REDIRECTIONS_MAX {
             if attempt > 1 {
-                sleep(PAUSE.min(patience.left())).await;
+                sleep(PAUSE.min(deadline.left())).await;
             }
-            let outcome = self.ask(&node, command, asking, patience).await;
+            let outcome = self.ask(&node, command, asking, deadline).await;
             let mut next = outcome
                 .as_ref()
                 .err()
                 .and_then(|error| redirection(error, command.slot, &node.host));
             if next.is_some() && command.is_script() {
-                next = self.confirmed(next, &node, command, asking, patience).await;
+                next = self.confirmed(next, &node, command, asking, deadline).await;
             }
             (node, asking) = match next {
                 Some(Redirection::Moved(slot, to)) => {
@@ -77,13 +77,13 @@ impl Link {
         node: &Arc<Node>,
         script: &Command,
         asking: bool,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Option<Redirection> {
         let probe = Command::new("EXISTS").keys(script.keys_of_script());
         if probe.args.len() == 0 {
             return None;
         }
-        match Box::pin(self.ask(node, &probe, asking, patience)).await {
+        match Box::pin(self.ask(node, &probe, asking, deadline)).await {
             Ok(_) => None,
             // The user may not ask.
             Err(error) if error.code() == Some("NOPERM") => told,
@@ -97,19 +97,19 @@ impl Link {
         node: &Arc<Node>,
         command: &Command,
         asking: bool,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<Value, RedisError> {
-        let socket = self.socket(node, patience.left()).await?;
+        let socket = self.socket(node, deadline.left()).await?;
         // Dialling may have taken some of the time.
-        let on_the_wire = self.on_the_wire(Patience { since: Instant::now(), ..patience });
+        let socket_deadline = self.socket_deadline(Deadline { since: Instant::now(), ..deadline });
         if !asking {
             return self
-                .send(&socket, Some(node), command, patience, socket.send(command, on_the_wire))
+                .send(&socket, Some(node), command, deadline, socket.send(command, socket_deadline))
                 .await;
         }
         let both = [Command::new("ASKING"), command.clone()];
         let answers = self
-            .send(&socket, Some(node), command, patience, socket.pipeline(&both, on_the_wire))
+            .send(&socket, Some(node), command, deadline, socket.pipeline(&both, socket_deadline))
             .await?;
         let answer = answers.into_iter().next_back().unwrap_or(Value::Nil);
         error_in(&answer).map_or(Ok(answer), Err)
@@ -133,7 +133,7 @@ impl Link {
         known.or_else(any).ok_or_else(|| unsent(NONE_ANSWERS))
     }
 
-    /// Has the slots learnt again if a node serves none: others may have taken over.
+    /// Has the slots fetched again if a node serves none: others may have taken over.
     pub(super) fn note_outage(&self, error: &RedisError) {
         if matches!(error.code(), Some("CLUSTERDOWN" | "LOADING" | "MASTERDOWN")) {
             self.topology.refresh(self.connect_limit);
@@ -164,10 +164,10 @@ impl Link {
             None => late(limit),
         };
         // A short limit says nothing about the node.
-        let was_patient = since.elapsed() < limit || limit >= self.limit() / 2;
-        if was_patient && error.is_outage() {
+        let has_waited_long = since.elapsed() < limit || limit >= self.limit() / 2;
+        if has_waited_long && error.is_outage() {
             self.topology.mark_down(node, self.connect_limit);
-        } else if was_patient {
+        } else if has_waited_long {
             // One that refuses may be another server, which has the address of the node by now.
             self.topology.refresh(self.connect_limit);
         }
@@ -189,7 +189,7 @@ impl Link {
         }
         let known = sockets.get(node);
         let is_dead = known.and_then(|known| known.get()).is_some_and(|socket| socket.is_dead());
-        if is_dead && !self.heals {
+        if is_dead && !self.redials {
             return Err(unsent("the server has closed it"));
         }
         match known {

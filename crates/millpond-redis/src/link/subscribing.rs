@@ -5,7 +5,7 @@ use crate::command::Command;
 use crate::connect::node::Node;
 use crate::deadlines::within;
 use crate::driver::Socket;
-use crate::driver::overdue::Patience;
+use crate::driver::overdue::Deadline;
 use crate::error::RedisError;
 use crate::subscription::{Message, Subscription};
 use bytes::Bytes;
@@ -14,13 +14,13 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// How often a connection that is subscribed to every master has them learnt again.
+/// How often a connection that is subscribed to every master has them fetched again.
 const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The masters that a connection is subscribed to.
 pub(crate) struct Masters {
     nodes: Vec<Arc<Node>>,
-    /// When they are learnt again.
+    /// When they are fetched again.
     check_at: Instant,
 }
 
@@ -83,8 +83,8 @@ impl Link {
     ) -> Result<(), RedisError> {
         let limit = self.limit();
         let timed_out = || RedisError::TimedOut { command: command.name().to_owned(), limit };
-        into.add(socket.ear());
-        within(limit, socket.subscribe(command, Patience::new(limit)))
+        into.add(socket.message_receiver());
+        within(limit, socket.subscribe(command, Deadline::new(limit)))
             .await
             .ok_or_else(timed_out)?
     }

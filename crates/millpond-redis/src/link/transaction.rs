@@ -6,7 +6,7 @@ use crate::command::Command;
 use crate::command::slot::Slot;
 use crate::connect::node::Node;
 use crate::driver::error_in;
-use crate::driver::overdue::Patience;
+use crate::driver::overdue::Deadline;
 use crate::error::RedisError;
 use crate::value::Value;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl Link {
     /// As [`call`](Self::call): all of it is executed, or nothing.
     pub(crate) async fn transaction(&self, commands: Vec<Command>) -> Result<Value, RedisError> {
         let limits = commands.iter().map(|command| command.limit.unwrap_or(self.limit()));
-        let patience = Patience::new(limits.max().unwrap_or(self.limit()));
+        let deadline = Deadline::new(limits.max().unwrap_or(self.limit()));
         let exec = Command {
             slot: Slot::common(commands.iter().map(|command| command.slot)),
             ..Command::new("EXEC")
@@ -33,12 +33,12 @@ impl Link {
         let all = [vec![Command::new("MULTI")], commands, vec![exec.clone()]].concat();
         let outcome = match &self.sockets {
             Sockets::One(socket) => {
-                let sending = socket.pipeline(&all, self.on_the_wire(patience));
-                let answers = self.send(socket, None, &exec, patience, sending).await;
+                let sending = socket.pipeline(&all, self.socket_deadline(deadline));
+                let answers = self.send(socket, None, &exec, deadline, sending).await;
                 let results = |answers| outcome(answers, |_| None).map_err(|refused| refused.error);
                 answers.and_then(results)
             }
-            Sockets::Cluster(_) => Box::pin(self.transaction_in_cluster(all, patience)).await,
+            Sockets::Cluster(_) => Box::pin(self.transaction_in_cluster(all, deadline)).await,
         };
         yielding(outcome).await
     }
@@ -47,7 +47,7 @@ impl Link {
     async fn transaction_in_cluster(
         &self,
         all: Vec<Command>,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<Value, RedisError> {
         let Some(exec) = all.last() else { return Ok(Value::Nil) };
         let (mut node, mut asking, watched) = (self.place_of(exec)?, false, self.watched());
@@ -57,9 +57,9 @@ impl Link {
         }
         for attempt in 0..REDIRECTIONS_MAX {
             if attempt > 1 {
-                sleep(PAUSE.min(patience.left())).await;
+                sleep(PAUSE.min(deadline.left())).await;
             }
-            let answers = self.send_all(&node, &all, asking, patience).await?;
+            let answers = self.send_all(&node, &all, asking, deadline).await?;
             let refused = match outcome(answers, |error| redirection(error, exec.slot, &node.host))
             {
                 Ok(answer) => {
@@ -97,18 +97,18 @@ impl Link {
         node: &Arc<Node>,
         all: &[Command],
         asking: bool,
-        patience: Patience,
+        deadline: Deadline,
     ) -> Result<Vec<Value>, RedisError> {
         let Some(exec) = all.last() else { return Ok(Vec::new()) };
-        let socket = self.socket(node, patience.left()).await?;
-        let on_the_wire = self.on_the_wire(Patience { since: Instant::now(), ..patience });
+        let socket = self.socket(node, deadline.left()).await?;
+        let socket_deadline = self.socket_deadline(Deadline { since: Instant::now(), ..deadline });
         if !asking {
-            let sending = socket.pipeline(all, on_the_wire);
-            return self.send(&socket, Some(node), exec, patience, sending).await;
+            let sending = socket.pipeline(all, socket_deadline);
+            return self.send(&socket, Some(node), exec, deadline, sending).await;
         }
         let all = [&[Command::new("ASKING")], all].concat();
-        let sending = socket.pipeline(&all, on_the_wire);
-        let mut answers = self.send(&socket, Some(node), exec, patience, sending).await?;
+        let sending = socket.pipeline(&all, socket_deadline);
+        let mut answers = self.send(&socket, Some(node), exec, deadline, sending).await?;
         answers.drain(..answers.len().min(1));
         Ok(answers)
     }

@@ -5,10 +5,11 @@
 use crate::command::Command;
 use crate::connect::login::Login;
 use crate::connect::node::Node;
+use crate::connect::options::{RedisConnectOptions, SentinelTls};
 use crate::deadlines::within;
 use crate::driver::Socket;
 use crate::driver::dial::Place;
-use crate::driver::overdue::Patience;
+use crate::driver::overdue::Deadline;
 use crate::error::RedisError;
 use crate::topology::Topology;
 use crate::value::{FromValue, Value};
@@ -23,6 +24,34 @@ use tokio::time::{sleep, timeout_at};
 /// answer: there may be another one by now.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 
+/// The sentinels of a master, and how to connect to them.
+pub(crate) struct Sentinels<'a> {
+    nodes: &'a [Node],
+    service: &'a str,
+    login: &'a Login,
+    options: RedisConnectOptions,
+}
+
+impl<'a> Sentinels<'a> {
+    /// `options` are those of the master.
+    pub(crate) fn new(
+        options: &RedisConnectOptions,
+        nodes: &'a [Node],
+        service: &'a str,
+        login: &'a Login,
+        tls: &SentinelTls,
+    ) -> Self {
+        // A sentinel has only database 0.
+        let mut options = options.clone().database(0);
+        match tls {
+            SentinelTls::AsMaster => {}
+            SentinelTls::Off => options.tls = None,
+            SentinelTls::On(tls) => options.tls = Some(tls.clone()),
+        }
+        Self { nodes, service, login, options }
+    }
+}
+
 /// Connects to the master that the sentinels name, if it is one.
 ///
 /// # Errors
@@ -34,18 +63,16 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// All sockets are closed.
 pub(crate) async fn master<'a>(
     topology: &Arc<Topology>,
-    sentinels: &'a [Node],
-    service: &str,
-    login: &Login,
+    sentinels: &'a Sentinels<'a>,
     limit: Duration,
 ) -> Result<Socket, RedisError> {
-    let until = Patience::new(limit).end();
+    let until = Deadline::new(limit).end();
     let ask_after = async |delay: Duration, sentinel: &'a Node| {
         sleep(delay).await;
-        (sentinel, ask(topology, sentinel, service, login, limit).await)
+        (sentinel, ask(sentinel, sentinels, limit).await)
     };
     let mut asking: FuturesUnordered<_> =
-        sentinels.iter().map(|sentinel| ask_after(Duration::ZERO, sentinel)).collect();
+        sentinels.nodes.iter().map(|sentinel| ask_after(Duration::ZERO, sentinel)).collect();
     let mut asking_again = FuturesUnordered::new();
     let (mut dialling, mut named) = (FuturesUnordered::new(), HashSet::new());
     let mut last = None;
@@ -97,25 +124,34 @@ enum Step<'a> {
 
 /// Asks a sentinel who the master is.
 async fn ask(
-    topology: &Topology,
     sentinel: &Node,
-    service: &str,
-    login: &Login,
+    Sentinels { service, login, options, .. }: &Sentinels<'_>,
     limit: Duration,
 ) -> Result<Option<Node>, RedisError> {
-    // A sentinel has only database 0.
-    let options = topology.options().clone().database(0);
-    let question = Command::new("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(service);
+    let question = Command::new("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(*service);
     let asking = async {
-        let socket = Socket::dial(Place::Network(sentinel), login, &options, limit).await?;
+        let socket = Socket::dial(Place::Network(sentinel), login, options, limit).await?;
         let master = Option::<(String, u16)>::from_value(
-            socket.send(&question, Patience::new(limit)).await?,
+            socket.send(&question, Deadline::new(limit)).await?,
         )?;
         Ok(master.map(|(host, port)| Node { host, port }))
     };
+    let asking = async { asking.await.map_err(with_hint) };
     let reason =
         || format!("the sentinel {sentinel} did not answer within {:.3} s", limit.as_secs_f64());
     within(limit, asking).await.unwrap_or_else(|| Err(RedisError::NotSent { reason: reason() }))
+}
+
+/// Names the setting of sentinels that differ from their master in TLS.
+fn with_hint(error: RedisError) -> RedisError {
+    const HINT: &str = "where sentinels and their master differ in TLS, write sentinel_tls=on or \
+        sentinel_tls=off";
+    match error {
+        RedisError::Setup { reason } if reason.contains("TLS") => {
+            RedisError::Setup { reason: format!("{reason}; {HINT}") }
+        }
+        error => error,
+    }
 }
 
 /// Connects to a node that a sentinel names, and checks that it is a master: the sentinel may not
@@ -124,7 +160,7 @@ async fn enter(topology: &Topology, node: &Node, limit: Duration) -> Result<Sock
     let unsent = |reason: String| RedisError::NotSent { reason };
     let entering = async {
         let socket = topology.dial(node, limit).await?;
-        match socket.send(&Command::new("ROLE"), Patience::new(limit)).await {
+        match socket.send(&Command::new("ROLE"), Deadline::new(limit)).await {
             Ok(role) if is_master(&role) => Ok(socket),
             // The user may not ask: a replica refuses the first write.
             Err(error) if error.code() == Some("NOPERM") => Ok(socket),

@@ -211,6 +211,9 @@ async fn a_handshake_may_take_longer_than_a_command() {
         // Of three answers the first two are about the slots.
         let pool = few(1).command_timeout(delay * 4).connect(&url).await.unwrap();
         assert_eq!(pool.run::<String>(get("a")).await.unwrap(), "a");
+        let options = shared().max_connections(1).command_timeout(delay * 4);
+        let client = options.connect(&url).await.unwrap().acquire().await.unwrap();
+        assert_eq!(client.nodes_now().await.unwrap().len(), 1);
     }
 }
 

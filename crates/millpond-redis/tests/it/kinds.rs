@@ -2,7 +2,10 @@
 
 use crate::support::{any, by_each_driver, few, get, key, own, set, shared, single};
 use millpond_redis::{Count, RedisConnectOptions, RedisPool, RedisPoolOptions, Value};
-use millpond_testkit::{OwnServer, variable};
+use millpond_testkit::{OwnServer, until, variable};
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
 
 async fn works(pool: &RedisPool) {
     let key = key("works");
@@ -52,6 +55,73 @@ async fn a_certificate_of_the_right_authority_is_accepted_and_no_other() {
     assert!(error.contains("/nowhere.pem"), "{error}");
 }
 
+/// A sentinel that knows one master. Ends when it is dropped.
+struct Sentinel {
+    process: Child,
+    directory: PathBuf,
+    port: u16,
+}
+
+impl Sentinel {
+    fn start(program: &str, master: &str, tls: Option<&OwnServer>) -> Self {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let directory = std::env::temp_dir().join(key("sentinel").replace(':', "-"));
+        std::fs::create_dir(&directory).unwrap();
+        let file = directory.join("sentinel.conf");
+        let (host, master_port) = master.rsplit_once(':').unwrap();
+        let listens = match tls {
+            None => format!("port {port}"),
+            Some(server) => {
+                let [certificate, key] = ["--tls-cert-file ", "--tls-key-file "]
+                    .map(|option| server.option(option).trim_matches('\''));
+                format!(
+                    "port 0\ntls-port {port}\ntls-cert-file {certificate}\ntls-key-file {key}\n\
+                     tls-ca-cert-file {}\ntls-auth-clients no",
+                    server.variable("REDIS_TLS_CA")
+                )
+            }
+        };
+        let text = format!("{listens}\nsentinel monitor mill {host} {master_port} 1\n");
+        std::fs::write(&file, text).unwrap();
+        let mut command = std::process::Command::new(program);
+        let command = command.arg(&file).arg("--sentinel").current_dir(&directory);
+        let process = command.stdout(Stdio::null()).spawn().unwrap();
+        Self { process, directory, port }
+    }
+}
+
+impl Drop for Sentinel {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = std::fs::remove_dir_all(&self.directory);
+    }
+}
+
+#[tokio::test]
+async fn sentinels_may_be_encrypted_where_their_master_is_not_and_the_reverse() {
+    let Some(program) = variable("MILLPOND_TEST_REDIS_SERVER_BIN") else { return };
+    let Some(plain) = variable("MILLPOND_TEST_REDIS_ADDRESS") else { return };
+    let Some(tls) = OwnServer::or_skip("redis-tls") else { return };
+    let ca = tls.variable("REDIS_TLS_CA");
+    for (sentinel, scheme, switch) in [
+        (Sentinel::start(&program, tls.own_variable("ADDRESS"), None), "rediss", "off"),
+        (Sentinel::start(&program, &plain, Some(&tls)), "redis", "on"),
+    ] {
+        let place = format!("{scheme}-sentinel://127.0.0.1:{}?service=mill", sentinel.port);
+        let url = format!("{place}&tls_ca={ca}&sentinel_tls={switch}");
+        until("the sentinel is ready", async || few(1).connect(&url).await.is_ok()).await;
+        for url in by_each_driver(&url) {
+            works(&own().connect(&url).await.unwrap()).await;
+            let pool = shared().connect(&url).await.unwrap();
+            assert!(pool.run::<bool>(set(&key("shared"), 7)).await.unwrap(), "{url}");
+        }
+        let alike = if scheme == "rediss" { format!("{place}&tls_ca={ca}") } else { place };
+        let error = few(1).connect(&alike).await.unwrap_err().to_string();
+        assert!(error.contains("TLS") && error.contains("sentinel_tls"), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn a_socket_of_this_machine_will_do() {
     let Some(program) = variable("MILLPOND_TEST_REDIS_SERVER_BIN") else { return };
@@ -61,7 +131,7 @@ async fn a_socket_of_this_machine_will_do() {
     let mut server = std::process::Command::new(program)
         .args(["--port", "0", "--save", "", "--unixsocket"])
         .arg(&path)
-        .stdout(std::process::Stdio::null())
+        .stdout(Stdio::null())
         .spawn()
         .unwrap();
     let mut outcome = Ok(());

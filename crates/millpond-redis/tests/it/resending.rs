@@ -51,6 +51,50 @@ async fn a_command_of_which_nothing_was_sent_is_sent_over_another_connection_and
 }
 
 #[tokio::test]
+async fn a_command_finds_a_new_connection_although_more_are_lost_than_it_may_try() {
+    let Some(address) = variable("MILLPOND_TEST_REDIS_ADDRESS") else { return };
+    let script = Script::new("return redis.call('INCR', KEYS[1])");
+    // redis-rs writes before it has noticed.
+    let urls = by_each_driver(&format!("redis://{address}"));
+    for url in urls.iter().filter(|url| can_subscribe(url)) {
+        let own = few(6).connect(url).await.unwrap();
+        let shared = shared().max_connections(6).connect(url).await.unwrap();
+        shared.as_core().set_acquires_per_turn(1);
+        let id = || Command::new("CLIENT").arg("ID");
+        let key = key("many");
+        for round in 0..3 {
+            let mut ids = Vec::new();
+            let mut leases = Vec::new();
+            for _ in 0..6 {
+                leases.push(own.acquire().await.unwrap());
+            }
+            for lease in &mut leases {
+                ids.push(lease.run::<i64>(id()).await.unwrap());
+            }
+            drop(leases);
+            millpond_testkit::until("all are open", async || {
+                let known = shared.run::<i64>(id()).await.unwrap();
+                if !ids.contains(&known) {
+                    ids.push(known);
+                }
+                ids.len() == 12
+            })
+            .await;
+            ids.iter().for_each(|id| kill(&address, *id));
+            // Now the runtime knows, and this task is the first that it runs.
+            tokio::task::yield_now().await;
+            let incr = || Command::new("INCR").key(&key);
+            match round {
+                0 => own.run::<i64>(incr()).await,
+                1 => shared.run::<i64>(incr()).await,
+                _ => script.call([&key], [0_u16; 0]).run::<i64>(&shared).await,
+            }
+            .unwrap();
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_transaction_ends_with_the_longest_limit_of_its_commands() {
     let server = crate::scripted::Scripted::start(|_, words| match &words[0][..] {
         b"MULTI" | b"SET" | b"EXEC" => Vec::new(),

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
 
-/// An answer that ends the connection.
+/// The end of an answer after which the connection ends.
 pub const HANG_UP: &[u8] = b"hang up";
 
 /// Listens until it is dropped.
@@ -67,7 +67,8 @@ async fn serve(mut stream: TcpStream, answer: impl Fn(&[Vec<u8>]) -> Vec<u8>) {
         while let Some((words, length)) = command(&input) {
             input.drain(..length);
             let answer = answer(&words);
-            if answer == HANG_UP || stream.write_all(&answer).await.is_err() {
+            let last = answer.strip_suffix(HANG_UP);
+            if stream.write_all(last.unwrap_or(&answer)).await.is_err() || last.is_some() {
                 return;
             }
         }

@@ -161,7 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Future for Pump<S> {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.shared.bell.register(cx.waker());
+        self.shared.task_waker.register(cx.waker());
         // Reading comes first: the server's last words say more than a failed write, and after its
         // end nothing is written.
         let ended = match self.read(cx) {
@@ -216,7 +216,7 @@ mod tests {
     use super::*;
     use crate::command::Command;
     use crate::driver::fred::Wire;
-    use crate::driver::overdue::Patience;
+    use crate::driver::overdue::Deadline;
     use futures_util::future::join_all;
     use std::collections::VecDeque;
     use std::sync::Mutex;
@@ -287,8 +287,8 @@ mod tests {
         Command::new("PING").arg(format!("{nonce:0100}"))
     }
 
-    fn patience() -> Patience {
-        Patience::new(Duration::from_secs(60))
+    fn deadline() -> Deadline {
+        Deadline::new(Duration::from_secs(60))
     }
 
     #[tokio::test]
@@ -298,7 +298,7 @@ mod tests {
         let wire = Wire::over(fake);
         let commands: Vec<Command> = (0..500).map(ping).collect();
         let outcomes =
-            join_all(commands.iter().map(|command| wire.send(command, patience()))).await;
+            join_all(commands.iter().map(|command| wire.send(command, deadline()))).await;
         let arrived = String::from_utf8(arrived.lock().unwrap().clone()).unwrap();
         let mut lost = 0;
         for (nonce, outcome) in outcomes.into_iter().enumerate() {
@@ -324,7 +324,7 @@ mod tests {
             let fake = Fake::new([said], usize::MAX);
             let arrived = Arc::clone(&fake.arrived);
             let wire = Wire::over(fake);
-            let error = wire.send(&ping(1), patience()).await.unwrap_err();
+            let error = wire.send(&ping(1), deadline()).await.unwrap_err();
             assert!(!error.is_ambiguous(), "{error}");
             assert!(arrived.lock().unwrap().is_empty());
         }
@@ -339,7 +339,7 @@ mod tests {
         );
         let left = Arc::clone(&fake.left);
         let wire = Wire::over(fake);
-        wire.send(&ping(1), patience()).await.unwrap();
+        wire.send(&ping(1), deadline()).await.unwrap();
         let left = left.lock().unwrap().unwrap();
         assert!(left > 9_000, "{left} were left to be read");
     }

@@ -3,7 +3,7 @@
 
 use crate::connect::login::Login;
 use crate::connect::node::Node;
-use crate::connect::options::{Deployment, RedisConnectOptions};
+use crate::connect::options::{Deployment, RedisConnectOptions, SentinelTls};
 use crate::driver::tls::rustls_config;
 use crate::error::RedisError;
 use fred::clients::Client;
@@ -17,8 +17,14 @@ use std::time::Duration;
 ///
 /// # Errors
 ///
-/// [`RedisError::Setup`] if there are no certificates.
+/// [`RedisError::Setup`] if there are no certificates, or if only the sentinels or only their
+/// master are encrypted, for which fred has no setting.
 pub(crate) fn client(options: &RedisConnectOptions) -> Result<Client, RedisError> {
+    if matches!(&options.deployment, Deployment::Sentinel { tls, .. } if *tls != SentinelTls::AsMaster)
+    {
+        let reason = "fred encrypts sentinels and their master alike";
+        return Err(RedisError::Setup { reason: reason.to_owned() });
+    }
     let Login { user, password } = options.login.clone();
     let config = Config {
         // The pool repeats a first attempt that fails.
@@ -60,12 +66,12 @@ fn server(deployment: &Deployment) -> ServerConfig {
     match deployment {
         Deployment::Single(node) => ServerConfig::new_centralized(node.host.as_str(), node.port),
         Deployment::Unix(path) => ServerConfig::new_unix_socket(path),
-        // Asks the nodes that were learnt later as well as the startup nodes.
+        // Asks the nodes that were found later as well as the startup nodes.
         Deployment::Cluster(nodes) => ServerConfig::Clustered {
             hosts: servers(nodes),
             policy: ClusterDiscoveryPolicy::UseCache,
         },
-        Deployment::Sentinel { nodes, service, login } => ServerConfig::Sentinel {
+        Deployment::Sentinel { nodes, service, login, .. } => ServerConfig::Sentinel {
             hosts: servers(nodes),
             service_name: service.clone(),
             username: login.user.clone(),

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 pub(super) struct Shared {
     pub(super) state: Mutex<State>,
     /// Wakes the task.
-    pub(super) bell: AtomicWaker,
+    pub(super) task_waker: AtomicWaker,
     pub(super) dead: AtomicBool,
 }
 
@@ -47,15 +47,15 @@ pub(super) struct Waiting {
     pub(super) begin: u64,
     /// When the connection is closed if the answer is still missing.
     pub(super) due: Instant,
-    pub(super) who: Who,
+    pub(super) recipient: Recipient,
 }
 
-pub(super) enum Who {
+pub(super) enum Recipient {
     One(oneshot::Sender<Result<Value, RedisError>>),
     /// A pipeline, with the answers received so far.
     Many {
         left: usize,
-        come: Vec<Value>,
+        received: Vec<Value>,
         caller: oneshot::Sender<Result<Vec<Value>, RedisError>>,
     },
     /// A SUBSCRIBE, with the number of confirmations still missing.
@@ -88,10 +88,10 @@ impl Waiting {
     pub(super) fn fail(self, written: u64, ended: &RedisError) {
         let error = if self.begin < written { if_sent(ended) } else { unsent(ended) };
         // The caller may have gone.
-        match self.who {
-            Who::One(caller) => drop(caller.send(Err(error))),
-            Who::Many { caller, .. } => drop(caller.send(Err(error))),
-            Who::Listener { caller, .. } => drop(caller.send(Err(error))),
+        match self.recipient {
+            Recipient::One(caller) => drop(caller.send(Err(error))),
+            Recipient::Many { caller, .. } => drop(caller.send(Err(error))),
+            Recipient::Listener { caller, .. } => drop(caller.send(Err(error))),
         }
     }
 }
@@ -118,7 +118,7 @@ impl State {
     /// Assigns an answer to the oldest command. Without one it is an error.
     pub(super) fn answer(&mut self, answer: Value) -> Result<Option<Done>, RedisError> {
         let written = self.written;
-        let Some(Waiting { who, .. }) =
+        let Some(Waiting { recipient, .. }) =
             self.waiting.front_mut().filter(|waiting| waiting.begin < written)
         else {
             return Err(match answer {
@@ -127,26 +127,26 @@ impl State {
                 _ => lost("it is out of sync with the server: an answer without a command arrived"),
             });
         };
-        match who {
-            Who::Many { left, come, .. } if *left > 1 => {
+        match recipient {
+            Recipient::Many { left, received, .. } if *left > 1 => {
                 *left = left.saturating_sub(1);
-                come.push(answer);
+                received.push(answer);
                 return Ok(None);
             }
-            Who::Listener { .. } if !matches!(answer, Value::Error(_)) => {
+            Recipient::Listener { .. } if !matches!(answer, Value::Error(_)) => {
                 return Err(lost(
                     "it is out of sync with the server: an answer to a subscription arrived",
                 ));
             }
             _ => {}
         }
-        Ok(self.waiting.pop_front().map(|waiting| match waiting.who {
-            Who::One(caller) => Done::One(caller, answer),
-            Who::Many { mut come, caller, .. } => {
-                come.push(answer);
-                Done::Many(caller, come)
+        Ok(self.waiting.pop_front().map(|waiting| match waiting.recipient {
+            Recipient::One(caller) => Done::One(caller, answer),
+            Recipient::Many { mut received, caller, .. } => {
+                received.push(answer);
+                Done::Many(caller, received)
             }
-            Who::Listener { caller, .. } => {
+            Recipient::Listener { caller, .. } => {
                 let refused = if let Value::Error(text) = &answer { text } else { "" };
                 if !self.is_subscribed {
                     // No message can arrive, so a list is an answer again.
@@ -196,15 +196,15 @@ impl State {
     pub(super) fn confirmed(&mut self) -> Option<Done> {
         self.is_subscribed = true;
         match self.waiting.front_mut() {
-            Some(Waiting { who: Who::Listener { left, .. }, .. }) if *left > 1 => {
+            Some(Waiting { recipient: Recipient::Listener { left, .. }, .. }) if *left > 1 => {
                 *left = left.saturating_sub(1);
                 return None;
             }
-            Some(Waiting { who: Who::Listener { .. }, .. }) => {}
+            Some(Waiting { recipient: Recipient::Listener { .. }, .. }) => {}
             _ => return None,
         }
-        match self.waiting.pop_front()?.who {
-            Who::Listener { caller, .. } => Some(Done::Listener(caller, Ok(()))),
+        match self.waiting.pop_front()?.recipient {
+            Recipient::Listener { caller, .. } => Some(Done::Listener(caller, Ok(()))),
             _ => None,
         }
     }
@@ -247,7 +247,8 @@ mod tests {
             let mut state = State { is_in_use, ..State::default() };
             state.end(alert());
             let (caller, mut answer) = oneshot::channel();
-            let waiting = Waiting { begin: 0, due: Instant::now(), who: Who::One(caller) };
+            let waiting =
+                Waiting { begin: 0, due: Instant::now(), recipient: Recipient::One(caller) };
             waiting.fail(written, state.ended.as_ref().unwrap());
             let error = answer.try_recv().unwrap().unwrap_err();
             assert_eq!(error.is_ambiguous(), is_ambiguous, "{error}");
@@ -264,7 +265,8 @@ mod tests {
         state.listens = Some(10);
         for (begin, is_message) in [(0, false), (10, true), (20, true)] {
             let (caller, _) = oneshot::channel();
-            state.waiting = [Waiting { begin, due: Instant::now(), who: Who::One(caller) }].into();
+            state.waiting =
+                [Waiting { begin, due: Instant::now(), recipient: Recipient::One(caller) }].into();
             assert_eq!(state.is_message(&message), is_message, "{begin}");
         }
         state.waiting.clear();

@@ -32,7 +32,8 @@ pub(crate) struct Counted<S> {
 }
 
 /// The reason that the callers of a connection see.
-const STRAY: &str = "it is out of sync with the server: an answer without a command arrived";
+const UNEXPECTED_ANSWER: &str =
+    "it is out of sync with the server: an answer without a command arrived";
 
 /// The end of a connection after the last words of a server that refuses it.
 const REFUSED: &str = "the server has refused it";
@@ -41,14 +42,14 @@ const REFUSED: &str = "the server has refused it";
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     /// When each unanswered command was begun, the oldest first.
-    owed: Mutex<VecDeque<Instant>>,
+    unanswered: Mutex<VecDeque<Instant>>,
     is_large: AtomicBool,
 }
 
 impl Traffic {
     /// When the oldest unanswered command was begun.
     pub(crate) fn oldest(&self) -> Option<Instant> {
-        self.owed().front().copied()
+        self.unanswered().front().copied()
     }
 
     /// Returns whether so much was written or read at once that the driver's buffers should not be
@@ -57,8 +58,8 @@ impl Traffic {
         self.is_large.load(Ordering::Relaxed)
     }
 
-    fn owed(&self) -> MutexGuard<'_, VecDeque<Instant>> {
-        self.owed.lock().unwrap_or_else(PoisonError::into_inner)
+    fn unanswered(&self) -> MutexGuard<'_, VecDeque<Instant>> {
+        self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes how many bytes the driver has had to hold at once.
@@ -87,7 +88,7 @@ impl<S> Counted<S> {
         while !bytes.is_empty() {
             // It may be answered before all of it is written.
             if self.commands.is_between() {
-                self.traffic.owed().push_back(*now.get_or_insert_with(Instant::now));
+                self.traffic.unanswered().push_back(*now.get_or_insert_with(Instant::now));
             }
             let end = self
                 .commands
@@ -121,7 +122,7 @@ impl<S> Counted<S> {
             let is_push = self.answers.kind() == b'>';
             if is_push && self.is_passed_on {
                 // Attributes of which a part was passed on belong to a push.
-                self.ended = Some(STRAY);
+                self.ended = Some(UNEXPECTED_ANSWER);
                 break;
             }
             if !is_push {
@@ -131,9 +132,9 @@ impl<S> Counted<S> {
             self.is_passed_on = !is_push && end.is_none();
             if end.is_some() {
                 self.length = 0;
-                if !is_push && self.traffic.owed().pop_front().is_none() {
+                if !is_push && self.traffic.unanswered().pop_front().is_none() {
                     let is_error = self.answers.kind() == b'-';
-                    self.ended = Some(if is_error { REFUSED } else { STRAY });
+                    self.ended = Some(if is_error { REFUSED } else { UNEXPECTED_ANSWER });
                     if !is_error {
                         kept = kept.saturating_sub(next.saturating_sub(begin));
                     }
