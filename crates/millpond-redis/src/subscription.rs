@@ -59,10 +59,11 @@ impl Subscription {
         }
         let receiving = receivers.iter_mut().map(|receiver| {
             Box::pin(async move {
+                let MessageReceiver { messages, closed, .. } = receiver;
                 let received = tokio::select! {
                     biased;
-                    received = receiver.messages.recv() => received,
-                    () = until_closed(receiver.closed.clone()) => match receiver.messages.try_recv() {
+                    received = messages.recv() => received,
+                    () = until_closed(closed.clone()) => match messages.try_recv() {
                         Ok(message) => Ok(message),
                         Err(TryRecvError::Lagged(missed)) => Err(RecvError::Lagged(missed)),
                         Err(_) => Err(RecvError::Closed),

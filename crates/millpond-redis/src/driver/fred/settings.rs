@@ -20,7 +20,8 @@ use std::time::Duration;
 /// [`RedisError::Setup`] if there are no certificates, or if only the sentinels or only their
 /// master are encrypted, for which fred has no setting.
 pub(crate) fn client(options: &RedisConnectOptions) -> Result<Client, RedisError> {
-    if matches!(&options.deployment, Deployment::Sentinel { tls, .. } if *tls != SentinelTls::AsMaster)
+    if let Deployment::Sentinel { tls, .. } = &options.deployment
+        && *tls != SentinelTls::AsMaster
     {
         let reason = "fred encrypts sentinels and their master alike";
         return Err(RedisError::Setup { reason: reason.to_owned() });
