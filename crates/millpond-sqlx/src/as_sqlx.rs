@@ -29,7 +29,7 @@ impl<DB: Database> SqlPool<DB> {
     ///   connections. If there are several, `on_checkout` and `on_checkin` are not called for each
     ///   borrower, `invalidate_all` has no effect on them, and with `reset = session` each is
     ///   closed on return.
-    /// - One connection alone costs 0.1 ms at each acquire.
+    /// - One connection alone opens a connection within the process at each acquire.
     /// - Its timeout is sqlx's `PoolTimedOut`, 1 s after `pool_timeout`; sqlx logs this pool's
     ///   error.
     ///

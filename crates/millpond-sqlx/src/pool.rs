@@ -45,7 +45,8 @@ use std::time::Duration;
 /// - Its use is not tracked: `statement_timeout` does not hold, and a dropped statement is not
 ///   cancelled at the server. The connection is verified on return, so nothing of it reaches the
 ///   next borrower.
-/// - Opening it costs 0.1 ms, for a connection within the process that stands in for it.
+/// - Each one opens a connection within the process that stands in for it: over the loopback
+///   interface on PostgreSQL and MySQL, in memory on SQLite.
 /// - Like every connection of sqlx's pool it must be dropped within a tokio runtime, and is
 ///   returned by a task of that runtime: a moment later.
 ///
