@@ -266,7 +266,7 @@ mod tests {
                     .contains("3 arguments are bound, but the statement uses 2")
             );
             assert!(wrong("SELECT ?, ?", &[1]).contains("uses argument $2"));
-            assert!(wrong("SELECT 1", &[1]).contains("asks for 0"));
+            assert!(wrong("SELECT 1", &[1]).contains("uses 0"));
             assert!(wrong("SELECT $0", &[1]).contains("counted from 1"));
             assert!(wrong("SELECT $99999999999999999999999", &[1]).contains("uses argument"));
         }
