@@ -70,11 +70,12 @@ impl PgPoolOptions {
     /// | `statement_cache_capacity` | the number of prepared statements that a connection caches; 0 counts as 1 |
     ///
     /// Names may be written with `-` or `_`. Every other parameter is an error, and so are
-    /// contradictions.
+    /// contradictions; `channel_binding=prefer`, `target_session_attrs=any`, `pgbouncer=false` and
+    /// `gssencmode=disable` are accepted, since the driver does so anyway.
     ///
-    /// The driver trusts the system's authorities besides the one of `sslrootcert`. With `verify-ca`
-    /// it does not compare the host name, so anybody whose certificate one of them has signed can
-    /// pass for the server: use `verify-full`.
+    /// The driver trusts the system's authorities besides the one of `sslrootcert`. With
+    /// `verify-ca` it does not compare the host name, so anybody whose certificate one of them has
+    /// signed can pass for the server: use `verify-full`.
     ///
     /// # Errors
     ///
