@@ -189,9 +189,9 @@ fn model(name: &str, preemptions: usize, body: impl Fn() + Send + Sync + 'static
     println!("{} interleavings: {name}", tried.load(Ordering::Relaxed));
 }
 
-fn spawn(world: &World, deed: impl FnOnce(&World) + Send + 'static) -> thread::JoinHandle<()> {
+fn spawn(world: &World, action: impl FnOnce(&World) + Send + 'static) -> thread::JoinHandle<()> {
     let world = world.clone();
-    thread::spawn(move || deed(&world))
+    thread::spawn(move || action(&world))
 }
 
 fn join(threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {

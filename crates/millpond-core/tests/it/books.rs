@@ -96,7 +96,7 @@ impl Walk {
         &self.world.pool
     }
 
-    /// One deed, chosen by the dice.
+    /// One operation, chosen at random.
     pub fn step(&mut self) {
         match self.dice.u32(0..100) {
             0..30 => self.ask(),

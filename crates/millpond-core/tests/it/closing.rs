@@ -39,7 +39,7 @@ async fn after_close_every_acquire_is_refused_without_any_io() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn close_tells_all_waiters_at_once() {
+async fn close_fails_all_waiters_at_once() {
     let world = World::new(1, 0);
     let lease = world.lease().await;
     let mut waiters: Vec<_> = (0..3).map(|_| ByHand::new(world.pool.acquire())).collect();
@@ -281,7 +281,7 @@ async fn whatever_a_connection_is_going_through_close_ends_it() {
     }
 }
 
-/// A lease if one can be had in a single poll.
+/// A lease if one is available in a single poll.
 fn ready_lease(pool: &Pool) -> Option<Lease<millpond_testkit::ScriptedConnection>> {
     match ByHand::new(pool.acquire()).poll() {
         std::task::Poll::Ready(result) => result.ok(),

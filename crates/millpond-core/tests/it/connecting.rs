@@ -1,5 +1,5 @@
-//! Connecting belongs to the pool: detached from callers, bounded, retried with backoff, and told
-//! apart by its faults.
+//! Connecting belongs to the pool: detached from callers, bounded, retried with backoff, and
+//! classified by its errors.
 
 use crate::support::{Pool, World, assert_took, ms, quiet, refused, secs, settle, timed};
 use millpond_core::{ErrorClass, Invalidate, Lease, Phase, PoolError};
@@ -11,7 +11,7 @@ use tokio::time::sleep;
 
 type Answer = (Result<Lease<ScriptedConnection>, PoolError>, Duration);
 
-/// So many callers at once, each of whom tells how it went and how long it took.
+/// So many callers at once, each of which returns how it went and how long it took.
 fn callers(pool: &Pool, count: usize) -> Vec<JoinHandle<Answer>> {
     let caller = |_| {
         let pool = pool.clone();
@@ -323,13 +323,13 @@ async fn classify_is_reported_in_the_event() {
     let world = World::new(1, 0);
     world.manager.next(Call::Connect, [Act::broken("reset by peer")]);
     drop(world.lease().await);
-    let told = world.trace.events().into_iter().find_map(|(_, event)| match event {
+    let failure = world.trace.events().into_iter().find_map(|(_, event)| match event {
         millpond_core::Event::ConnectFailed { error, class, retry_in, .. } => {
             Some((error.to_string(), class, retry_in))
         }
         _ => None,
     });
-    let (error, class, retry_in) = told.unwrap();
+    let (error, class, retry_in) = failure.unwrap();
     assert_eq!((error.as_str(), class), ("reset by peer", ErrorClass::Connection));
     assert!(retry_in <= ms(200));
 }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::time::sleep;
 
-/// Lends what a `QueuePool` lends, marked on the way out and counted on the way back: `_do_get`,
+/// Lends what a `QueuePool` lends, marked at checkout and counted at checkin: `_do_get`,
 /// `_do_return_conn`.
 struct Counting {
     inner: Queue,
@@ -65,10 +65,10 @@ impl Pool for Replicas {
         match self.pools.iter().min_by_key(cost) {
             Some(pool) if pool.status().failing_since.is_none() => pool.acquire_with(request).await,
             _ => {
-                let mut told =
+                let mut timeout =
                     TimedOut::new(self.name, "Replicas", Phase::Connect, limit, self.status());
-                told.holders = self.holders();
-                Err(PoolError::TimedOut(Box::new(told)))
+                timeout.holders = self.holders();
+                Err(PoolError::TimedOut(Box::new(timeout)))
             }
         }
     }
@@ -129,7 +129,7 @@ async fn a_choice_of_the_least_loaded_avoids_the_replica_that_is_gone() {
 }
 
 #[test]
-fn a_custom_pool_tells_observers_as_ours_do() {
+fn a_custom_pool_reports_to_observers_as_ours_do() {
     let trace = Trace::new();
     trace.observe(&Event::Closing, &EventContext::new("mine", 1));
     assert_eq!(trace.lines(), ["closing"]);

@@ -14,7 +14,7 @@ use tokio::time::sleep;
 fn evils() -> Vec<(&'static str, Act)> {
     vec![
         ("fails", Act::transient("scripted")),
-        ("fails for good", Act::permanent("scripted")),
+        ("fails permanently", Act::permanent("scripted")),
         ("fails with a failover", Act::failover("scripted")),
         ("panics", Act::Panic),
         ("hangs", Act::Never),
@@ -369,7 +369,7 @@ async fn of_a_crowd_that_waits_in_real_time_no_caller_times_out_before_its_limit
     for waiter in crowd {
         let (error, waited) = waiter.await.unwrap();
         assert!(error.is_timeout(), "{error}");
-        assert!(waited >= limit, "told {:?} before its limit", limit - waited);
+        assert!(waited >= limit, "failed {:?} before its limit", limit - waited);
     }
 }
 

@@ -13,7 +13,7 @@ fn here(line: u32) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_text_of_a_timeout_begins_as_in_the_guide_and_then_tells_everything() {
+async fn the_text_of_a_timeout_begins_as_in_the_guide_and_then_has_every_detail() {
     let world = World::new(10, 20);
     let (oldest, line) = (world.pool.acquire().await.unwrap(), line!());
     sleep(secs(5)).await;
@@ -47,7 +47,7 @@ async fn the_text_of_a_timeout_begins_as_in_the_guide_and_then_tells_everything(
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_text_tells_how_long_the_first_in_the_queue_has_waited() {
+async fn the_text_shows_how_long_the_first_in_the_queue_has_waited() {
     let world = World::new(1, 0);
     let _lease = world.lease().await;
     let pool = world.pool.clone();
@@ -154,7 +154,7 @@ async fn a_server_that_does_not_answer_is_reported_as_that() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_pool_whose_last_connect_failed_tells_both() {
+async fn a_full_pool_whose_last_connect_failed_reports_both() {
     let world = World::new(1, 1);
     let _lease = world.lease().await;
     world.manager.always(Call::Connect, Act::transient("too many clients already"));
@@ -164,7 +164,7 @@ async fn a_full_pool_whose_last_connect_failed_tells_both() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_error_that_was_overcome_is_not_told() {
+async fn an_error_that_was_overcome_is_not_reported() {
     let world = World::new(1, 0);
     world.manager.next(Call::Connect, [Act::transient("the database system is starting up")]);
     let _lease = world.lease().await;

@@ -108,7 +108,7 @@ async fn hooks_run_as_in_any_pool() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_server_is_retried_and_told() {
+async fn a_failing_server_is_retried_and_reported() {
     let world = world(1, 0, |builder| builder);
     world
         .manager

@@ -56,7 +56,7 @@ async fn an_idle_connection_is_lent_with_one_event_and_returned_with_one() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn events_tell_how_long_things_took_and_who_asked() {
+async fn events_show_how_long_things_took_and_who_asked() {
     let world = World::new(1, 0);
     world.manager.always(Call::Connect, Act::slow(secs(2)));
     let (lease, line) = (world.pool.acquire().await.unwrap(), line!());
@@ -81,19 +81,19 @@ async fn events_tell_how_long_things_took_and_who_asked() {
 /// asked for them.
 struct Reserved {
     interest: Interest,
-    told: Trace,
+    seen: Trace,
     times: Mutex<Option<Arc<PoolHistograms>>>,
 }
 
 impl Reserved {
     fn new(interest: Interest) -> Arc<Self> {
-        Arc::new(Self { interest, told: Trace::new(), times: Mutex::default() })
+        Arc::new(Self { interest, seen: Trace::new(), times: Mutex::default() })
     }
 }
 
 impl Observer for Reserved {
     fn observe(&self, event: &Event, context: &EventContext<'_>) {
-        self.told.observe(event, context);
+        self.seen.observe(event, context);
     }
 
     fn interest(&self) -> Interest {
@@ -124,7 +124,7 @@ async fn an_observer_of_incidents_gets_everything_but_the_loans_that_go_well() {
     assert_eq!(lines.iter().filter(routine).count(), 7);
     let incidents: Vec<_> =
         lines.iter().filter(|line| !line.starts_with("acquired #") && !routine(line)).collect();
-    assert_eq!(reserved.told.lines().iter().collect::<Vec<_>>(), incidents);
+    assert_eq!(reserved.seen.lines().iter().collect::<Vec<_>>(), incidents);
     assert!(incidents.len() >= 5, "{incidents:?}");
     assert!(reserved.times.lock().unwrap().is_none());
 }
@@ -141,7 +141,7 @@ async fn an_observer_of_incidents_sees_a_connection_that_is_held_for_long() {
     quiet().await;
     let _lease = pool.acquire().await.unwrap();
     sleep(secs(61)).await;
-    assert_eq!(reserved.told.count("leaked"), 1, "{:?}", reserved.told.lines());
+    assert_eq!(reserved.seen.count("leaked"), 1, "{:?}", reserved.seen.lines());
 }
 
 /// What a histogram has counted, in milliseconds.

@@ -321,11 +321,11 @@ struct Borrower(mpsc::UnboundedSender<oneshot::Sender<u64>>);
 
 impl Borrower {
     fn of(pool: &Pool) -> Self {
-        let (orders, mut told) = mpsc::unbounded_channel::<oneshot::Sender<u64>>();
+        let (orders, mut received) = mpsc::unbounded_channel::<oneshot::Sender<u64>>();
         let pool = pool.clone();
         tokio::spawn(async move {
             let mut lease: Option<Loan> = None;
-            while let Some(done) = told.recv().await {
+            while let Some(done) = received.recv().await {
                 let (id, now) = match lease.take() {
                     Some(lease) => (lease.id(), None),
                     None => {

@@ -308,7 +308,7 @@ async fn a_limit_of_zero_on_a_cold_pool_does_not_say_that_the_limit_of_size_is_r
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_waits_for_overflow_after_is_not_told_that_the_overflow_is_used_up() {
+async fn a_wait_for_overflow_after_does_not_report_a_used_up_overflow() {
     let world = World::with(1, 5, |builder| builder.overflow_after(secs(10)));
     let _held = world.lease().await;
     let error = refused(world.pool.acquire_within(secs(2)).await);
@@ -353,7 +353,7 @@ async fn a_deadline_holds_under_a_clock_that_was_paused_while_somebody_waited() 
     assert!(waiter.poll().is_pending());
     let began = std::time::Instant::now();
     while waiter.wakes() == 0 {
-        assert!(began.elapsed() < secs(10), "nobody has told it to watch its deadline");
+        assert!(began.elapsed() < secs(10), "nothing has made it watch its deadline");
         thread::yield_now();
     }
     assert!(waiter.poll().is_pending());

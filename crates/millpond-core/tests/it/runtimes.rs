@@ -276,11 +276,11 @@ fn a_lease_may_be_dropped_while_its_runtime_shuts_down() {
         let (world, acquired) = first.block_on(async {
             let world = World::hooked(1, 0, |builder| builder);
             let (pool, acquired) = (world.pool.clone(), Gate::new());
-            let told = acquired.clone();
+            let opened = acquired.clone();
             tokio::spawn(async move {
                 let mut lease = pool.acquire().await.unwrap();
                 lease.set_dirty(dirty);
-                told.open();
+                opened.open();
                 std::future::pending::<()>().await;
                 drop(lease);
             });

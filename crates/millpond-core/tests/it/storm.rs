@@ -5,9 +5,9 @@
 //! After every step: the cap (I1), the sums (I2, I17), deadlines (I9), no more connects at once
 //! than may be (I20). What is lent is not dirty (I11) and as new as the last invalidation (I19);
 //! where nothing is validated first, in a third of the worlds, it goes to who came first (I5).
-//! Every call of the manager and of a hook asks the pool how it is, which would never be answered
-//! under its lock (I14). At the end of a world everything is healed: every place can be had at once
-//! (I10, I12, I21), nothing is opened for nobody (I20), a close leaves nothing (I6), and each
+//! Every call of the manager and of a hook asks the pool for its status, which would never return
+//! under its lock (I14). At the end of a world all faults are gone: every slot is available at once
+//! (I10, I12, I21), nothing is opened without a caller (I20), a close leaves nothing (I6), and each
 //! connection had one beginning, one end, and its hooks in order (I3, I7, I8). No text shows what a
 //! connection is made of (I16).
 

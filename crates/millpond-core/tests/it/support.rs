@@ -95,7 +95,7 @@ impl World {
         assert_eq!(self.pool.status().idle as usize, count);
     }
 
-    /// Every place can be had at once, none beyond, and the books are in order.
+    /// Every slot is available at once, none beyond, and the books are in order.
     pub async fn assert_sound(&self) {
         let cap = self.pool.status().limit() as usize;
         let loans = self.leases(cap).await;

@@ -107,11 +107,11 @@ async fn a_thread_that_is_blocked_keeps_no_waiter_on_another_beyond_its_deadline
 async fn every_look_at_the_status_is_consistent() {
     let world = World::new(3, 2);
     let done = Arc::new(AtomicBool::new(false));
-    let (pool, told) = (world.pool.clone(), Arc::clone(&done));
+    let (pool, seen) = (world.pool.clone(), Arc::clone(&done));
     let looker = thread::spawn(move || {
         // At least once: on one core the users may be done before it begins.
         loop {
-            let last = told.load(Ordering::SeqCst);
+            let last = seen.load(Ordering::SeqCst);
             let status = pool.status();
             assert_books(&status);
             assert!(status.open + status.connecting <= status.limit(), "{status:?}");
