@@ -1,6 +1,5 @@
 //! What the servers are called by: names and values for the tests, and for a shell.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 /// Every variable begins with this.
@@ -40,8 +39,11 @@ impl Variables {
 
 /// A word as a shell must read it: bare where that is safe, else in quotes.
 pub fn quoted(word: &str) -> String {
-    // It fails for a NUL alone, which no argument can contain.
-    shlex::try_quote(word).map_or_else(|_| String::new(), Cow::into_owned)
+    match shlex::try_quote(word) {
+        Ok(bare) if bare == word => word.to_owned(),
+        // In single quotes, which is what the testkit reads.
+        _ => format!("'{}'", word.replace('\'', r"'\''")),
+    }
 }
 
 #[cfg(test)]
