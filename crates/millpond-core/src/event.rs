@@ -259,6 +259,19 @@ impl Event {
         matches!(self, Self::Waiting { .. } | Self::Acquired { .. } | Self::Returned { .. })
     }
 
+    /// Whether it owns an error of the manager or of a hook.
+    pub(crate) fn has_an_error(&self) -> bool {
+        match self {
+            Self::ConnectFailed { .. }
+            | Self::PingFailed { .. }
+            | Self::ResetFailed { .. }
+            | Self::HookFailed { .. }
+            | Self::FailingFast { .. } => true,
+            Self::Closed { error, .. } => error.is_some(),
+            _ => false,
+        }
+    }
+
     /// Whether it belongs to an acquire or a loan, however that goes.
     pub(crate) fn is_of_a_loan(&self) -> bool {
         self.is_routine()

@@ -59,6 +59,8 @@ impl<M: Manager> Acquire<M> {
                     held.inner.cell = Some(ticket.cell);
                 }
                 shared.unlocked.taken_unlocked.fetch_add(1, Ordering::Relaxed);
+                // Its timer would wake the task once more.
+                self.pending = None;
                 held
             }
         };
@@ -100,6 +102,7 @@ impl<M: Manager> Future for Acquire<M> {
         let request = this.request;
         let pending = this.pending.get_or_insert_with(|| Pending::begin(shared, request));
         let outcome = ready!(pending.poll(shared, cx));
+        this.pending = None;
         let Some(owner) = this.shared.take() else { return Poll::Pending };
         Poll::Ready(outcome.map(|held| Lease::lend(held, owner)))
     }

@@ -32,14 +32,17 @@ pub(crate) async fn connect<M: Manager>(mut opening: SlotGuard<M>, attempt: Atte
             }
         }
         Err((error, class)) => {
-            // The first failure in a row, then ever fewer: an outage must not fill the disk.
-            if attempt.attempt.is_power_of_two() {
-                let attempt = attempt.attempt;
-                tracing::warn!(pool, attempt, %error, ?class, "could not connect");
-            }
             shared.change(|ledger, now| ledger.connect_failed(&attempt, &error, class, now));
             if class == ErrorClass::Failover {
                 shared.invalidate_all(false);
+            }
+            // The first failure in a row, then ever fewer: an outage must not fill the disk. The
+            // error's text is user code.
+            if attempt.attempt.is_power_of_two() {
+                let attempt = attempt.attempt;
+                shared.catching("error", || {
+                    tracing::warn!(pool, attempt, %error, ?class, "could not connect");
+                });
             }
         }
     }

@@ -177,7 +177,7 @@ impl<M: Manager> Shared<M> {
     }
 
     /// Calls user code; a panic in it is reported.
-    fn catching<T>(&self, callback: &'static str, call: impl FnOnce() -> T) {
+    pub(crate) fn catching<T>(&self, callback: &'static str, call: impl FnOnce() -> T) {
         if let Err(message) = catch_panic(call) {
             self.report_panic(callback, message);
         }

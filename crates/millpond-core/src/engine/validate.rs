@@ -161,7 +161,7 @@ pub(crate) async fn check_in<M: Manager>(mut guard: CallGuard<M>, resets: bool, 
     let shared = Arc::clone(&guard.shared);
     let Some(held) = &mut guard.held else { return };
     let mut refused = if pings { shared.ping(held).await } else { None };
-    if resets {
+    if resets && refused.is_none() {
         refused = shared.reset(held).await;
     }
     if refused.is_none()

@@ -197,7 +197,7 @@ impl Slots {
         self.recount(before, after);
     }
 
-    /// Counts a slot that has gone from one stage to another; the only way a count changes.
+    /// Counts a slot that has gone from one stage to another.
     #[inline]
     fn recount(&mut self, before: Stage, after: Stage) {
         if let Some(count) = self.counts.get_mut(before as usize) {

@@ -143,6 +143,9 @@ impl<C: Send + 'static> Ledger<C> {
         if wanted {
             bump(&mut self.seq);
             self.effects.push(Effect::Report(self.seq, event));
+        } else if event.has_an_error() {
+            // This may be its last owner, and its destructor is user code.
+            self.effects.discard(event);
         }
     }
 
