@@ -105,6 +105,7 @@ pub use millpond_postgres as postgres;
 #[cfg(feature = "redis")]
 #[doc(inline)]
 pub use millpond_redis as redis;
+pub use millpond_shared as shared;
 pub use millpond_shared::{SharedPool, WeakSharedPool};
 #[cfg(feature = "sqlite")]
 #[doc(inline)]
