@@ -8,6 +8,7 @@ mod closing;
 mod connecting;
 mod custom_pool;
 mod deadlines;
+mod error_values;
 mod fairness;
 mod hooks;
 mod messages;
