@@ -90,8 +90,8 @@ impl OwnServer {
         self.variable(&format!("{}_{name}", self.stem))
     }
 
-    /// Returns the value of an option in the server's command, up to the next space. `option`
-    /// includes its separators: `" -D "`, `"--ssl-cert="`.
+    /// Returns the value of an option in the server's command, up to the next space or to the end
+    /// of a quoted word. `option` includes its separators: `" -D "`, `"--ssl-cert="`.
     ///
     /// # Panics
     ///
@@ -99,7 +99,7 @@ impl OwnServer {
     #[track_caller]
     pub fn option(&self, option: &str) -> &str {
         let rest = self.own_variable("COMMAND").split_once(option).map(|(_, rest)| rest);
-        match rest.and_then(|rest| rest.split(' ').next()) {
+        match rest.and_then(value_of) {
             Some(value) => value,
             None => panic!("no `{option}` in {}", self.own_variable("COMMAND")),
         }
@@ -225,5 +225,25 @@ fn unquoted(value: &str) -> String {
     match value.strip_prefix('\'').and_then(|value| value.strip_suffix('\'')) {
         Some(quoted) => quoted.replace(r"'\''", "'"),
         None => value.to_owned(),
+    }
+}
+
+/// Returns the value at the start of the rest of a shell's command, whose word may be in quotes.
+fn value_of(rest: &str) -> Option<&str> {
+    rest.strip_prefix('\'').unwrap_or(rest).split([' ', '\'']).next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_ends_at_a_space_or_a_quote() {
+        let command = "mysqld '--ssl-cert=/a/cert.pem' -D /b --port=1 -k '/c'";
+        let value = |option| value_of(command.split_once(option).unwrap().1);
+        assert_eq!(value("--ssl-cert="), Some("/a/cert.pem"));
+        assert_eq!(value(" -D "), Some("/b"));
+        assert_eq!(value("--port="), Some("1"));
+        assert_eq!(value(" -k "), Some("/c"));
     }
 }

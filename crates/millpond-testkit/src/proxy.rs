@@ -121,9 +121,8 @@ impl ChaosProxy {
         book.links.iter().for_each(|link| link.set(direction, flow));
     }
 
-    /// Sets the flows of future connections by their numbers; the first connection of the proxy is
-    /// 1. A seed makes a repeatable plan: `proxy.plan(move |number, _| Flow::drawn(seed ^
-    /// number))`.
+    /// Sets the flows of future connections by their numbers, which begin at 1. A seed makes a
+    /// repeatable plan: `proxy.plan(move |number, _| Flow::drawn(seed ^ number))`.
     pub fn plan(&self, plan: impl Fn(u64, Direction) -> Flow + Send + 'static) {
         self.open().plan = Some(Box::new(plan));
     }

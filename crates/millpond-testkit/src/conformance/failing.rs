@@ -11,7 +11,7 @@ pub async fn c95_a_server_that_is_away_is_tried_again<T: Trial>(stage: Stage<T>)
     assert_ne!(class, ErrorClass::Permanent, "nobody waits for a server that is away: {error}");
 }
 
-/// A server that refuses permanently makes nobody wait.
+/// Callers of a server that refuses permanently fail at once.
 pub async fn c95_a_server_that_refuses_permanently_is_not_tried_again<T: Trial>(stage: Stage<T>) {
     let (class, error) = class_of_connect(stage.fixture.refused().await).await;
     assert_eq!(class, ErrorClass::Permanent, "it is tried until the deadline: {error}");
