@@ -64,11 +64,14 @@ impl PoolMetrics {
     /// A recorder keeps its metrics. Some exporters drop a metric that was not updated for a while,
     /// such as Prometheus' with `PrometheusBuilder::idle_timeout`; metrics of existing pools are
     /// updated by every report.
+    ///
+    /// Waits for a report that is running, so a recorder must not call this.
     pub fn forget(&self, pool: &str) {
         self.0.forget(pool);
     }
 
-    /// Reports the counts since the last report, and the gauges, immediately.
+    /// Reports the counts since the last report, and the gauges. Waits for a report that is running,
+    /// so a recorder must not call this.
     pub fn report(&self) {
         self.0.report();
     }

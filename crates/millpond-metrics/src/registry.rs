@@ -14,8 +14,8 @@ pub(crate) struct Registry {
     /// the write lock, so that no event is counted in a removed tally.
     tallies: RwLock<HashMap<String, Arc<Tally>>>,
     followed: Mutex<Vec<Followed>>,
-    /// Held by a report: a second one could report the gauges of a pool that is gone for the last
-    /// time before the first one reports what it has read of it.
+    /// Held during a report. Otherwise a slow report could set a gauge after another report has set
+    /// it to zero for a dropped pool.
     reporting: Mutex<()>,
 }
 

@@ -139,7 +139,8 @@ impl Recorder for Slow {
         if key.name() != "pool_size" {
             return Gauge::noop();
         }
-        if let Some(ended) = self.ended.lock().unwrap().take() {
+        let ended = self.ended.lock().unwrap().take();
+        if let Some(ended) = ended {
             self.begun.send(()).unwrap();
             // It cannot end while only one may report at a time.
             let _ = ended.recv_timeout(ms(300));
@@ -155,6 +156,7 @@ impl Recorder for Slow {
 async fn a_slow_report_reports_nothing_of_a_pool_after_it_was_forgotten() {
     let metrics = PoolMetrics::manual();
     let pool = pool(&metrics, "p");
+    drop(pool.acquire().await.unwrap());
     let (begun, has_begun) = sync_channel(1);
     let (ended, has_ended) = sync_channel(1);
     let size = Arc::<AtomicU64>::default();
