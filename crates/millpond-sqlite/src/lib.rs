@@ -1,5 +1,5 @@
-//! SQLite connection pools over sqlx: one writer and many readers, pragma hooks, and no state that
-//! reaches the next borrower.
+//! SQLite connection pools over sqlx: one writer and many readers, pragma hooks, and no transaction
+//! or pragma that reaches the next borrower.
 //!
 //! [`SqlitePool`] replaces `sqlx::SqlitePool`; only imports and construction change.
 //!

@@ -102,8 +102,9 @@ fn reason(file: &Path, asked: &Path, mode: &str) -> Option<String> {
 /// file, it loses the locks that SQLite holds on it.
 #[cfg(unix)]
 fn may_read(file: &Path) -> bool {
-    use rustix::fs::{Access, access};
-    access(file, Access::READ_OK) != Err(rustix::io::Errno::ACCESS)
+    use rustix::fs::{Access, AtFlags, CWD, accessat};
+    let asked = accessat(CWD, file, Access::READ_OK, AtFlags::EACCESS);
+    asked != Err(rustix::io::Errno::ACCESS)
 }
 
 /// On other systems closing a file loses no locks.

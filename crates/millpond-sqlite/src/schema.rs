@@ -36,11 +36,11 @@ pub(crate) async fn refresh_if_changed(
         // The query would begin a read transaction, which cannot be upgraded to a write transaction
         // while another connection writes.
         known.versions.clear();
-        return clear_caches(conn, known, open).await;
+        return clear_caches(conn, known, sql, open).await;
     }
     let versions = versions(conn, &known.version_query).await?;
     if known.versions != versions {
-        clear_caches(conn, known, open).await?;
+        clear_caches(conn, known, sql, open).await?;
         known.versions = versions;
     }
     Ok(())
@@ -65,15 +65,20 @@ const RESET: &str = "PRAGMA writable_schema = RESET";
 /// file's. In a transaction that has written, the two are the same.
 const SCHEMA_TABLE: &str = "SELECT 1 FROM sqlite_master LIMIT 0";
 
-/// Clears sqlx's prepared statements, and SQLite's schema if it is outdated.
+/// Clears sqlx's prepared statements, and makes SQLite read the schema again; in a transaction that
+/// may have written, only if it is outdated.
 async fn clear_caches(
     conn: &mut SqliteConnection,
     known: &KnownSchema,
+    sql: &str,
     open: OpenTransaction,
 ) -> Result<(), Error> {
     conn.clear_cached_statements().await?;
     if open == OpenTransaction::Written {
-        conn.execute(raw_sql(AssertSqlSafe(known.refresh_query.as_str()))).await?;
+        for database in known.databases.iter().filter(|database| is_used(database, sql)) {
+            let query = format!("SELECT 1 FROM {database}.sqlite_master LIMIT 0");
+            conn.execute(raw_sql(AssertSqlSafe(query))).await?;
+        }
         return Ok(());
     }
     let is_writable = conn.fetch_one(raw_sql("PRAGMA writable_schema")).await?.try_get(0)?;
@@ -85,8 +90,17 @@ async fn clear_caches(
     Ok(())
 }
 
-/// Clears the caches before the next statement, without those of attached databases. Does not wait:
-/// the driver's thread executes all commands in order, even if their futures are dropped.
+/// Returns true if a statement can read or write a database, quoted as a name. Reading any other
+/// attached one would lock it, and let a later write to it fail at once while another connection
+/// writes, without waiting for `busy_timeout`.
+fn is_used(database: &str, sql: &str) -> bool {
+    let name = database.trim_matches('"').to_ascii_lowercase();
+    name == "main" || sql.to_ascii_lowercase().contains(&name)
+}
+
+/// Clears the caches before the next statement; in a transaction that may have written, only the
+/// main database's schema is checked. Does not wait: the driver's thread executes all commands in
+/// order, even if their futures are dropped.
 pub(crate) fn clear_caches_first(conn: &mut SqliteConnection, open: OpenTransaction) {
     let refresh = if open == OpenTransaction::Written { SCHEMA_TABLE } else { RESET };
     // The first poll sends the command.
@@ -96,16 +110,16 @@ pub(crate) fn clear_caches_first(conn: &mut SqliteConnection, open: OpenTransact
 
 /// Stores the queries for the schemas that other connections can change.
 async fn read_databases(conn: &mut SqliteConnection, known: &mut KnownSchema) -> Result<(), Error> {
-    let (mut version_query, mut refresh_query) = (String::new(), String::new());
+    let (mut version_query, mut databases) = (String::new(), Vec::new());
     for row in conn.fetch_all("PRAGMA database_list").await? {
         let name: String = row.try_get(1)?;
         if name != "temp" {
-            let name = name.replace('"', "\"\"");
-            version_query += &format!("PRAGMA \"{name}\".schema_version;");
-            refresh_query += &format!("SELECT 1 FROM \"{name}\".sqlite_master LIMIT 0;");
+            let name = format!("\"{}\"", name.replace('"', "\"\""));
+            version_query += &format!("PRAGMA {name}.schema_version;");
+            databases.push(name);
         }
     }
-    (known.version_query, known.refresh_query) = (version_query, refresh_query);
+    (known.version_query, known.databases) = (version_query, databases);
     Ok(())
 }
 

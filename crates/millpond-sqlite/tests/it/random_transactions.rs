@@ -78,7 +78,7 @@ impl World {
                 let row = row.map(|row| self.is_note(&row));
                 rows.note(id, Some(row));
             }
-            // What a function does in a transaction that is lost is not tracked.
+            // Functions that only know sqlx are not tracked: skipped in a lost transaction.
             2 => {
                 if tx.execute("SELECT 1").await.is_ok() {
                     rows.note(id, Some(write(tx, id).await));
