@@ -89,8 +89,8 @@ impl PoolConfig {
         if self.pool_pre_ping { idle } else { u64::MAX }
     }
 
-    /// Checks every setting, alone and in combination with the others. A setting that works, but
-    /// not as it says, is not an error: see [`conflicts`](Self::conflicts).
+    /// Checks every setting, alone and in combination with the others. A setting that another one
+    /// makes ineffective is not an error: see [`conflicts`](Self::conflicts).
     ///
     /// # Errors
     ///

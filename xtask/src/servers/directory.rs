@@ -10,7 +10,7 @@
 //! 2. An owner that has the lock looks whether the path still leads to what it locked; if not, it
 //!    was swept in between.
 
-use std::fs::{self, DirBuilder, File, Permissions};
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -99,20 +99,31 @@ fn is_open_to_all(path: &Path) -> bool {
     fs::canonicalize(path).is_ok_and(|path| path.ancestors().all(is_open))
 }
 
-/// Makes and locks a directory. Another process may sweep it before it is locked; the error is then
-/// the one of a name that is taken.
+/// Makes and locks a directory. Another process may sweep it before it is locked; this then returns
+/// `AlreadyExists`, so that another name is tried.
 fn own(path: &Path) -> io::Result<File> {
     DirBuilder::new().mode(0o755).create(path)?;
-    let lock = File::open(path);
-    match lock {
-        Ok(lock) if lock.try_lock().is_ok() && is_at(&lock, path)? => {
+    let lock = match File::open(path) {
+        Ok(lock) => lock,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return taken(),
+        Err(e) => return Err(e),
+    };
+    match lock.try_lock() {
+        Ok(()) if is_at(&lock, path)? => {
             // Whatever the umask says, the servers' users must get through.
             fs::set_permissions(path, Permissions::from_mode(0o755))?;
             Ok(lock)
         }
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
-        _ => Err(io::ErrorKind::AlreadyExists.into()),
+        Ok(()) | Err(TryLockError::WouldBlock) => taken(),
+        Err(TryLockError::Error(e)) => {
+            fs::remove_dir(path)?;
+            Err(e)
+        }
     }
+}
+
+fn taken<T>() -> io::Result<T> {
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {

@@ -131,7 +131,7 @@ fn files(root: &Path) -> Result<BTreeSet<String>, String> {
     let is_skipped = |entry: &DirEntry| {
         let name = entry.file_name();
         let is_ours = entry.depth() > 1 || (name != ".git" && name != "target");
-        !is_ours || entry.path().join("CACHEDIR.TAG").exists()
+        entry.depth() > 0 && (!is_ours || entry.path().join("CACHEDIR.TAG").exists())
     };
     let mut paths = BTreeSet::new();
     for entry in WalkDir::new(root).into_iter().filter_entry(|entry| !is_skipped(entry)) {

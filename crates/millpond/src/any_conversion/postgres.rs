@@ -156,7 +156,7 @@ fn written(declared: &PgTypeInfo, bytes: &[u8]) -> Result<String, BoxDynError> {
 
 /// Returns true for an enum, and for `citext` of the extension of that name.
 fn is_text_form(declared: &PgTypeInfo) -> bool {
-    // The driver names a type that it has not looked up `?`, and panics on a query for its kind.
+    // The driver names a type that it has not looked up `?`, and panics when its kind is read.
     match declared.name() {
         "?" => false,
         name => match declared.kind() {
