@@ -70,8 +70,8 @@ impl PoolMetrics {
         self.0.forget(pool);
     }
 
-    /// Reports the counts since the last report, and the gauges. Waits for a report that is running,
-    /// so a recorder must not call this.
+    /// Reports the counts since the last report, and the gauges. Waits for a report that is
+    /// running, so a recorder must not call this.
     pub fn report(&self) {
         self.0.report();
     }
