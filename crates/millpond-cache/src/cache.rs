@@ -159,7 +159,7 @@ impl<C: Codec> RedisCache<C> {
         }
         let (key, entry) = (self.key(key), Entry::Value(self.encode(value)?));
         self.outdate(&key).await;
-        self.store(&key, &entry, ttl).await
+        self.store(&key, &entry, ttl).await.map(drop)
     }
 
     /// Removes keys. Returns how many existed: values, expired values and remembered absences. An
@@ -321,7 +321,7 @@ impl<C: Codec> RedisCache<C> {
         key: &str,
         entry: &Entry,
         ttl: Duration,
-    ) -> Result<(), CacheError> {
+    ) -> Result<bool, CacheError> {
         let (size, limit) =
             (entry.value().map_or(0, Bytes::len), self.shared.settings.max_value_size);
         if size > limit {
@@ -335,7 +335,7 @@ impl<C: Codec> RedisCache<C> {
             async move { lease.run::<()>(set).await }
         })
         .await
-        .map(drop)
+        .map(|stored| stored.is_some())
     }
 }
 

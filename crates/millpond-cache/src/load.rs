@@ -10,9 +10,10 @@ use crate::entry::{Entry, Lookup};
 use crate::error::CacheError;
 use crate::event::CacheEvent;
 use crate::lock::{Lock, POLL_INTERVAL};
+use crate::outage::OnOutage;
 use crate::single_flight::{Lead, Outcome, Role, is_nested};
 use millpond_core::{BoxError, SharedError};
-use millpond_redis::Command;
+use millpond_redis::{Command, RedisError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::future::{Future, poll_fn};
@@ -139,7 +140,9 @@ impl<C: Codec> RedisCache<C> {
         L: FnOnce() -> F,
     {
         // Another load may have finished since this caller read the key.
-        if let Some(entry) = self.read_fresh::<T>(lead.key()).await? {
+        let lookup = self.read_entry(lead.key()).await?;
+        let replaces = matches!(lookup, Lookup::Stale(_));
+        if let Some(entry) = self.fresh::<T>(lookup) {
             self.emit(&CacheEvent::Hit);
             return Ok(entry);
         }
@@ -147,14 +150,14 @@ impl<C: Codec> RedisCache<C> {
         let until = Instant::now() + self.shared.settings.lock.unwrap_or_default();
         loop {
             if let Turn::Ours(lock) = self.turn(lock_key).await? {
-                return self.load_in_turn(lead, lock, loader, None).await;
+                return self.load_in_turn(lead, lock, loader, replaces).await;
             }
             tokio::time::sleep(POLL_INTERVAL).await;
             if let Some(entry) = self.read_fresh::<T>(lead.key()).await? {
                 return Ok(entry);
             }
             if Instant::now() >= until {
-                return self.load(lead, loader, None).await;
+                return self.load(lead, loader, replaces).await;
             }
         }
     }
@@ -177,7 +180,7 @@ impl<C: Codec> RedisCache<C> {
         lead: &Arc<Lead>,
         lock: Option<Box<Lock>>,
         loader: L,
-        old: Option<&Entry>,
+        replaces: bool,
     ) -> Outcome
     where
         T: Serialize + DeserializeOwned,
@@ -185,10 +188,10 @@ impl<C: Codec> RedisCache<C> {
         F: Future<Output = Result<Option<T>, E>>,
         L: FnOnce() -> F,
     {
-        let Some(lock) = lock else { return self.load(lead, loader, old).await };
+        let Some(lock) = lock else { return self.load(lead, loader, replaces).await };
         let outcome = match self.read_fresh::<T>(lead.key()).await? {
             Some(entry) => Ok(entry),
-            None => self.load(lead, loader, old).await,
+            None => self.load(lead, loader, replaces).await,
         };
         if self.ask(lock.key(), |lease| lock.release(lease)).await?.is_some() {
             lock.forget();
@@ -196,8 +199,8 @@ impl<C: Codec> RedisCache<C> {
         outcome
     }
 
-    /// Runs the loader and stores its value, in the place of an old one if there is one.
-    async fn load<T, E, F, L>(&self, lead: &Arc<Lead>, loader: L, old: Option<&Entry>) -> Outcome
+    /// Runs the loader and stores its value; with `replaces`, in the place of an old one.
+    async fn load<T, E, F, L>(&self, lead: &Arc<Lead>, loader: L, replaces: bool) -> Outcome
     where
         T: Serialize,
         E: Into<BoxError>,
@@ -240,7 +243,7 @@ impl<C: Codec> RedisCache<C> {
             Some(value) => (Entry::Value(self.encode(&value)?), Some(settings.ttl)),
             None => (Entry::Nothing, settings.negative_ttl),
         };
-        let (replaces, until) = (old.is_some(), Instant::now() + settings.store_limit());
+        let until = Instant::now() + settings.store_limit();
         if (ttl.is_some() || replaces)
             && let Some(right) = lead.may_store(until).await
         {
@@ -250,7 +253,7 @@ impl<C: Codec> RedisCache<C> {
                 let storing = cache.put(lead.key(), &entry, ttl, replaces);
                 let stored = not_after(until, storing).await;
                 drop(right);
-                stored.unwrap_or(Ok(()))
+                stored.unwrap_or_else(|| cache.late_store())
             });
             // The task fails only if its runtime shuts down.
             if let Ok(stored) = storing.await {
@@ -270,20 +273,35 @@ impl<C: Codec> RedisCache<C> {
         ttl: Option<Duration>,
         replaces: bool,
     ) -> Result<(), CacheError> {
-        if let Some(ttl) = ttl {
-            match self.store(key, entry, ttl).await {
-                Err(CacheError::TooLarge { .. }) => {}
-                stored => return stored,
-            }
-        }
+        let stored = match ttl {
+            None => Ok(false),
+            Some(ttl) => self.store(key, entry, ttl).await,
+        };
+        let outcome = match stored {
+            Ok(true) => return Ok(()),
+            Ok(false) | Err(CacheError::TooLarge { .. }) => Ok(()),
+            Err(error) => Err(error),
+        };
         if replaces {
             let unlink = Command::new("UNLINK").key(key).idempotent();
-            self.ask(key, |lease| {
+            let removed = self.ask(key, |lease| {
                 let unlink = unlink.clone();
                 async move { lease.run::<()>(unlink).await }
-            })
-            .await?;
+            });
+            return outcome.and(removed.await.map(drop));
         }
+        outcome
+    }
+
+    /// Reports that storing a value has taken too long: it may not be stored.
+    fn late_store(&self) -> Result<(), CacheError> {
+        let settings = &self.shared.settings;
+        let limit = settings.store_limit();
+        let error = RedisError::TimedOut { command: "the cache".to_owned(), limit };
+        if settings.on_outage == OnOutage::Closed {
+            return Err(CacheError::Redis(error));
+        }
+        self.emit(&CacheEvent::Bypassed { error: Some(error) });
         Ok(())
     }
 
@@ -309,7 +327,12 @@ impl<C: Codec> RedisCache<C> {
         let new = match self.read_fresh::<T>(key).await? {
             Some(entry) => Some(entry),
             None => match self.turn(lock_key).await? {
-                Turn::Ours(lock) => self.load_in_turn(&lead, lock, loader, Some(&old)).await.ok(),
+                Turn::Ours(lock) => match self.load_in_turn(&lead, lock, loader, true).await {
+                    Ok(entry) => Some(entry),
+                    // The loader may have found that the old value is gone.
+                    Err(error @ CacheError::Redis(_)) => return Err(error),
+                    Err(_) => None,
+                },
                 Turn::Theirs => None,
             },
         };
@@ -325,9 +348,14 @@ impl<C: Codec> RedisCache<C> {
         &self,
         key: &str,
     ) -> Result<Option<Entry>, CacheError> {
-        match self.read_entry(key).await? {
-            Lookup::Fresh(entry) if self.open::<T>(&entry).is_some() => Ok(Some(entry)),
-            _ => Ok(None),
+        Ok(self.fresh::<T>(self.read_entry(key).await?))
+    }
+
+    /// Returns what was found if it has not expired and can be read.
+    fn fresh<T: DeserializeOwned>(&self, lookup: Lookup) -> Option<Entry> {
+        match lookup {
+            Lookup::Fresh(entry) if self.open::<T>(&entry).is_some() => Some(entry),
+            _ => None,
         }
     }
 

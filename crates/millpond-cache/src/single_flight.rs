@@ -13,6 +13,8 @@
 //! 4. No two loads wait for each other: the caller that would close the circle gets an error.
 //! 5. What a loader has read before a write or a delete of its key is never stored after it. The
 //!    task that stores it holds the leader's guard, so that this is true if the caller goes away.
+//!    The flight stays while a write waits for that task: if the write is dropped, the next one
+//!    waits as well.
 //! 6. Nobody waits for a load or a store beyond its deadline, which passes only if its runtime does
 //!    not go on. Nothing is stored after that.
 
@@ -159,23 +161,29 @@ impl Flights {
     /// Ends the load of a key for later callers and keeps it from storing what it has read. Waits
     /// for it if it is storing that, which takes no longer than `limit`.
     pub(crate) async fn outdate(&self, key: &str, limit: Duration) {
-        let outdated = self.lock().remove(key);
-        if let Some(flight) = outdated {
-            forbid(&flight.store, limit).await;
+        let store = self.lock().get(key).map(|flight| Arc::clone(&flight.store));
+        if let Some(store) = store {
+            forbid(&store, limit).await;
+            self.remove(key, &store);
         }
     }
 
     /// Does so with all keys that are meant.
     pub(crate) async fn outdate_all(&self, is_meant: impl Fn(&str) -> bool, limit: Duration) {
-        let mut stores = Vec::new();
-        self.lock().retain(|key, flight| {
-            let outdated = is_meant(key);
-            if outdated {
-                stores.push(Arc::clone(&flight.store));
-            }
-            !outdated
-        });
-        join_all(stores.iter().map(|store| forbid(store, limit))).await;
+        let meant = |(key, flight): (&String, &Flight)| {
+            is_meant(key).then(|| (key.clone(), Arc::clone(&flight.store)))
+        };
+        let stores: Vec<_> = self.lock().iter().filter_map(meant).collect();
+        join_all(stores.iter().map(|(_, store)| forbid(store, limit))).await;
+        stores.iter().for_each(|(key, store)| self.remove(key, store));
+    }
+
+    /// Removes the flight of a load, unless there is another one for the key by now.
+    fn remove(&self, key: &str, store: &Arc<Store>) {
+        let mut flights = self.lock();
+        if flights.get(key).is_some_and(|flight| Arc::ptr_eq(&flight.store, store)) {
+            flights.remove(key);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<String, Flight>> {
@@ -243,11 +251,7 @@ impl Lead {
 
 impl Drop for Lead {
     fn drop(&mut self) {
-        let mut flights = self.flights.lock();
-        // After `outdate` there may be another flight for the key.
-        if flights.get(&self.key).is_some_and(|flight| Arc::ptr_eq(&flight.store, &self.store)) {
-            flights.remove(&self.key);
-        }
+        self.flights.remove(&self.key, &self.store);
     }
 }
 
@@ -305,14 +309,19 @@ mod tests {
         for all in [false, true] {
             let Role::Leader(lead) = flights.join("k", LIMIT) else { panic!() };
             let stores = lead.may_store(Instant::now() + LIMIT).await.unwrap();
-            let mut write = Box::pin(async {
-                if all {
-                    flights.outdate_all(|_| true, LIMIT).await;
-                } else {
-                    flights.outdate("k", LIMIT).await;
-                }
-            });
-            assert!(futures_util::poll!(&mut write).is_pending(), "it overtakes the load");
+            let write = || {
+                Box::pin(async {
+                    if all {
+                        flights.outdate_all(|_| true, LIMIT).await;
+                    } else {
+                        flights.outdate("k", LIMIT).await;
+                    }
+                })
+            };
+            assert!(futures_util::poll!(write()).is_pending(), "it overtakes the load");
+            let mut write = write();
+            let is_pending = futures_util::poll!(&mut write).is_pending();
+            assert!(is_pending, "one that was dropped lets the next one overtake the load");
             drop(stores);
             write.await;
             assert!(lead.may_store(Instant::now() + LIMIT).await.is_none());

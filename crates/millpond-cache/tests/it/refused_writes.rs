@@ -72,6 +72,37 @@ async fn reads_go_on_while_writes_are_refused() {
 }
 
 #[tokio::test]
+async fn an_old_value_that_a_new_one_cannot_replace_is_given_to_nobody_any_more() {
+    let long = Duration::from_secs(300);
+    let fails = || async { Err::<Option<i32>, _>(Error::other("dry")) };
+    for on_outage in [OnOutage::Open, OnOutage::Closed] {
+        let Some(server) = OwnServer::or_skip("redis") else { return };
+        let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
+        let builder = RedisCache::builder().url(server.url()).on_outage(on_outage).ttl_jitter(0);
+        let builder = builder.timeout(Duration::from_secs(20)).negative_ttl(long);
+        let cache = builder.stale_while_revalidate(long).connect_lazy().unwrap();
+        let finds = [("gone", None), ("changed", Some(2))];
+        for (key, _) in finds {
+            cache.set_with_ttl(key, &1, Duration::from_millis(1)).await.unwrap();
+            while cache.exists(key).await.unwrap() {}
+        }
+        // A server whose memory is full still removes.
+        refuse(&admin, "OOM").await;
+        for (key, found) in finds {
+            let load = || async { Ok::<_, Error>(found) };
+            match cache.get_or_load(key, load).await {
+                Ok(value) => assert!(on_outage == OnOutage::Open && value == found, "{value:?}"),
+                Err(error) => {
+                    assert!(on_outage == OnOutage::Closed && error.to_string().contains("OOM"));
+                }
+            }
+            let next = cache.get_or_load(key, fails).await;
+            assert!(matches!(next, Err(CacheError::Load(_))), "{key}: {next:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn with_fail_closed_a_refused_write_is_the_server_s_own_error() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
