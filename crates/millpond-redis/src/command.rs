@@ -122,7 +122,7 @@ impl Command {
 
     /// Returns the question to the server of a script whether it is a master.
     pub(crate) fn role(&self) -> Option<Self> {
-        let of = |slot, node| Self { slot, node, ..Self::new("ROLE") };
+        let of = |slot, node| Self { slot, node, limit: self.limit, ..Self::new("ROLE") };
         self.is_script().then(|| of(self.slot, self.node.clone()))
     }
 

@@ -141,6 +141,7 @@ impl RedisConnection {
                 Blocking::No
             }
         };
+        self.note_cut_off_watch();
         match effect {
             Effect::Watch => self.watch(command.slot),
             Effect::Unwatch => command.slot = self.session.watched.unwrap_or(Slot::Any),
@@ -181,6 +182,7 @@ impl RedisConnection {
             let reason = "a transaction needs a command";
             return Err(RedisError::Refused { command: "EXEC".to_owned(), reason });
         }
+        self.note_cut_off_watch();
         self.session.last = commands.first().map(|command| command.slot);
         self.session.flight = Flight::Plain;
         let role = commands.iter().find_map(Command::role);
@@ -299,9 +301,7 @@ impl RedisConnection {
     /// Returns what to do with the connection on return.
     pub(crate) fn triage(&self) -> Triage {
         let Session { watched, selected, lasting, shown, flight, .. } = self.session;
-        // Where keys are watched is not known if the answer to a WATCH is missing.
-        let is_lost = flight == Flight::Blocking
-            || (flight == Flight::Plain && watched.is_some() && self.link.is_cluster());
+        let is_lost = flight == Flight::Blocking || self.may_have_lost_a_watch();
         let is_changed = lasting || shown || self.subscription.is_some() || is_lost;
         if is_changed || !self.is_fit() || self.link.is_large() {
             Triage::Discard
@@ -362,6 +362,18 @@ impl RedisConnection {
     pub(crate) async fn close(mut self) {
         self.link.abort();
         self.link.lost().await;
+    }
+
+    /// Returns whether the last command may be a WATCH that was cut off: in a cluster it is then
+    /// not known which node has it.
+    fn may_have_lost_a_watch(&self) -> bool {
+        let Session { flight, watched, .. } = self.session;
+        flight != Flight::None && watched.is_some() && self.link.is_cluster()
+    }
+
+    /// Notes that a WATCH may have been cut off, before the next command replaces it as the last.
+    fn note_cut_off_watch(&mut self) {
+        self.session.spoilt |= self.may_have_lost_a_watch();
     }
 
     /// Notes the slot of watched keys. Two of them in a cluster cannot be undone.

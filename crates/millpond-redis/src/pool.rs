@@ -14,8 +14,10 @@ use millpond_core::{
 };
 use millpond_shared::SharedPool;
 use std::fmt;
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
@@ -89,20 +91,23 @@ impl RedisPool {
     ) -> impl Future<Output = Result<RedisLease, PoolError>> + Send + 'static + use<> {
         let Self { pool, permits } = self.clone();
         async move {
-            let (first, permit) = match &permits {
-                None => (pool.acquire_with(request).await?, None),
-                Some(permits) => match permits.take(&pool.config()) {
-                    Some(permit) => (pool.acquire_with(request).await?, Some(permit)),
-                    // The error of the core names the holders. If a connection was just returned,
-                    // its permit will be released in a moment.
-                    None => (
-                        pool.acquire_with(request.within(Duration::ZERO)).await?,
-                        Some(permits.issue_extra()),
-                    ),
-                },
+            let permit = permits.as_ref().map(|permits| permits.take(&pool.config()));
+            let asked = match permit {
+                // The error of the core names the holders.
+                Some(None) => request.within(Duration::ZERO),
+                _ => request,
             };
-            let lease =
-                if first.is_fit() { first } else { replace_unfit(&pool, request, first).await? };
+            let (first, since) = timed(pool.acquire_with(asked)).await;
+            let first = first?;
+            let permit = match (permit, &permits) {
+                // A connection was just returned, and its permit will be released in a moment.
+                (Some(None), Some(permits)) => Some(permits.issue_extra()),
+                (permit, _) => permit.flatten(),
+            };
+            let lease = match first.is_fit() {
+                true => first,
+                false => replace_unfit(&pool, request, first, since).await?,
+            };
             Ok(RedisLease::new(lease, permit))
         }
     }
@@ -176,8 +181,9 @@ struct Search {
 }
 
 impl Search {
-    fn new(limit: Duration) -> Self {
-        Self { since: Instant::now(), limit }
+    /// Begins now, or began earlier.
+    fn new(limit: Duration, since: Option<Instant>) -> Self {
+        Self { since: since.unwrap_or_else(Instant::now), limit }
     }
 
     /// Discards a connection that may not be lent, and pauses if it has just been opened: its
@@ -193,13 +199,26 @@ impl Search {
     }
 }
 
+/// Acquires. Returns when that began as well, if it had to wait: most acquires need no clock.
+async fn timed<T>(acquire: impl Future<Output = T>) -> (T, Option<Instant>) {
+    let mut acquire = pin!(acquire);
+    let first = poll_fn(|cx| Poll::Ready(acquire.as_mut().poll(cx))).await;
+    if let Poll::Ready(outcome) = first {
+        return (outcome, None);
+    }
+    let since = Instant::now();
+    (acquire.await, Some(since))
+}
+
 /// Replaces a connection that may not be lent, within the rest of the limit.
 async fn replace_unfit(
     pool: &QueuePool<RedisManager>,
     request: Request,
     mut unfit: Lease<RedisConnection>,
+    since: Option<Instant>,
 ) -> Result<Lease<RedisConnection>, PoolError> {
-    let search = Search::new(request.limit.unwrap_or_else(|| pool.config().pool_timeout));
+    let limit = request.limit.unwrap_or_else(|| pool.config().pool_timeout);
+    let search = Search::new(limit, since);
     loop {
         let left = search.discard(unfit).await;
         let lease = pool.acquire_with(request.within(left)).await?;
@@ -263,12 +282,15 @@ impl SharedRedisPool {
             loop {
                 let lease = match pool.try_acquire_with(request) {
                     Some(lease) => lease,
-                    None => Pool::acquire_with(&pool, request).await?,
+                    None => {
+                        search.get_or_insert_with(|| Search::new(limit, None));
+                        Pool::acquire_with(&pool, request).await?
+                    }
                 };
                 if lease.is_fit() {
                     return Ok(SharedRedisLease::new(lease));
                 }
-                let search = search.get_or_insert_with(|| Search::new(limit));
+                let search = search.get_or_insert_with(|| Search::new(limit, None));
                 request = request.within(search.discard(lease).await);
             }
         }

@@ -178,11 +178,13 @@ impl Topology {
         let question = Command::new("CLUSTER").arg("MYID");
         let is_another = match within(deadline.left(), socket.send(&question, deadline)).await {
             None => Err(RedisError::NotSent { reason: format!("{node} does not say who it is") }),
-            Some(Ok(id)) if id_in(&id).is_some_and(|id| id != known) => {
-                let speaking = self.speaks_for(&socket, node, &known, deadline);
-                Ok(within(deadline.left(), speaking).await != Some(true))
-            }
-            Some(Ok(_)) => Ok(false),
+            Some(Ok(id)) => match id_in(&id).filter(|id| *id != known) {
+                None => Ok(false),
+                Some(id) => {
+                    let speaking = self.speaks_for(&socket, node, [&known, &id], deadline);
+                    Ok(within(deadline.left(), speaking).await != Some(true))
+                }
+            },
             Some(Err(RedisError::Server { message, .. })) => Ok(message.contains(NO_CLUSTER)),
             Some(Err(error)) => Err(RedisError::NotSent { reason: format!("{node}: {error}") }),
         }?;
@@ -191,12 +193,19 @@ impl Topology {
     }
 
     /// Returns whether a server that is not this node names this address as the node's: it stands
-    /// in front of a cluster.
-    async fn speaks_for(&self, socket: &Socket, node: &Node, id: &str, deadline: Deadline) -> bool {
+    /// in front of a cluster. A member that names itself at another address does not: it has got
+    /// this address, and does not know that yet.
+    async fn speaks_for(
+        &self,
+        socket: &Socket,
+        node: &Node,
+        [known, answered]: [&str; 2],
+        deadline: Deadline,
+    ) -> bool {
         let answer = socket.send(&Command::new("CLUSTER").arg("SLOTS"), deadline).await;
-        answer
-            .and_then(|answer| read(answer, node))
-            .is_ok_and(|slots| slots.id(node).as_deref() == Some(id))
+        answer.and_then(|answer| read(answer, node)).is_ok_and(|slots| {
+            slots.id(node).as_deref() == Some(known) && !slots.names_elsewhere(answered, node)
+        })
     }
 
     /// Marks a node as down. It is dialled within this limit.
@@ -242,7 +251,8 @@ impl Topology {
             }
             sleep(PAUSE).await;
         });
-        let due = Deadline::new(limit.saturating_add(REPLACED_AFTER)).end();
+        let grace = self.delay_of_the_last() + REPLACED_AFTER;
+        let due = Deadline::new(limit.saturating_add(grace)).end();
         *refreshing = Some(Refresh { task: task.abort_handle(), due });
     }
 
@@ -290,6 +300,12 @@ impl Topology {
         within(limit, asking)
             .await
             .ok_or_else(|| RedisError::TimedOut { command: command(), limit })?
+    }
+
+    /// Returns how long after the first node the last one is asked for the slots, at most.
+    fn delay_of_the_last(&self) -> Duration {
+        let Deployment::Cluster(startup) = &self.options.deployment else { return NODE_DELAY };
+        NODE_DELAY * u32::try_from(ASKED + startup.len()).unwrap_or(u32::MAX)
     }
 
     /// Returns a few random nodes that are not down; at first none is known.

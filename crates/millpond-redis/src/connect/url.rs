@@ -183,7 +183,7 @@ impl Parts {
             "tcp_user_timeout" => put(&mut self.tcp.user_timeout, tcp_time(name, &value)?, name),
             "driver" => put(&mut self.driver, driver(&value)?, name),
             "protocol" => put(&mut self.protocol, protocol(&value)?, name),
-            "tls_ca" | "ssl_ca_certs" => put(&mut self.authority, value.into(), "tls_ca"),
+            "tls_ca" | "ssl_ca_certs" => put(&mut self.authority, value.into(), name),
             "node" if self.kind != Kind::Single => {
                 self.nodes.push(node(&value, self.default_port())?);
                 Ok(())

@@ -1,6 +1,6 @@
 //! Subscriptions, in a cluster on one node or on every master.
 
-use super::{Link, Sockets};
+use super::{Link, Sockets, yielding};
 use crate::command::Command;
 use crate::connect::node::Node;
 use crate::deadlines::within;
@@ -42,11 +42,11 @@ impl Link {
         into: &mut Subscription,
         masters: &mut Option<Masters>,
     ) -> Result<(), RedisError> {
-        let socket = match &self.sockets {
-            Sockets::One(socket) => socket,
-            Sockets::Cluster(_) => return self.subscribe_in_cluster(command, into, masters).await,
+        let outcome = match &self.sockets {
+            Sockets::One(socket) => self.listen(socket, command, into).await,
+            Sockets::Cluster(_) => self.subscribe_in_cluster(command, into, masters).await,
         };
-        self.listen(socket, command, into).await
+        yielding(outcome).await
     }
 
     async fn subscribe_in_cluster(

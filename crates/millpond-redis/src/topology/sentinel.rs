@@ -159,7 +159,7 @@ fn with_hint(error: RedisError) -> RedisError {
 async fn enter(topology: &Topology, node: &Node, limit: Duration) -> Result<Socket, RedisError> {
     let unsent = |reason: String| RedisError::NotSent { reason };
     let entering = async {
-        let socket = topology.dial(node, limit).await?;
+        let socket = topology.dial(node, limit).await.map_err(with_hint)?;
         match socket.send(&Command::new("ROLE"), Deadline::new(limit)).await {
             Ok(role) if is_master(&role) => Ok(socket),
             // The user may not ask: a replica refuses the first write.

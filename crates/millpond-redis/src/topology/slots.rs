@@ -49,6 +49,11 @@ impl Slots {
         self.ids.get(node).cloned()
     }
 
+    /// Returns whether the node of an ID is named at another address than this.
+    pub(super) fn names_elsewhere(&self, id: &str, node: &Node) -> bool {
+        self.ids.iter().any(|(at, named)| named == id && **at != *node)
+    }
+
     /// Notes the owner of one slot.
     pub(super) fn put(&mut self, slot: u16, owner: Arc<Node>) {
         let at = self.place_of(owner);
@@ -76,7 +81,7 @@ impl Slots {
 ///
 /// [`RedisError::Lost`] if it knows no slots: it is not in a cluster, or not yet.
 pub(super) fn read(answer: Value, answering: &Node) -> Result<Slots, RedisError> {
-    let mut slots = Slots::default();
+    let (mut slots, mut ids) = (Slots::default(), HashMap::new());
     for range in Vec::<Value>::from_value(answer)? {
         let Value::List(parts) = range else { continue };
         let mut parts = parts.into_iter();
@@ -87,7 +92,9 @@ pub(super) fn read(answer: Value, answering: &Node) -> Result<Slots, RedisError>
             let Some((node, id)) = node_in(node, answering) else { continue };
             let node = Arc::new(node);
             if let Some(id) = id {
-                slots.ids.insert(Arc::clone(&node), id);
+                // Of an address that several nodes have, as behind a proxy, none is known.
+                let known = ids.entry(Arc::clone(&node)).or_insert_with(|| Some(id.clone()));
+                known.take_if(|known| *known != id);
             }
             let at = slots.place_of(node);
             if nth == 0 {
@@ -95,6 +102,7 @@ pub(super) fn read(answer: Value, answering: &Node) -> Result<Slots, RedisError>
             }
         }
     }
+    slots.ids = ids.into_iter().filter_map(|(node, id)| Some((node, id?))).collect();
     let reason = || format!("{} knows of no slots", answering.host);
     if slots.nodes.is_empty() { Err(RedisError::Lost { reason: reason() }) } else { Ok(slots) }
 }
@@ -151,6 +159,21 @@ mod tests {
         slots.put(100, Arc::new(node(7)));
         assert_eq!(slots.owner(100).as_deref(), Some(&node(7)));
         assert_eq!(slots.owner(99).as_deref(), Some(&node(1)));
+    }
+
+    #[test]
+    fn an_address_of_several_nodes_has_the_id_of_none() {
+        let named = |port, id: u8| {
+            let id = Value::Bytes(format!("{id:040x}").into());
+            Value::List(vec![Value::Bytes("here".into()), Value::Int(port), id])
+        };
+        let nodes = vec![named(1, 7), named(2, 8), named(1, 9), named(1, 7)];
+        let range = [vec![Value::Int(0), Value::Int(16_383)], nodes].concat();
+        let slots = read(Value::List(vec![Value::List(range)]), &node(9)).unwrap();
+        let eight = format!("{:040x}", 8);
+        assert_eq!((slots.id(&node(1)), slots.id(&node(2))), (None, Some(eight.clone())));
+        assert!(slots.names_elsewhere(&eight, &node(1)));
+        assert!(!slots.names_elsewhere(&eight, &node(2)));
     }
 
     #[test]

@@ -318,6 +318,44 @@ async fn a_cluster_behind_one_address_is_used_whichever_node_answers() {
 }
 
 #[tokio::test]
+async fn a_node_at_the_former_address_of_another_one_is_not_taken_for_it() {
+    for query in by_each_driver("") {
+        let id = |number| format!("$40\r\n{number:040x}\r\n");
+        let told = Arc::new(Mutex::new(String::new()));
+        let node = async |number: Option<i32>| {
+            let told = Arc::clone(&told);
+            Scripted::start(move |_, words| match (&words[0][..], words.get(1), number) {
+                (b"CLUSTER", Some(word), Some(number)) if word == b"MYID" => {
+                    id(number).into_bytes()
+                }
+                (b"CLUSTER", ..) => told.lock().unwrap().clone().into_bytes(),
+                _ => plain(words),
+            })
+            .await
+        };
+        // All still name the first one at its former address, where the second one is now.
+        let (restarted, former) = (node(Some(2)).await, node(None).await);
+        let range = |first, last, at: SocketAddr, number| {
+            let node = format!("*3\r\n$9\r\n{}\r\n:{}\r\n{}", at.ip(), at.port(), id(number));
+            format!("*3\r\n:{first}\r\n:{last}\r\n{node}")
+        };
+        let lower = range(0, 8_000, restarted.address, 1);
+        let upper = range(8_001, 16_383, former.address, 2);
+        *told.lock().unwrap() = format!("*2\r\n{lower}{upper}");
+        let url = format!("redis-cluster://{}{query}", restarted.address);
+        let own = few(1).connect(&url).await.unwrap();
+        let many = shared().max_connections(1).connect(&url).await.unwrap();
+        for _ in 0..3 {
+            // Its slot is 5061.
+            let outcomes = [own.run::<Value>(get("bar")).await, many.run(get("bar")).await];
+            for outcome in outcomes {
+                assert!(!outcome.expect_err("the second one answers for it").is_ambiguous());
+            }
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_node_whose_connection_is_lost_before_it_says_who_it_is_is_dialled_again() {
     for query in by_each_driver("") {
         let address = Arc::new(Mutex::new(None::<SocketAddr>));

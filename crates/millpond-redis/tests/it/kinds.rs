@@ -63,7 +63,28 @@ struct Sentinel {
 }
 
 impl Sentinel {
-    fn start(program: &str, master: &str, tls: Option<&OwnServer>) -> Self {
+    async fn start(program: &str, master: &str, tls: Option<&OwnServer>) -> Self {
+        for _ in 0..10 {
+            let mut sentinel = Self::spawn(program, master, tls);
+            let file = sentinel.directory.join("sentinel.conf");
+            let mut has_ended = false;
+            until("it listens or has ended", async || {
+                has_ended = sentinel.process.try_wait().unwrap().is_some();
+                // It writes its ID there once it listens.
+                let is_ready =
+                    std::fs::read_to_string(&file).is_ok_and(|text| text.contains("myid"));
+                has_ended || is_ready
+            })
+            .await;
+            if !has_ended {
+                return sentinel;
+            }
+            // Another program may have got its port first.
+        }
+        panic!("no sentinel starts");
+    }
+
+    fn spawn(program: &str, master: &str, tls: Option<&OwnServer>) -> Self {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let directory = std::env::temp_dir().join(key("sentinel").replace(':', "-"));
         std::fs::create_dir(&directory).unwrap();
@@ -105,8 +126,8 @@ async fn sentinels_may_be_encrypted_where_their_master_is_not_and_the_reverse() 
     let Some(tls) = OwnServer::or_skip("redis-tls") else { return };
     let ca = tls.variable("REDIS_TLS_CA");
     for (sentinel, scheme, switch) in [
-        (Sentinel::start(&program, tls.own_variable("ADDRESS"), None), "rediss", "off"),
-        (Sentinel::start(&program, &plain, Some(&tls)), "redis", "on"),
+        (Sentinel::start(&program, tls.own_variable("ADDRESS"), None).await, "rediss", "off"),
+        (Sentinel::start(&program, &plain, Some(&tls)).await, "redis", "on"),
     ] {
         let place = format!("{scheme}-sentinel://127.0.0.1:{}?service=mill", sentinel.port);
         let url = format!("{place}&tls_ca={ca}&sentinel_tls={switch}");
@@ -116,9 +137,11 @@ async fn sentinels_may_be_encrypted_where_their_master_is_not_and_the_reverse() 
             let pool = shared().connect(&url).await.unwrap();
             assert!(pool.run::<bool>(set(&key("shared"), 7)).await.unwrap(), "{url}");
         }
-        let alike = if scheme == "rediss" { format!("{place}&tls_ca={ca}") } else { place };
-        let error = few(1).connect(&alike).await.unwrap_err().to_string();
-        assert!(error.contains("TLS") && error.contains("sentinel_tls"), "{error}");
+        let place = format!("sentinel://127.0.0.1:{}?service=mill", sentinel.port);
+        for alike in [format!("redis-{place}"), format!("rediss-{place}&tls_ca={ca}")] {
+            let error = few(1).connect(&alike).await.unwrap_err().to_string();
+            assert!(error.contains("TLS") && error.contains("sentinel_tls"), "{error}");
+        }
     }
 }
 

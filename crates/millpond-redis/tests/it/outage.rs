@@ -1,5 +1,6 @@
 //! Servers that are killed, stopped, started again, and peers that say nothing.
 
+use crate::scripted::{HANG_UP, Scripted, plain};
 use crate::support::{by_each_driver, few, get, key, set, single};
 use futures_util::FutureExt;
 use millpond_redis::{
@@ -250,5 +251,36 @@ async fn an_error_of_a_script_in_the_words_of_a_replica_costs_no_connection() {
         own.run::<()>(set("k", 1)).await.unwrap();
         many.run::<()>(set("k", 1)).await.unwrap();
         assert_eq!(created(), (before.0 + 1, before.1 + 1), "an old connection was lent: {url}");
+    }
+}
+
+#[tokio::test]
+async fn an_acquire_ends_in_time_although_connections_open_late_and_are_closed_at_once() {
+    const LIMIT: Duration = Duration::from_secs(10);
+    const STEP: Duration = Duration::from_millis(50);
+    for query in by_each_driver("") {
+        // The first connection gets no answer, the others are closed after the handshake.
+        let server = Scripted::start(|number, words| match &words[0][..] {
+            _ if number == 0 => Vec::new(),
+            b"PING" => [b"+PONG\r\n", HANG_UP].concat(),
+            _ => plain(words),
+        })
+        .await;
+        let url = format!("redis://{}{query}", server.address);
+        let clock = StillClock::stop();
+        let shared = SharedRedisPoolOptions::new().max_connections(1).pool_timeout(LIMIT);
+        let shared = shared.configure(|config| config.connect_timeout = LIMIT * 9 / 10);
+        let shared = shared.connect_lazy(&url).unwrap();
+        let since = tokio::time::Instant::now();
+        let acquiring = tokio::spawn(shared.acquire());
+        until("it connects", async || server.open() > 0).await;
+        while !acquiring.is_finished() && since.elapsed() < LIMIT * 3 {
+            clock.pass(STEP).await;
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert!(acquiring.await.unwrap().is_err());
+        assert!(since.elapsed() <= LIMIT + 10 * STEP, "{:?}", since.elapsed());
     }
 }

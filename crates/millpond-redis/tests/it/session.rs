@@ -234,21 +234,34 @@ async fn in_a_cluster_a_watch_that_was_cut_off_does_not_reach_the_next_borrower(
     for url in by_each_driver(&url) {
         let other = few(1).connect(&url).await.unwrap();
         // Masters have a third of the slots each.
-        for third in 0..3 {
+        let of_third = |third| {
+            let mut keys = std::iter::repeat_with(|| key("watched"));
+            keys.find(|key| slot_of(key.as_bytes()) / 5462 == third).unwrap()
+        };
+        for (third, next) in (0..3).flat_map(|third| {
+            ["nothing", "a command", "a transaction elsewhere"].map(|next| (third, next))
+        }) {
             let pool = few(1).connect(&url).await.unwrap();
-            let key = std::iter::repeat_with(|| key("watched"))
-                .find(|key| slot_of(key.as_bytes()) / 5462 == third)
-                .unwrap();
+            let (key, elsewhere) = (of_third(third), of_third((third + 1) % 3));
             let mut lease = pool.acquire().await.unwrap();
             any(&mut lease, get(&key)).await;
             let watch = lease.run::<Value>(Command::new("WATCH").key(&key));
             assert!(poll_n(watch, 1).await.is_none());
+            match next {
+                "nothing" => {}
+                "a command" => drop(any(&mut lease, get(&key)).await),
+                _ => {
+                    let done: Option<Value> =
+                        lease.transaction([set(&elsewhere, 1)]).await.unwrap();
+                    assert!(done.is_some());
+                }
+            }
             drop(lease);
             let mut lease = pool.acquire().await.unwrap();
             any(&mut lease, get(&key)).await;
             other.run::<()>(set(&key, 1)).await.unwrap();
             let done: Option<Vec<Value>> = lease.transaction([set(&key, 2)]).await.unwrap();
-            assert!(done.is_some(), "the watch of the last borrower still held");
+            assert!(done.is_some(), "the watch of the last borrower still held after {next}");
         }
     }
 }

@@ -21,7 +21,7 @@ use std::time::Duration;
 /// master are encrypted, for which fred has no setting.
 pub(crate) fn client(options: &RedisConnectOptions) -> Result<Client, RedisError> {
     if let Deployment::Sentinel { tls, .. } = &options.deployment
-        && *tls != SentinelTls::AsMaster
+        && !is_as_master(tls, options)
     {
         let reason = "fred encrypts sentinels and their master alike";
         return Err(RedisError::Setup { reason: reason.to_owned() });
@@ -60,6 +60,15 @@ pub(crate) fn client(options: &RedisConnectOptions) -> Result<Client, RedisError
     Ok(Client::new(config, Some(performance), Some(connection), None))
 }
 
+/// Returns whether connections to sentinels are encrypted as those to their master are.
+fn is_as_master(tls: &SentinelTls, options: &RedisConnectOptions) -> bool {
+    match tls {
+        SentinelTls::AsMaster => true,
+        SentinelTls::Off => options.tls.is_none(),
+        SentinelTls::On(tls) => options.tls.as_ref() == Some(tls),
+    }
+}
+
 fn server(deployment: &Deployment) -> ServerConfig {
     let servers = |nodes: &[Node]| {
         nodes.iter().map(|node| Server::new(node.host.as_str(), node.port)).collect()
@@ -78,5 +87,22 @@ fn server(deployment: &Deployment) -> ServerConfig {
             username: login.user.clone(),
             password: login.password.clone(),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentinels_that_are_encrypted_as_their_master_is_have_a_client_however_that_is_said() {
+        let is_alike = |scheme: &str, switch: &str| {
+            let url = format!("{scheme}-sentinel://h?service=m&sentinel_tls={switch}");
+            let options: RedisConnectOptions = url.parse().unwrap();
+            let Deployment::Sentinel { tls, .. } = &options.deployment else { panic!("{url}") };
+            is_as_master(tls, &options)
+        };
+        assert!(is_alike("redis", "off") && is_alike("rediss", "on"));
+        assert!(!is_alike("redis", "on") && !is_alike("rediss", "off"));
     }
 }
