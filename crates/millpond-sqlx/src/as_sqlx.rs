@@ -6,6 +6,7 @@ use crate::pool::{NO_SESSION, SqlPool};
 use crate::sqlx_pool::not_offered;
 use crate::transaction::Transaction;
 use futures_core::future::BoxFuture;
+use millpond_core::Request;
 use sqlx::{Database, Error};
 
 /// The future of [`SqlPool::try_begin`].
@@ -27,9 +28,15 @@ impl<DB: Database> SqlPool<DB> {
     ///   not cancelled at the server.
     /// - Its connections are opened and reset as those of this pool, with its hooks for new
     ///   connections. If there are several, `on_checkout` and `on_checkin` are not called for each
-    ///   borrower, `invalidate_all` has no effect on them, and with `reset = session` each is
-    ///   closed on return.
+    ///   borrower, `invalidate_all` has no effect on them, and with `reset = session` or
+    ///   `pool = null` each is closed on return. On SQLite a statement that still runs then is not
+    ///   interrupted: the return waits for it, at most for `ping_timeout`.
     /// - One connection alone opens a connection within the process at each acquire.
+    /// - `PoolConnection::close` and `detach` keep the slot until the next acquire of that pool, or
+    ///   until this pool is closed.
+    /// - `connect_options` of that pool leads to no server, and after `set_connect_options` it
+    ///   opens connections beside this pool's: leave both alone.
+    /// - A `PgListener` of that pool keeps one of its connections: the only one by default.
     /// - Its timeout is sqlx's `PoolTimedOut`, 1 s after `pool_timeout`; sqlx logs this pool's
     ///   error.
     ///
@@ -64,7 +71,7 @@ impl<DB: Database> SqlPool<DB> {
     /// As [`begin`](Self::begin).
     #[track_caller]
     pub fn try_begin(&self) -> TryBegin<DB> {
-        let (lease, statement) = (self.try_acquire(), self.begin_statement());
+        let (lease, statement) = (self.try_lend(Request::here()), self.begin_statement());
         Box::pin(async move {
             match lease {
                 Some(lease) => Transaction::begin_on(lease, statement).await.map(Some),
@@ -95,7 +102,7 @@ impl<DB: Database> SqlPool<DB> {
             );
             return Err(Error::Configuration(text.into()));
         }
-        self.sqlx_pool().offer(backend, connections);
+        self.sqlx_pool().offer(backend, connections, self.reuses_connections());
         Ok(self)
     }
 }

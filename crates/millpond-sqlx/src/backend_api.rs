@@ -29,7 +29,7 @@ pub use crate::sql_text::{
     words,
 };
 pub use crate::sqlx_names::verdict;
-pub use crate::stand_in_server::StandInServer;
+pub use crate::stand_in_server::{StandInClient, StandInServer};
 pub use crate::statement_cache::{CacheValidity, SchemaChanges};
 pub use crate::tcp_options::TcpOptions;
 pub use crate::tracked::IdentityCheck;

@@ -6,7 +6,7 @@ use crate::sqlx_pool::SqlxPool;
 use crate::time_limits::{CurrentLease, Limits};
 use crate::tracked::Tracked;
 use crate::transaction::Transaction;
-use futures_util::future;
+use futures_util::future::{self, Either};
 use millpond_core::{
     CloseReport, DEFAULT_CLOSE_TIMEOUT, Manager, NullPool, Pool, QueuePool, Request,
 };
@@ -85,6 +85,9 @@ pub(crate) const NO_SESSION: &str = "behind a transaction pooler a connection le
     only within a transaction: begin one with `pool.begin()`, or execute single queries on \
     `&pool`; for migrations and everything else that needs a session connect to the server itself";
 
+/// The kind of a pool that keeps no connections.
+const NULL: &str = "null";
+
 struct Inner<DB: Database> {
     kind: &'static str,
     main: BackingPool<DB>,
@@ -111,7 +114,7 @@ impl<DB: Database> SqlPool<DB> {
 
     /// Creates a pool that lends from a [`NullPool`], which opens a connection for every borrower.
     pub fn from_null<M: Manager<Connection = Tracked<DB>>>(pool: NullPool<M>) -> Self {
-        Self::from_backing_pool("null", BackingPool::Managed(Arc::new(QueuePool::clone(&pool))))
+        Self::from_backing_pool(NULL, BackingPool::Managed(Arc::new(QueuePool::clone(&pool))))
     }
 
     /// Creates a pool that lends from a custom pool. The limits of its settings,
@@ -201,8 +204,12 @@ impl<DB: Database> SqlPool<DB> {
     /// Acquires a connection if one is ready now.
     #[track_caller]
     pub fn try_acquire(&self) -> Option<SqlLease<DB>> {
-        let main = (!self.inner.transactions_only).then_some(&self.inner.main)?;
-        let request = Request::here();
+        if self.inner.transactions_only { None } else { self.try_lend(Request::here()) }
+    }
+
+    /// Lends a connection if one is ready now, behind a transaction pooler too.
+    pub(crate) fn try_lend(&self, request: Request) -> Option<SqlLease<DB>> {
+        let main = &self.inner.main;
         let mut lease = main.check_identity(main.as_pool().try_acquire_with(request)?).ok()?;
         lease.begin_lease(CurrentLease::new(self.limits, Some(request.location)));
         Some(lease)
@@ -263,9 +270,13 @@ impl<DB: Database> SqlPool<DB> {
     /// As [`close`](Self::close).
     pub async fn close_within(&self, limit: Duration) -> CloseReport {
         let main = async {
-            // Its connections hold slots of the main pool.
-            let sqlx = self.inner.sqlx.close(limit);
-            future::join(self.inner.main.as_pool().close_within(limit), sqlx).await.0
+            // Its connections hold slots of the main pool. A task that waits in its acquire does
+            // not, and would let its close wait until that acquire times out.
+            let sqlx = Box::pin(self.inner.sqlx.close(limit));
+            match future::select(sqlx, self.inner.main.as_pool().close_within(limit)).await {
+                Either::Left(((), main)) => main.await,
+                Either::Right((report, _sqlx)) => report,
+            }
         };
         match &self.inner.readers {
             None => main.await,
@@ -383,6 +394,11 @@ impl<DB: Database> SqlPool<DB> {
 
     pub(crate) fn is_transactions_only(&self) -> bool {
         self.inner.transactions_only
+    }
+
+    /// Returns false if each connection is closed on return.
+    pub(crate) fn reuses_connections(&self) -> bool {
+        self.inner.kind != NULL
     }
 
     pub(crate) fn sqlx_pool(&self) -> &SqlxPool<DB> {

@@ -4,7 +4,8 @@
 //! leases. If it has one connection, a lease is acquired together with it, and both are returned
 //! together. sqlx does not show which of several connections comes back, so each of them stays with
 //! sqlx's pool, while its lease holds the slot and the stand-in. For the time of a reset the
-//! connection is put into any of these leases: they are alike.
+//! connection is put into any of these leases: they are alike but for what reaches one connection,
+//! a cancel or an interrupt, which they lose.
 
 use crate::backend::Backend;
 use crate::backing_pool::{BackingPool, ManagedPool};
@@ -21,6 +22,9 @@ use tokio::time::timeout;
 /// first, and is logged by sqlx.
 const LATER: Duration = Duration::from_secs(1);
 
+/// The longest limit of sqlx's pool, which adds it to the time of day, so that the sum exists.
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 const NOT_OFFERED: &str = "a pool of sqlx's own type is offered by pools that are built by a \
     backend's options";
 
@@ -33,6 +37,7 @@ pub(crate) struct SqlxPool<DB: Database> {
 struct Offer<DB: Database> {
     backend: &'static dyn Backend<DB>,
     connections: u32,
+    reuses: bool,
 }
 
 struct Opened<DB: Database> {
@@ -40,10 +45,17 @@ struct Opened<DB: Database> {
     swapped: Arc<Swapped<DB>>,
 }
 
+impl<DB: Database> Clone for Opened<DB> {
+    fn clone(&self) -> Self {
+        Self { pool: self.pool.clone(), swapped: Arc::clone(&self.swapped) }
+    }
+}
+
 impl<DB: Database> SqlxPool<DB> {
-    /// Offers a pool with this many connections. Only the first call has an effect.
-    pub(crate) fn offer(&self, backend: &'static dyn Backend<DB>, connections: u32) {
-        let _offered_before = self.offer.set(Offer { backend, connections });
+    /// Offers a pool with this many connections, which are lent again if it `reuses` them. Only the
+    /// first call has an effect.
+    pub(crate) fn offer(&self, backend: &'static dyn Backend<DB>, connections: u32, reuses: bool) {
+        let _offered_before = self.offer.set(Offer { backend, connections, reuses });
     }
 
     /// Returns the pool, which lends leases of `owner`.
@@ -55,7 +67,8 @@ impl<DB: Database> SqlxPool<DB> {
         }
         let options = offer.backend.stand_in()?.ok_or_else(not_offered)?;
         let (owner, config) = (Arc::downgrade(owner), owner.config());
-        let source = Source { owner, connections: offer.connections, config };
+        let Offer { connections, reuses, .. } = *offer;
+        let source = Source { owner, connections, reuses, config };
         let (pool, swapped) = source.open(options);
         *opened = Some(Opened { pool: pool.clone(), swapped });
         Ok(pool)
@@ -63,7 +76,8 @@ impl<DB: Database> SqlxPool<DB> {
 
     /// Closes it, and waits until its connections are closed, at most for `limit`.
     pub(crate) async fn close(&self, limit: Duration) {
-        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // It stays until it is closed, in case this is dropped or called again.
+        let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some(Opened { pool, swapped }) = opened
             && timeout(limit, pool.close()).await.is_ok()
         {
@@ -96,6 +110,8 @@ impl<DB: Database> Drop for SqlxPool<DB> {
 struct Source<DB: Database> {
     owner: Weak<dyn ManagedPool<DB>>,
     connections: u32,
+    /// False if each connection is closed on return, so that it has no settings to restore.
+    reuses: bool,
     config: PoolConfig,
 }
 
@@ -104,7 +120,7 @@ impl<DB: Database> Source<DB> {
         self,
         options: <DB::Connection as Connection>::Options,
     ) -> (sqlx::Pool<DB>, Arc<Swapped<DB>>) {
-        let limit = self.config.pool_timeout.saturating_add(LATER);
+        let limit = self.config.pool_timeout.saturating_add(LATER).min(YEAR);
         let (source, swapped) = (Arc::new(self), Arc::new(Swapped::default()));
         let connecting = (Arc::clone(&source), Arc::clone(&swapped));
         let acquiring = Arc::clone(&source);
@@ -130,6 +146,9 @@ impl<DB: Database> Source<DB> {
                         // The lease is returned, and the stand-in has served.
                         return Ok(false);
                     }
+                    // It belongs to the connection that was in this lease before, and may be at
+                    // work for another borrower. A reset sets the new one on this connection.
+                    lease.interrupt_flag = Arc::default();
                     if source.is_young(meta.age) && source.reset(&mut lease).await {
                         swapped.lend(lease, conn);
                         return Ok(true);
@@ -181,7 +200,7 @@ impl<DB: Database> Source<DB> {
     /// Resets a connection as its pool does between two borrowers. Returns false if it must be
     /// closed.
     async fn reset(&self, lease: &mut SqlLease<DB>) -> bool {
-        match self.owner.upgrade() {
+        match self.owner.upgrade().filter(|_| self.reuses) {
             Some(owner) => owner.make_reusable(lease).await,
             None => false,
         }

@@ -174,6 +174,7 @@ async fn operations_that_need_a_session_are_refused_with_help() {
         assert!(error.to_string().contains("`pool.begin()`"), "{error}");
     }
     assert!(pool.try_acquire().is_none());
+    pool.try_begin().await.unwrap().unwrap().commit().await.unwrap();
     pool.begin().await.unwrap().execute("SET LOCAL search_path = x").await.unwrap();
     let hooked = options().reset(ResetLevel::Session).on_connect(|_, _| Box::pin(async { Ok(()) }));
     let text = hooked.connect(&url).await.unwrap_err().to_string();

@@ -18,6 +18,7 @@ mod reset;
 mod schema_changes;
 mod schema_in_transactions;
 mod service;
+mod sqlx_pool_connections;
 mod support;
 mod sync;
 mod texts;

@@ -123,6 +123,34 @@ async fn sqlxs_pool_closes_with_the_pool() {
 }
 
 #[tokio::test]
+async fn a_task_that_waits_for_sqlxs_pool_does_not_hold_up_a_close() {
+    let Some(url) = url_of_a_database() else { return };
+    let options = options(1, 1).pool_timeout(Duration::from_secs(300));
+    let pool = options.connect(&url).await.unwrap();
+    let (theirs, lease) = (pool.sqlx().unwrap(), pool.acquire().await.unwrap());
+    let waiting = tokio::spawn(async move { theirs.acquire().await.map(drop) });
+    until("it waits", async || pool.status().waiting == 1).await;
+    let closing = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.close_within(Duration::from_secs(3_600)).await }
+    });
+    until("the pool is closing", async || pool.is_closed()).await;
+    drop(lease);
+    let report = closing.await.unwrap();
+    assert_eq!((report.pending, pool.status().open), (0, 0), "{report:?}");
+    // sqlx would try until its own limit.
+    waiting.abort();
+}
+
+#[tokio::test]
+async fn a_pool_without_a_limit_of_time_has_one_of_sqlxs_type() {
+    let Some(url) = url_of_a_database() else { return };
+    let options = options(1, 1).limits(millpond_core::Limits::Off).pool_timeout(Duration::MAX);
+    let pool = options.connect_lazy(&url).unwrap();
+    assert_eq!(work(&pool.sqlx().unwrap()).await.unwrap(), 3);
+}
+
+#[tokio::test]
 async fn sqlxs_pool_closes_when_the_last_handle_of_the_pool_is_dropped() {
     for pool in pools().await {
         let theirs = pool.sqlx().unwrap();
