@@ -7,7 +7,7 @@ use crate::tracked::Tracked;
 use crate::transaction::Transaction;
 use futures_core::future::BoxFuture;
 use millpond_core::Request;
-use sqlx::{Acquire, Connection, Database, Error};
+use sqlx::{Acquire, Connection, Database, Error, SqlSafeStr};
 
 impl<'c, DB: Database> Acquire<'c> for &'_ SqlPool<DB> {
     type Database = DB;
@@ -44,10 +44,15 @@ impl<'c, DB: Database> Acquire<'c> for &'c mut Tracked<DB> {
             if self.is_in_transaction() {
                 return sqlx::Transaction::begin(&mut **self, None).await;
             }
+            self.refuse_if_begun_in_sql()?;
+            let statement = self.backend().begin_statement().map(SqlSafeStr::into_sql_str);
+            if self.tracker().is_implicit() {
+                return sqlx::Transaction::begin(&mut **self, statement).await;
+            }
             let (conn, tracker) = self.driver_and_tracker();
             // If this is dropped, it may have begun.
             tracker.assume_abandoned();
-            let tx = sqlx::Transaction::begin(conn, None).await?;
+            let tx = sqlx::Transaction::begin(conn, statement).await?;
             tracker.clear_abandoned();
             Ok(tx)
         })

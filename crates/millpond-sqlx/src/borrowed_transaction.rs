@@ -3,9 +3,23 @@
 use crate::lease::SqlLease;
 use crate::tracked::Tracked;
 use crate::transaction::Transaction;
+use crate::transaction_state::Owner;
 use sqlx::{Database, Error, SqlSafeStr};
 
+/// Error of a `begin` in a transaction that the driver does not know of.
+const BEGUN_IN_SQL: &str = "a transaction that was begun in SQL is open on this connection: end it \
+    first, or set a savepoint in SQL";
+
 impl<DB: Database> Tracked<DB> {
+    /// Returns an error if a transaction is open that was begun in SQL: another one would end it,
+    /// on MySQL when it begins, and elsewhere when it ends.
+    pub(crate) fn refuse_if_begun_in_sql(&self) -> Result<(), Error> {
+        if self.tracker().owner() == Owner::Borrower {
+            return Err(Error::InvalidArgument(BEGUN_IN_SQL.to_owned()));
+        }
+        Ok(())
+    }
+
     /// Begins a transaction on the connection, which can be used again afterwards; in a
     /// transaction, sets a savepoint.
     ///
@@ -15,7 +29,8 @@ impl<DB: Database> Tracked<DB> {
     ///
     /// # Errors
     ///
-    /// The driver's; a [`TransactionLost`](crate::TransactionLost).
+    /// The driver's; a [`TransactionLost`](crate::TransactionLost); `Error::InvalidArgument` if a
+    /// transaction is open that was begun in SQL.
     ///
     /// # Cancel safety
     ///

@@ -8,7 +8,7 @@
 
 use crate::lease::SqlLease;
 use sqlx::pool::PoolOptions;
-use sqlx::{Database, Error, SqlStr, Transaction};
+use sqlx::{Database, Error, SqlSafeStr, SqlStr, Transaction};
 use std::future;
 use std::io;
 use std::mem;
@@ -33,6 +33,8 @@ pub(crate) async fn begin<DB: Database>(
     let Some(options) = lease.backend().stand_in()? else {
         return Err(Error::InvalidArgument(NOT_SUPPORTED.to_owned()));
     };
+    let usual = || lease.backend().begin_statement().map(SqlSafeStr::into_sql_str);
+    let statement = statement.or_else(usual);
     let (ready, swapped) = (Mutex::new(Some(lease)), Arc::new(Swapped::default()));
     let lent = Arc::clone(&swapped);
     let pool = pool_options(OPEN_LIMIT)

@@ -70,7 +70,11 @@ impl<'c, DB: Database> Transaction<'c, DB> {
         statement: Option<SqlStr>,
     ) -> Result<Self, Error> {
         match DB::TransactionManager::get_transaction_depth(conn.driver()) {
-            0 => Self::start(TransactionConnection::Borrowed(conn), statement, None).await,
+            0 => {
+                conn.resume().await?;
+                conn.refuse_if_begun_in_sql()?;
+                Self::start(TransactionConnection::Borrowed(conn), statement, None).await
+            }
             _ if statement.is_some() => Err(Error::InvalidSavePointStatement),
             depth => Self::start(TransactionConnection::Outer(conn), None, Some(depth)).await,
         }
@@ -231,6 +235,10 @@ impl<'c, DB: Database> Transaction<'c, DB> {
             self.tracker_mut().on_rollback_to_savepoint();
         } else {
             self.tracker_mut().end();
+            if self.is_borrowed() && self.tracker().chooses_completion() {
+                let unknown = TransactionOutcome::Unknown;
+                self.tracker_mut().note_doubt("a chained COMMIT or ROLLBACK", unknown, true);
+            }
         }
     }
 

@@ -140,6 +140,10 @@ async fn a_sql_mode_in_which_begin_is_a_block_keeps_nobody_from_beginning() {
         inner.rollback().await.unwrap();
         if i == 1 { tx.commit().await } else { tx.rollback().await }.unwrap();
     }
+    sqlx::Acquire::begin(&pool).await.unwrap().commit().await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    sqlx::Acquire::begin(&mut lease).await.unwrap().commit().await.unwrap();
+    drop(lease);
     assert_eq!(rows(&pool).await, [1]);
     server.same_is_clean(&pool).await;
 }
@@ -346,6 +350,12 @@ async fn a_function_that_sets_completion_type_chains_nothing_to_a_commit_in_sql(
     lease.execute("BEGIN").await.unwrap();
     lease.execute("COMMIT").await.unwrap();
     lease.execute("INSERT INTO t VALUES (3)").await.unwrap();
+    lease.execute("ROLLBACK AND NO CHAIN").await.unwrap();
+    let tx = lease.begin().await.unwrap();
+    tx.commit().await.unwrap();
+    lease.execute("INSERT INTO t VALUES (4)").await.unwrap();
+    let error = lease.begin().await.unwrap_err().to_string();
+    assert!(error.contains("begun in SQL"), "{error}");
     lease.execute("ROLLBACK").await.unwrap();
     drop(lease);
     assert_eq!(rows(&pool).await, [0; 0]);

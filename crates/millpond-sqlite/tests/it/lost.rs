@@ -297,3 +297,22 @@ async fn several_statements_that_stay_in_the_transaction_lose_nothing() {
     tx.commit().await.unwrap();
     assert_eq!(rows(&pool).await, [1, 2, 4, 5, 6]);
 }
+
+#[tokio::test]
+async fn a_begin_in_a_transaction_that_was_begun_in_sql_is_refused_and_costs_it_nothing() {
+    let dir = Dir::new();
+    let pool = table(&dir).await;
+    let mut lease = pool.acquire().await.unwrap();
+    for (i, begin) in (0..).zip(["BEGIN", "SAVEPOINT a", "BEGIN IMMEDIATE"]) {
+        lease.execute(begin).await.unwrap();
+        lease.execute(AssertSqlSafe(format!("INSERT INTO t VALUES ({i})"))).await.unwrap();
+        let error = lease.begin().await.unwrap_err().to_string();
+        assert!(error.contains("begun in SQL"), "{error}");
+        let error = Acquire::begin(&mut *lease).await.err().unwrap().to_string();
+        assert!(error.contains("begun in SQL"), "{error}");
+        lease.execute("COMMIT").await.unwrap();
+        lease.begin().await.unwrap().commit().await.unwrap();
+    }
+    drop(lease);
+    assert_eq!(rows(&pool).await, [0, 1, 2]);
+}

@@ -100,3 +100,28 @@ async fn what_follows_a_begin_that_was_cut_off_is_an_error_or_is_kept() {
         pool.execute("DELETE FROM t").await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_begin_in_a_transaction_that_was_begun_in_sql_is_refused_and_costs_it_nothing() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_lease_in_sql").await;
+    let mut lease = pool.acquire().await.unwrap();
+    for (n, begin) in (0..).zip(["BEGIN", "START TRANSACTION", "BEGIN; SELECT 1"]) {
+        lease.execute(begin).await.unwrap();
+        insert(&mut *lease, 10 * n).await.unwrap();
+        let error = lease.begin().await.unwrap_err().to_string();
+        assert!(error.contains("begun in SQL"), "{error}");
+        let error = lease.begin_with("START TRANSACTION").await.unwrap_err().to_string();
+        assert!(error.contains("begun in SQL"), "{error}");
+        let error = Acquire::begin(&mut *lease).await.err().unwrap().to_string();
+        assert!(error.contains("begun in SQL"), "{error}");
+        insert(&mut *lease, 10 * n + 1).await.unwrap();
+        lease.execute("COMMIT").await.unwrap();
+        lease.begin().await.unwrap().commit().await.unwrap();
+        let tx = Acquire::begin(&mut *lease).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    drop(lease);
+    assert_eq!(rows(&pool).await, [0, 1, 10, 11, 20, 21]);
+    server.same_is_clean(&pool).await;
+}
