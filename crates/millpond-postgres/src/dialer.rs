@@ -49,10 +49,11 @@ impl Dialer {
     }
 
     /// Returns the `extra_float_digits` that the driver requests for each session: the value that
-    /// changes nothing in its options, which do not show it otherwise.
+    /// changes nothing in its options, which do not show it otherwise. `None` for 1, the
+    /// server's own default, which a session has without the driver's request as well.
     pub(crate) fn float_digits(&self) -> Option<i8> {
         let current = format!("{:?}", self.options);
-        (-15..=3).find(|digits| {
+        (-15..=3).filter(|digits| *digits != 1).find(|digits| {
             format!("{:?}", self.options.clone().extra_float_digits(*digits)) == current
         })
     }

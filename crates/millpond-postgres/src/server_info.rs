@@ -30,17 +30,25 @@ impl SessionInfo {
 }
 
 /// Queries the session. Returns `None` if the server only speaks PostgreSQL's protocol and does not
-/// support these functions.
-/// `float_digits` is the `extra_float_digits` that the driver requests.
+/// support these functions. `float_digits` is the `extra_float_digits` that the driver requests.
 pub(crate) async fn query_session(
     conn: &mut PgConnection,
     float_digits: Option<i8>,
 ) -> Result<Option<SessionInfo>, Error> {
     let requested = float_digits.map_or("unknown".to_owned(), |digits| digits.to_string());
+    // Before version 12 that is the server's own default.
+    let unless_default = match float_digits {
+        Some(0) => {
+            " AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 \
+             OPERATOR(pg_catalog.>=) 120000"
+        }
+        _ => "",
+    };
     let sql = format!(
         "SELECT {NUMBER}, NOT pg_catalog.pg_is_in_recovery(), pg_catalog.date_part('epoch', \
          pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) backend_start), \
          pg_catalog.current_setting('extra_float_digits') OPERATOR(pg_catalog.=) '{requested}' \
+         {unless_default} \
          FROM pg_catalog.pg_stat_get_activity(pg_catalog.pg_backend_pid())"
     );
     let Some(row) = ask(conn, AssertSqlSafe(sql)).await? else { return Ok(None) };

@@ -8,6 +8,7 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io;
 use std::iter;
+use std::mem;
 use std::sync::Arc;
 
 /// Returns the pool's own error if the error came from the pool, with its cause, the oldest holders
@@ -20,6 +21,10 @@ use std::sync::Arc;
 /// | `Io` of kind `ResourceBusy` | there are too many waiters |
 /// | `Database`, `Io`, `Tls`, `Configuration` | no connection could be opened; the kind is that of the cause |
 /// | `Io` of kind `Other` | a hook refused the request with an error of its own; an `sqlx::Error` of a hook is returned as it is, and gives `None` here |
+///
+/// On the `Database` error of a refused connect `downcast_ref` and `try_downcast_ref` return the
+/// driver's own error. The pool keeps the last one for later callers, so sqlx's `try_downcast`,
+/// which takes it, panics there.
 ///
 /// ```
 /// # use millpond_sqlx::{PoolError, pool_error};
@@ -100,8 +105,8 @@ fn driver_error(error: &PoolError) -> Option<&Error> {
 
 /// The database refused a connection: the pool's error, with the database's code and message.
 ///
-/// `downcast_ref` returns the driver's own error. To own that one is impossible, since other
-/// callers may have the same: `downcast` panics.
+/// `downcast_ref` returns the driver's own error. `downcast` and `try_downcast` return it too if
+/// nobody else has the same one, neither the pool nor another caller, and panic otherwise.
 #[derive(Debug)]
 struct ConnectRefused(PoolError);
 
@@ -149,7 +154,13 @@ impl DatabaseError for ConnectRefused {
         self
     }
 
-    fn into_error(self: Box<Self>) -> Box<dyn StdError + Send + Sync + 'static> {
+    fn into_error(mut self: Box<Self>) -> Box<dyn StdError + Send + Sync + 'static> {
+        if let PoolError::Connect { source, .. } = &mut self.0
+            && let Some(error) = Arc::get_mut(source).and_then(|error| error.downcast_mut())
+            && let Error::Database(refusal) = mem::replace(error, Error::WorkerCrashed)
+        {
+            return refusal.into_error();
+        }
         self
     }
 
@@ -238,5 +249,7 @@ mod tests {
         assert_eq!(refusal.message(), "no such user");
         assert!(matches!(pool_error(&error), Some(PoolError::Connect { attempts: 3, .. })));
         assert!(pool_error(&Error::Database(Box::new(Refusal))).is_none());
+        let Error::Database(error) = error else { panic!("{error}") };
+        assert_eq!(error.try_downcast::<Refusal>().unwrap().message(), "no such user");
     }
 }

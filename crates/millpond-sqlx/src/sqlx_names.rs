@@ -79,9 +79,8 @@ macro_rules! sqlx_names {
             #[deprecated(note = "write `.pool_pre_ping(test)`, which pings after 500 ms without \
                                  use: `pre_ping_idle`")]
             pub fn test_before_acquire(self, test: bool) -> Self {
-                self.with_sqlx_meaning()
-                    .pool_pre_ping(test)
-                    .pre_ping_idle(::std::time::Duration::ZERO)
+                let options = self.with_sqlx_meaning().pool_pre_ping(test);
+                if test { options.pre_ping_idle(::std::time::Duration::ZERO) } else { options }
             }
 
             /// Adds a callback for every new connection. Another one does not replace it.

@@ -76,6 +76,8 @@ impl<'a> Lexer<'a> {
         self.skip(1);
         Some(match (byte, self.syntax) {
             (b' ' | b'\n' | b'\r' | b'\t' | b'\x0c', _) => return None,
+            // From PostgreSQL 16 on.
+            (b'\x0b', Postgres) => return None,
             (b'e' | b'E', _) => {
                 self.skip(1);
                 self.string(b'\'', true)
