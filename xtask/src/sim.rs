@@ -53,7 +53,7 @@ const WORLDS: [World; 3] = [
         &["millpond-core", "--profile", "sim", "--test", "it"],
         100_000,
     ),
-    world("simulator::whatever_a_server_does", &["millpond-postgres", "--test", "it"], 50_000),
+    world("simulator::transactions_are_whole", &["millpond-postgres", "--test", "it"], 50_000),
 ];
 
 const fn world(test: &'static str, args: &'static [&'static str], steps: u64) -> World {
