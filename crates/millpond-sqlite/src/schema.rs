@@ -36,11 +36,11 @@ pub(crate) async fn refresh_if_changed(
         // The query would begin a read transaction, which cannot be upgraded to a write transaction
         // while another connection writes.
         known.versions.clear();
-        return clear_caches(conn, known, sql, open).await;
+        return clear_caches(conn, known, open).await;
     }
     let versions = versions(conn, &known.version_query).await?;
     if known.versions != versions {
-        clear_caches(conn, known, sql, open).await?;
+        clear_caches(conn, known, open).await?;
         known.versions = versions;
     }
     Ok(())
@@ -70,15 +70,14 @@ const SCHEMA_TABLE: &str = "SELECT 1 FROM sqlite_master LIMIT 0";
 async fn clear_caches(
     conn: &mut SqliteConnection,
     known: &KnownSchema,
-    sql: &str,
     open: OpenTransaction,
 ) -> Result<(), Error> {
     conn.clear_cached_statements().await?;
     if open == OpenTransaction::Written {
-        for database in known.databases.iter().filter(|database| is_used(database, sql)) {
-            let query = format!("SELECT 1 FROM {database}.sqlite_master LIMIT 0");
-            conn.execute(raw_sql(AssertSqlSafe(query))).await?;
-        }
+        // All of them: a table may be named without its database. Each is locked for reading until
+        // the transaction ends, so a first write to an attached one does not wait for another
+        // writer.
+        conn.execute(raw_sql(AssertSqlSafe(known.refresh_query.as_str()))).await?;
         return Ok(());
     }
     let is_writable = conn.fetch_one(raw_sql("PRAGMA writable_schema")).await?.try_get(0)?;
@@ -88,14 +87,6 @@ async fn clear_caches(
         conn.execute(raw_sql("PRAGMA writable_schema = ON")).await?;
     }
     Ok(())
-}
-
-/// Returns true if a statement can read or write a database, quoted as a name. Reading any other
-/// attached one would lock it, and let a later write to it fail at once while another connection
-/// writes, without waiting for `busy_timeout`.
-fn is_used(database: &str, sql: &str) -> bool {
-    let name = database.trim_matches('"').to_ascii_lowercase();
-    name == "main" || sql.to_ascii_lowercase().contains(&name)
 }
 
 /// Clears the caches before the next statement; in a transaction that may have written, only the
@@ -110,16 +101,16 @@ pub(crate) fn clear_caches_first(conn: &mut SqliteConnection, open: OpenTransact
 
 /// Stores the queries for the schemas that other connections can change.
 async fn read_databases(conn: &mut SqliteConnection, known: &mut KnownSchema) -> Result<(), Error> {
-    let (mut version_query, mut databases) = (String::new(), Vec::new());
+    let (mut version_query, mut refresh_query) = (String::new(), String::new());
     for row in conn.fetch_all("PRAGMA database_list").await? {
         let name: String = row.try_get(1)?;
         if name != "temp" {
             let name = format!("\"{}\"", name.replace('"', "\"\""));
             version_query += &format!("PRAGMA {name}.schema_version;");
-            databases.push(name);
+            refresh_query += &format!("SELECT 1 FROM {name}.sqlite_master LIMIT 0;");
         }
     }
-    (known.version_query, known.databases) = (version_query, databases);
+    (known.version_query, known.refresh_query) = (version_query, refresh_query);
     Ok(())
 }
 

@@ -422,8 +422,8 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
 pub struct KnownSchema {
     /// The query that returns the schema's versions.
     pub version_query: String,
-    /// The databases of the connection, quoted for a statement: `"main"`, and attached ones.
-    pub databases: Vec<String>,
+    /// The query by which the database itself notices that its schema has changed.
+    pub refresh_query: String,
     /// The versions at the last check; empty if unknown.
     pub versions: Vec<i64>,
     /// True if the open transaction reads from a snapshot, in which the schema cannot change.

@@ -2,7 +2,7 @@
 
 use crate::support::{Dir, one};
 use millpond_sqlite::{PoolKind, SqlitePool, SqlitePoolOptions};
-use sqlx::{ConnectOptions, Executor, SqliteConnection, raw_sql};
+use sqlx::{ConnectOptions, Executor, Row, SqliteConnection, raw_sql};
 
 /// A table of posts, and a full-text search index that a trigger fills.
 const POSTS: &str = "CREATE TABLE posts (id INTEGER PRIMARY KEY, body TEXT); \
@@ -157,4 +157,27 @@ async fn a_function_keeps_the_writable_schema_of_its_borrower() {
     let change = "UPDATE sqlite_schema SET sql = 'CREATE TABLE t (a, b)' WHERE name = 't'";
     let conn: &mut SqliteConnection = &mut lease;
     conn.execute(change).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_table_of_an_attached_database_has_its_present_columns_in_a_transaction_that_has_written()
+{
+    const INSERT: &str = "INSERT INTO far (name, email) VALUES ('miller', 'm@pond') RETURNING *";
+    let dir = Dir::new();
+    let mut outsider = dir.options("y.db").connect().await.unwrap();
+    outsider.execute("CREATE TABLE far (name, email)").await.unwrap();
+    let pool = one().connect(&dir.url("x.db")).await.unwrap();
+    pool.execute("CREATE TABLE near (a)").await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    let attach = format!("ATTACH '{}' AS elsewhere", dir.path().join("y.db").display());
+    lease.execute(sqlx::AssertSqlSafe(attach)).await.unwrap();
+    lease.fetch_one(INSERT).await.unwrap();
+    let mut tx = lease.begin().await.unwrap();
+    tx.execute("INSERT INTO near VALUES (1)").await.unwrap();
+    let rebuilt = "DROP TABLE far; CREATE TABLE far (email, name)";
+    outsider.execute(raw_sql(rebuilt)).await.unwrap();
+    let row = tx.fetch_one(INSERT).await.unwrap();
+    let (name, email): (String, String) = (row.get("name"), row.get("email"));
+    assert_eq!((&name[..], &email[..]), ("miller", "m@pond"));
+    tx.rollback().await.unwrap();
 }
