@@ -28,7 +28,7 @@ pub use crate::sql_text::{
     Lexer, StatementEffect, Syntax, Token, effect_of, first_keyword, is_blank, is_single, mentions,
     words,
 };
-pub use crate::sqlx_names::verdict;
+pub use crate::sqlx_names::{CallbackFuture, verdict};
 pub use crate::stand_in_server::{StandInClient, StandInServer};
 pub use crate::statement_cache::{CacheValidity, SchemaChanges};
 pub use crate::tcp_options::TcpOptions;

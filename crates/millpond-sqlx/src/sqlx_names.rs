@@ -26,9 +26,12 @@ impl PoolConnectionMetadata {
 
 const REFUSED: &str = "the callback returned false";
 
+/// The future of a callback, as sqlx's options have it.
+pub type CallbackFuture<'c, T> = BoxFuture<'c, Result<T, Error>>;
+
 /// Converts the future of a callback that returns `Ok(false)` for a connection that is to be
 /// closed, for the options of backends.
-pub fn verdict(callback: BoxFuture<'_, Result<bool, Error>>) -> HookFuture<'_> {
+pub fn verdict(callback: CallbackFuture<'_, bool>) -> HookFuture<'_> {
     Box::pin(async move { if callback.await? { Ok(()) } else { Err(REFUSED.into()) } })
 }
 
@@ -91,13 +94,8 @@ macro_rules! sqlx_names {
                 F: for<'c> Fn(
                         &'c mut $Connection,
                         $crate::PoolConnectionMetadata,
-                    ) -> ::std::pin::Pin<
-                        ::std::boxed::Box<
-                            dyn ::std::future::Future<Output = Result<(), ::sqlx::Error>>
-                                + Send
-                                + 'c,
-                        >,
-                    > + Send
+                    ) -> $crate::backend_api::CallbackFuture<'c, ()>
+                    + Send
                     + Sync
                     + 'static,
             {
@@ -116,13 +114,8 @@ macro_rules! sqlx_names {
                 F: for<'c> Fn(
                         &'c mut $Connection,
                         $crate::PoolConnectionMetadata,
-                    ) -> ::std::pin::Pin<
-                        ::std::boxed::Box<
-                            dyn ::std::future::Future<Output = Result<bool, ::sqlx::Error>>
-                                + Send
-                                + 'c,
-                        >,
-                    > + Send
+                    ) -> $crate::backend_api::CallbackFuture<'c, bool>
+                    + Send
                     + Sync
                     + 'static,
             {
@@ -143,13 +136,8 @@ macro_rules! sqlx_names {
                 F: for<'c> Fn(
                         &'c mut $Connection,
                         $crate::PoolConnectionMetadata,
-                    ) -> ::std::pin::Pin<
-                        ::std::boxed::Box<
-                            dyn ::std::future::Future<Output = Result<bool, ::sqlx::Error>>
-                                + Send
-                                + 'c,
-                        >,
-                    > + Send
+                    ) -> $crate::backend_api::CallbackFuture<'c, bool>
+                    + Send
                     + Sync
                     + 'static,
             {
