@@ -176,7 +176,7 @@ impl Backend<MySql> for MySqlBackend {
         &self,
         conn: &mut MySqlConnection,
         unfinished: Unfinished,
-    ) -> Result<Option<Error>, Error> {
+    ) -> Result<Vec<Error>, Error> {
         refuse_if_interrupted(unfinished)?;
         drain(conn).await
     }
@@ -215,7 +215,7 @@ impl Backend<MySql> for MySqlBackend {
 
     async fn verify(&self, conn: &mut MySqlConnection) -> Result<Verified, Error> {
         verify(conn).await?;
-        Ok(Verified::InSync { late_error: None })
+        Ok(Verified::InSync { late_errors: Vec::new() })
     }
 }
 

@@ -83,9 +83,9 @@ async fn without_panic<T>(work: impl Future<Output = Result<T, Error>>) -> Resul
     .await
 }
 
-/// Drains the rest of a statement that was dropped between two rows. Returns its first error, which
-/// nothing else reports.
-pub(crate) async fn drain(conn: &mut MySqlConnection) -> Result<Option<Error>, Error> {
+/// Drains the rest of a statement that was dropped between two rows. Returns its errors, which nothing
+/// else reports.
+pub(crate) async fn drain(conn: &mut MySqlConnection) -> Result<Vec<Error>, Error> {
     read_late_errors::<MySql>(conn, is_late).await
 }
 

@@ -118,7 +118,7 @@ impl Backend<Postgres> for PgBackend {
         &self,
         conn: &mut PgConnection,
         _unfinished: Unfinished,
-    ) -> Result<Option<Error>, Error> {
+    ) -> Result<Vec<Error>, Error> {
         read_late_errors::<Postgres>(conn, is_late).await
     }
 
@@ -157,7 +157,7 @@ impl Backend<Postgres> for PgBackend {
     }
 
     async fn verify(&self, conn: &mut PgConnection) -> Result<Verified, Error> {
-        Ok(Verified::InSync { late_error: verify(conn, "ROLLBACK").await? })
+        Ok(Verified::InSync { late_errors: verify(conn, "ROLLBACK").await? })
     }
 }
 

@@ -116,7 +116,7 @@ impl Backend<Postgres> for Pooled {
         &self,
         conn: &mut PgConnection,
         unfinished: Unfinished,
-    ) -> Result<Option<Error>, Error> {
+    ) -> Result<Vec<Error>, Error> {
         POSTGRES.resume(conn, unfinished).await
     }
 
@@ -153,11 +153,13 @@ impl Backend<Postgres> for Pooled {
     }
 
     async fn verify(&self, conn: &mut PgConnection) -> Result<Verified, Error> {
+        let mut late_errors = Vec::new();
         if conn.is_in_transaction() {
             // The transaction was dropped. The driver would release the server without clearing it.
-            end_transactions(conn, ROLLBACK_FOR_DRIVER).await?;
+            late_errors = end_transactions(conn, ROLLBACK_FOR_DRIVER).await?;
         }
-        Ok(Verified::InSync { late_error: verify(conn, ROLLBACK).await? })
+        late_errors.append(&mut verify(conn, ROLLBACK).await?);
+        Ok(Verified::InSync { late_errors })
     }
 }
 

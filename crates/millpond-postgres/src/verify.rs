@@ -18,23 +18,24 @@ const RESET_SESSION: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ROLE; RESE
     SELECT pg_catalog.quote_ident(name) AS prepared FROM pg_catalog.pg_prepared_statements \
     WHERE from_sql";
 
-/// Rolls back every transaction on the connection, with `rollback`. Returns the first error of a
-/// dropped statement, if any.
+/// Rolls back every transaction on the connection, with `rollback`. Returns the errors of
+/// dropped statements.
 pub(crate) async fn verify(
     conn: &mut PgConnection,
     rollback: &'static str,
-) -> Result<Option<Error>, Error> {
-    let mut first = None;
+) -> Result<Vec<Error>, Error> {
+    let mut late_errors = Vec::new();
     for _ in 0..DRAIN_ROUNDS_MAX {
         match probe(conn, "").await? {
-            ProbeResult::Nothing { .. } if !conn.is_in_transaction() => return Ok(first),
+            ProbeResult::Nothing { .. } if !conn.is_in_transaction() => return Ok(late_errors),
             ProbeResult::Nothing { .. } => forget_transactions::<Postgres>(conn),
             ProbeResult::Transaction { .. } | ProbeResult::Failed => {
-                roll_back(conn, rollback).await?
+                match raw_sql(rollback).execute(&mut *conn).await {
+                    Err(error) if is_late(&error) => late_errors.push(error),
+                    result => _ = result?,
+                }
             }
-            ProbeResult::LateError(error) => {
-                first.get_or_insert(error);
-            }
+            ProbeResult::LateError(error) => late_errors.push(error),
         }
     }
     Err(not_drained())
@@ -159,28 +160,22 @@ async fn probe(conn: &mut PgConnection, more: &str) -> Result<ProbeResult, Error
 }
 
 /// Ends the transactions that sqlx counts, with `rollback`, which leaves an empty one for sqlx's
-/// own rollback.
+/// own rollback. Returns the errors of dropped statements.
 pub(crate) async fn end_transactions(
     conn: &mut PgConnection,
     rollback: &'static str,
-) -> Result<(), Error> {
+) -> Result<Vec<Error>, Error> {
+    let mut late_errors = Vec::new();
     for _ in 0..DRAIN_ROUNDS_MAX {
         match raw_sql(rollback).execute(&mut *conn).await {
-            Err(error) if is_late(&error) => {}
+            Err(error) if is_late(&error) => late_errors.push(error),
             result => {
                 forget_transactions::<Postgres>(conn);
-                return result.map(drop);
+                return result.map(|_| late_errors);
             }
         }
     }
     Err(not_drained())
-}
-
-async fn roll_back(conn: &mut PgConnection, rollback: &'static str) -> Result<(), Error> {
-    match raw_sql(rollback).execute(conn).await {
-        Err(error) if !is_late(&error) => Err(error),
-        _ => Ok(()),
-    }
 }
 
 /// 25P02: the current transaction is aborted.

@@ -82,8 +82,8 @@ impl Backend<Sqlite> for SqliteBackend {
         &self,
         conn: &mut SqliteConnection,
         _unfinished: Unfinished,
-    ) -> Result<Option<Error>, Error> {
-        is_alive(conn).await.map(|()| None)
+    ) -> Result<Vec<Error>, Error> {
+        is_alive(conn).await.map(|()| Vec::new())
     }
 
     fn depends_on_schema(&self, sql: &str) -> bool {
@@ -145,7 +145,7 @@ impl Backend<Sqlite> for SqliteBackend {
 
     async fn verify(&self, conn: &mut SqliteConnection) -> Result<Verified, Error> {
         verify(conn).await?;
-        Ok(Verified::InSync { late_error: None })
+        Ok(Verified::InSync { late_errors: Vec::new() })
     }
 }
 

@@ -313,9 +313,9 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         Ok(true)
     }
 
-    /// Drains a dropped operation before the same borrower's next one. Returns the dropped
-    /// operation's error, if any, which nothing else reports; an `Err` is returned by the next
-    /// operation. The default pings, which waits until the server has finished the dropped
+    /// Drains a dropped operation before the same borrower's next one. Returns the errors of what
+    /// was dropped, which nothing else reports; an `Err` is returned by the next operation. The
+    /// default pings, which waits until the server has finished the dropped
     /// operation.
     ///
     /// # Cancel safety
@@ -325,9 +325,9 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         &self,
         conn: &mut DB::Connection,
         unfinished: Unfinished,
-    ) -> Result<Option<Error>, Error> {
+    ) -> Result<Vec<Error>, Error> {
         let _ = unfinished;
-        conn.ping().await.map(|()| None)
+        conn.ping().await.map(|()| Vec::new())
     }
 
     /// Queries the server whether a transaction is open; with a [mark](Self::mark), whether it is
@@ -458,8 +458,8 @@ pub enum OpenTransaction {
 pub enum Verified {
     /// Nothing is open on the connection.
     InSync {
-        /// The first error of an interrupted operation, which nothing else reports.
-        late_error: Option<Error>,
+        /// The errors of interrupted operations, which nothing else reports.
+        late_errors: Vec<Error>,
     },
     /// Nothing was verified.
     Not,

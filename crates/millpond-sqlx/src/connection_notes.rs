@@ -1,6 +1,7 @@
 //! What managers record on a connection: the validity of its caches, session locks, buffer sizes,
 //! settings, and its identity check.
 
+use crate::backend::Unfinished;
 use crate::statement_cache::SchemaChanges;
 use crate::sync_state::SyncState;
 use crate::tracked::{IdentityCheck, Tracked};
@@ -67,9 +68,11 @@ impl<DB: Database> Tracked<DB> {
         Ok(())
     }
 
-    /// Records that the driver's connection is about to be used directly.
+    /// Records that the driver's connection is about to be used directly, where errors of dropped
+    /// operations go unnoticed.
     pub(crate) fn note_direct_use(&mut self) {
-        if self.backend().clears_cache_after_direct_use() {
+        let has_dropped = self.unfinished != Unfinished::Nothing || self.is_interrupted();
+        if has_dropped || self.backend().clears_cache_after_direct_use() {
             self.cache.mark_outdated();
         }
     }

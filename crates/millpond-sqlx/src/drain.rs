@@ -78,8 +78,8 @@ impl<DB: Database> Tracked<DB> {
 
     /// Drains an unfinished operation while its cancel is pending, within `ping_timeout`; then the
     /// connection is given up. Rows are drained for as long before their statement is cancelled.
-    /// Returns the error of the dropped operation, if any.
-    pub(crate) async fn drain(&mut self, unfinished: Unfinished) -> Result<Option<Error>, Error> {
+    /// Returns the errors of what was dropped.
+    pub(crate) async fn drain(&mut self, unfinished: Unfinished) -> Result<Vec<Error>, Error> {
         let is_rows = unfinished == Unfinished::Rows && self.pending_cancel.is_none();
         // Only the cancel is left if an earlier drain was dropped after the answer had arrived.
         let can_cancel = self.pending_cancel.is_some() || self.session().is_some();
@@ -94,15 +94,14 @@ impl<DB: Database> Tracked<DB> {
             limit = limit.saturating_mul(2);
         }
         let deadline = Instant::now() + limit;
-        let mut first = None;
+        let mut late_errors = Vec::new();
         loop {
             let Ok(drained) = timeout_at(deadline, self.drain_once(unfinished, false)).await else {
                 return Err(self.give_up(NOT_DRAINED));
             };
-            let error = drained?;
-            first = first.or(error);
+            late_errors.append(&mut drained?);
             match timeout_at(deadline, self.resolve_cancel()).await {
-                Ok(CancelOutcome::NotSent) => return Ok(first),
+                Ok(CancelOutcome::NotSent) => return Ok(late_errors),
                 // The cancel may have arrived after the statement: its effect is drained as well.
                 Ok(CancelOutcome::Answered) => {}
                 Ok(CancelOutcome::Unknown) | Err(_) => return Err(self.give_up(LATE_CANCEL)),
@@ -112,16 +111,13 @@ impl<DB: Database> Tracked<DB> {
 
     /// Drains an unfinished operation that cannot be cancelled. The connection is given up if rows
     /// do not end within [`ROWS_MAX`].
-    async fn drain_without_cancel(
-        &mut self,
-        unfinished: Unfinished,
-    ) -> Result<Option<Error>, Error> {
+    async fn drain_without_cancel(&mut self, unfinished: Unfinished) -> Result<Vec<Error>, Error> {
         let once = self.drain_once(unfinished, true);
         if unfinished != Unfinished::Rows {
             return once.await;
         }
         match timeout(ROWS_MAX, once).await {
-            Ok(late_error) => late_error,
+            Ok(late_errors) => late_errors,
             Err(_) => Err(self.give_up(TOO_MANY_ROWS)),
         }
     }
@@ -130,7 +126,7 @@ impl<DB: Database> Tracked<DB> {
         &mut self,
         unfinished: Unfinished,
         has_limit: bool,
-    ) -> Result<Option<Error>, Error> {
+    ) -> Result<Vec<Error>, Error> {
         let backend = self.backend();
         let effect = if unfinished == Unfinished::Rows {
             SyncState::Undrained

@@ -45,11 +45,11 @@ impl<DB: Database> Tracked<DB> {
         // If this is dropped, an error in the drained answers goes unnoticed.
         let was_outdated = self.cache.set_outdated(true);
         match self.drain(unfinished).await {
-            Ok(late_error) => {
+            Ok(late_errors) => {
                 self.interrupt_flag.store(false, Ordering::Release);
                 self.cache.set_outdated(was_outdated);
-                if let Some(error) = late_error {
-                    self.note_late_error(&error);
+                late_errors.iter().for_each(|error| self.note_late_error(error));
+                if let Some(error) = late_errors.first() {
                     self.tracker.fail(Some(format!(
                         "(a statement that was dropped before it ended) {error}"
                     )));

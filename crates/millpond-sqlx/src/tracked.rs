@@ -293,11 +293,13 @@ impl<DB: Database> Tracked<DB> {
         self.resolve_cancel().await;
         self.refuse_if_given_up()?;
         let backend = self.backend;
-        match backend.verify(self.driver_mut()).await? {
-            Verified::InSync { late_error } => {
-                if let Some(error) = late_error {
-                    self.note_late_error(&error);
-                }
+        // If this is dropped and called again, the errors that it has read go unnoticed.
+        let was_outdated = self.cache.set_outdated(true);
+        let verified = backend.verify(self.driver_mut()).await?;
+        self.cache.set_outdated(was_outdated);
+        match verified {
+            Verified::InSync { late_errors } => {
+                late_errors.iter().for_each(|error| self.note_late_error(error));
                 self.mark_in_sync();
             }
             Verified::Not => self.degrade(SyncState::InDoubt),

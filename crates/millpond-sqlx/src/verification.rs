@@ -7,7 +7,7 @@ use sqlx_core::transaction::TransactionManager;
 /// before a connection is given up.
 pub const DRAIN_ROUNDS_MAX: usize = 64;
 
-/// Drains a server's answers to dropped statements. Returns the first error among them, which
+/// Drains a server's answers to dropped statements. Returns the errors among them, which
 /// nothing else reports. `is_late` returns true for an error that only ended a statement.
 ///
 /// # Errors
@@ -20,14 +20,12 @@ pub const DRAIN_ROUNDS_MAX: usize = 64;
 pub async fn read_late_errors<DB: Database>(
     conn: &mut DB::Connection,
     is_late: fn(&Error) -> bool,
-) -> Result<Option<Error>, Error> {
-    let mut first = None;
+) -> Result<Vec<Error>, Error> {
+    let mut late_errors = Vec::new();
     for _ in 0..DRAIN_ROUNDS_MAX {
         match conn.ping().await {
-            Ok(()) => return Ok(first),
-            Err(error) if is_late(&error) => {
-                first.get_or_insert(error);
-            }
+            Ok(()) => return Ok(late_errors),
+            Err(error) if is_late(&error) => late_errors.push(error),
             Err(error) => return Err(error),
         }
     }

@@ -95,6 +95,28 @@ async fn a_changed_table_is_noticed_by_the_error_of_a_dropped_query() {
 }
 
 #[tokio::test]
+async fn a_changed_table_is_noticed_if_the_driver_itself_reports_the_error_of_a_dropped_query() {
+    const OTHER: &str = "SELECT *, 1 FROM t";
+    let Some(server) = server() else { return };
+    let url = server.schema("millpond_changed_direct").await;
+    let mut admin = one().connect(&url).await.unwrap().acquire().await.unwrap();
+    change(&mut admin, "CREATE TABLE t (a INT)").await;
+    let pool = one().connect(&url).await.unwrap();
+    let mut lease = pool.acquire().await.unwrap();
+    for sql in [ALL, OTHER] {
+        sqlx::query(sql).fetch_all(&mut *lease).await.unwrap();
+    }
+    // The table is locked, so the server cannot answer before the query is dropped.
+    change(&mut admin, "BEGIN; ALTER TABLE t ADD COLUMN b INT").await;
+    assert!(poll_n(sqlx::query(ALL).fetch_all(&mut *lease), 1).await.is_none());
+    change(&mut admin, "COMMIT").await;
+    let late = (&mut **lease).execute("SELECT 1").await.unwrap_err();
+    assert!(late.to_string().contains("cached plan"), "{late}");
+    drop(lease);
+    assert_eq!(pool.fetch_all(sqlx::query(OTHER)).await.unwrap().len(), 0);
+}
+
+#[tokio::test]
 async fn after_the_error_in_a_transaction_the_next_one_works_on_the_same_lease() {
     let Some(server) = server() else { return };
     let url = server.schema("millpond_changed_tx").await;

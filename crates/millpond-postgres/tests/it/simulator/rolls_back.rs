@@ -55,7 +55,7 @@ impl Backend<Postgres> for RollsBack {
         &self,
         conn: &mut PgConnection,
         unfinished: Unfinished,
-    ) -> Result<Option<Error>, Error> {
+    ) -> Result<Vec<Error>, Error> {
         PgBackend.resume(conn, unfinished).await
     }
 
