@@ -15,15 +15,15 @@ pub fn workspace_root() -> Result<PathBuf, String> {
     root.ok_or_else(|| "CARGO_MANIFEST_DIR is not set: run it as `cargo xtask`".to_owned())
 }
 
-/// The cargo that started us, in `root`, without standard input.
+/// Returns a command for the cargo that runs this program, in `root`, without standard input.
 pub fn command(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(args).current_dir(root).stdin(Stdio::null());
-    forbid(&mut command);
+    remove_package_variables(&mut command);
     command
 }
 
-/// Runs a `cargo test` and reads the lines that it prints; true if it succeeds.
+/// Runs a `cargo test`, calls `read` with each line of its output, and returns true if it succeeds.
 pub fn read_lines(command: &mut Command, mut read: impl FnMut(&str)) -> Result<bool, String> {
     let broken = |e: io::Error| format!("could not run `cargo test`: {e}");
     command.env("RUST_BACKTRACE", "0").stdout(Stdio::piped());
@@ -34,7 +34,8 @@ pub fn read_lines(command: &mut Command, mut read: impl FnMut(&str)) -> Result<b
     child.wait().map(|status| status.success()).map_err(broken)
 }
 
-/// The path of a subcommand of cargo; installs it into the target directory if it is missing.
+/// Returns the path of a cargo subcommand, after installing it into the target directory if it is
+/// missing.
 pub fn tool(root: &Path, name: &str) -> Result<PathBuf, String> {
     let (tools, package) = (target_directory(root)?.join("tools"), format!("cargo-{name}"));
     let ours = tools.join("bin").join(&package);
@@ -51,10 +52,9 @@ pub fn tool(root: &Path, name: &str) -> Result<PathBuf, String> {
     if status.success() { Ok(ours) } else { Err(format!("{package} cannot be installed")) }
 }
 
-/// Removes cargo's variables about our own package from a command. Some build scripts read them,
-/// such as ring's, and half of the workspace would be rebuilt whenever a manual build follows one
-/// of ours.
-pub fn forbid(command: &mut Command) {
+/// Removes cargo's variables about the package xtask from a command. Build scripts such as ring's
+/// read them, so half of the workspace would be rebuilt when a build by hand follows one by xtask.
+pub fn remove_package_variables(command: &mut Command) {
     let is_ours =
         |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
     for (name, _) in env::vars_os().filter(|(name, _)| name.to_str().is_some_and(is_ours)) {
@@ -84,7 +84,7 @@ pub struct Target {
     pub src_path: String,
 }
 
-/// What `cargo metadata` says of the workspace.
+/// The output of `cargo metadata`.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Package>,
@@ -97,32 +97,32 @@ fn metadata(root: &Path) -> Result<Metadata, String> {
         .output()
         .map_err(|e| format!("could not run `cargo metadata`: {e}"))?;
     if !output.status.success() {
-        let said = String::from_utf8_lossy(&output.stderr);
-        let said = said.trim();
-        return Err(format!("`cargo metadata` failed; repair the manifest it names: {said}"));
+        let message = String::from_utf8_lossy(&output.stderr);
+        let message = message.trim();
+        return Err(format!("`cargo metadata` failed; fix the manifest that it names: {message}"));
     }
     serde_json::from_slice(&output.stdout)
-        .map_err(|e| format!("`cargo metadata` prints another format now: {e}"))
+        .map_err(|e| format!("`cargo metadata` has another format than expected: {e}"))
 }
 
-/// The members of the workspace; their dependencies are named but not resolved.
+/// Returns the members of the workspace, with the names of their dependencies.
 pub fn packages(root: &Path) -> Result<Vec<Package>, String> {
     metadata(root).map(|metadata| metadata.packages)
 }
 
-/// The directory for cargo's output.
+/// Returns cargo's target directory.
 pub fn target_directory(root: &Path) -> Result<PathBuf, String> {
     metadata(root).map(|metadata| metadata.target_directory)
 }
 
-/// A line of what cargo says while it builds, if it is about a program.
+/// A message of cargo about a target that it has built.
 #[derive(Deserialize)]
 struct Built {
     target: Target,
     executable: Option<PathBuf>,
 }
 
-/// The program that `cargo test` with these arguments has built of a package's integration tests.
+/// Builds the tests with these arguments and returns the program of a package's integration tests.
 pub fn test_program(root: &Path, args: &[&str], package: &Path) -> Result<Option<PathBuf>, String> {
     let mut command = command(root, args);
     command.args(["--no-run", "--message-format=json"]).stderr(Stdio::null());

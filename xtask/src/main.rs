@@ -1,7 +1,7 @@
-//! The chores of this workspace: `cargo xtask test`, `tidy`, `servers`, `sim`, `models`, `mutants`,
-//! `deny`, `soak` and `rivals`.
+//! The development commands of this workspace: `cargo xtask test`, `tidy`, `servers`, `sim`,
+//! `models`, `mutants`, `deny`, `soak` and `rivals`.
 //!
-//! An error is a `String` for the person at the terminal: what failed, and what to do.
+//! An error is a `String` for the terminal: what failed, and how to fix it.
 
 #![expect(
     clippy::disallowed_methods,
@@ -10,63 +10,66 @@
 
 mod cargo;
 mod models;
-mod mutants;
 mod programs;
 mod servers;
 mod sim;
 mod test;
 mod tidy;
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 
-/// The chores of this workspace.
+/// The development commands of this workspace.
 #[derive(Debug, Parser)]
 #[command(bin_name = "cargo xtask")]
 enum Command {
     /// Runs tidy, fmt, clippy, every test, the simulators, the models and the docs.
     Test(test::Options),
-    /// Checks the house rules that a machine can check; CONTRIBUTING.md lists them.
+    /// Checks the rules of CONTRIBUTING.md that a program can check.
     Tidy,
-    /// Starts database servers, prints the variables that lead to them, and runs until Ctrl-C or
-    /// the end of a command.
+    /// Starts database servers, prints the variables with their addresses, and stops them at Ctrl-C
+    /// or when a command has ended.
     Servers(servers::Options),
-    /// Puts the pool's ledger, or the whole pool, into random worlds and checks every invariant
-    /// after every step.
+    /// Drives the pool's ledger, or the whole pool, with random events, and checks every invariant
+    /// after each.
     Sim(sim::Options),
-    /// Tries every order in which a few threads can meet in the pool's hand-off.
+    /// Tries every interleaving of a few threads that return, acquire and close.
     Models,
-    /// Breaks the core in every small way there is and lists what no test notices: hours.
-    Mutants(mutants::Options),
-    /// Checks licences, sources and forbidden crates by cargo-deny, as deny.toml says.
+    /// Changes the core in every small way and lists the changes that no test notices; takes hours.
+    /// For cargo-mutants' options, see `cargo xtask mutants -- --help`.
+    Mutants(programs::Arguments),
+    /// Checks licences, sources and forbidden crates with cargo-deny, as configured in deny.toml.
     Deny,
     /// Cuts connections at random against real servers and counts wrong answers, stale transactions
     /// and lost slots. --postgres, --mariadb, --mysql, --redis CUTS, --seed SEED, --without-sqlx.
     Soak(programs::Arguments),
-    /// Races millpond against other pools: 6 minutes, or two with --quick. Also --write, --check,
+    /// Measures millpond and other pools: 6 minutes, or 2 with --quick. Also --write, --check,
     /// --json, --compile, --promises.
     Rivals(programs::Arguments),
 }
 
 fn main() -> ExitCode {
-    let outcome = match Command::parse() {
-        Command::Test(options) => test::run(&options).map(code),
-        Command::Tidy => tidy::run().map(code),
-        Command::Servers(options) => servers::run(&options),
-        Command::Sim(options) => sim::run(&options).map(code),
-        Command::Models => models::run().map(code),
-        Command::Mutants(options) => mutants::run(&options).map(code),
-        Command::Deny => programs::deny(),
-        Command::Soak(options) => programs::soak(&options),
-        Command::Rivals(options) => programs::rivals(&options),
-    };
+    let command = Command::parse();
+    let outcome = cargo::workspace_root().and_then(|root| run(&command, &root));
     outcome.unwrap_or_else(|why| {
         eprintln!("xtask: {why}");
         ExitCode::FAILURE
     })
 }
 
-fn code(is_success: bool) -> ExitCode {
-    if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+fn run(command: &Command, root: &Path) -> Result<ExitCode, String> {
+    let is_success = match command {
+        Command::Test(options) => test::run(root, options),
+        Command::Tidy => tidy::run(root),
+        Command::Sim(options) => sim::run(root, options),
+        Command::Models => models::run(root),
+        Command::Servers(options) => return servers::run(options),
+        Command::Mutants(arguments) => return programs::mutants(root, arguments),
+        Command::Deny => return programs::deny(root),
+        Command::Soak(arguments) => return programs::soak(arguments),
+        Command::Rivals(arguments) => return programs::rivals(arguments),
+    };
+    is_success.map(|is_success| if is_success { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

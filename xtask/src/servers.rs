@@ -1,16 +1,15 @@
-//! `cargo xtask servers`: real database servers to test against, started in seconds and gone
-//! without a trace.
+//! `cargo xtask servers`: starts real database servers for tests, in seconds.
 //!
-//! They listen on free ports of the loopback interface and live in a temporary directory, whose
-//! owner is this process. What they are called by is printed as `NAME=value` lines, or handed to a
-//! command; docs/development.md lists the names. A server that a variable names already is used as
-//! it is.
+//! They listen on free ports of the loopback interface and store their files in a temporary
+//! directory of this process. The variables with their addresses are printed as `NAME=value` lines,
+//! or set for a command; docs/development.md lists them. If a variable is set already, its server
+//! is used and none is started.
 //!
 //! # Invariants
 //!
-//! 1. Nothing is left behind: the servers end with us, however we end, and a directory that a
-//!    killed process could not remove is removed by the next start.
-//! 2. Nothing is fixed: no port, no path. Any number of starts run beside one another.
+//! 1. Nothing is left behind: the servers end with this process, however it ends, and a directory
+//!    that a killed process could not remove is removed by the next start.
+//! 2. No port and no path is fixed, so any number of these processes can run at the same time.
 
 mod certificates;
 mod children;
@@ -56,14 +55,13 @@ pub struct Options {
     /// The kinds of servers.
     #[arg(default_values_t = kind::DEFAULT)]
     pub kinds: Vec<Kind>,
-    /// Starts them for one caller alone, whatever the variables say, until the standard input is
-    /// closed.
+    /// Starts all of them, also those that variables name, until the standard input is closed.
     #[arg(long = "private")]
     pub is_private: bool,
-    /// Goes on without those that cannot be started.
+    /// Continues without servers that cannot be started.
     #[arg(long = "lenient")]
     pub is_lenient: bool,
-    /// A command to run with the variables set; the servers end with it.
+    /// A command to run with the variables; the servers are stopped when it ends.
     #[arg(last = true)]
     pub command: Vec<String>,
 }
@@ -89,12 +87,12 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
         let names: Vec<String> = kinds.iter().map(|kind| kind.name()).collect();
         eprintln!("xtask: {} ready in {seconds:.1} s", names.join(", "));
         let mut command = Command::new("setpriv");
-        // The command must not go on without its servers when we are killed.
+        // If this process is killed, the command ends too, since its servers are gone.
         command
             .args(["--pdeathsig", "TERM", "--", program])
             .args(args)
             .envs(servers.variables.iter());
-        cargo::forbid(&mut command);
+        cargo::remove_package_variables(&mut command);
         servers
             .foreground()
             .start(&mut command)
@@ -103,18 +101,18 @@ pub fn run(options: &Options) -> Result<ExitCode, String> {
             servers.foreground().wait().map_err(|e| format!("could not watch `{program}`: {e}"))?;
         return Ok(code(status));
     }
-    // A reader of the pipe learns from the empty line that the list is complete.
+    // The empty line marks the end of the list for a program that reads it.
     let mut out = io::stdout().lock();
     writeln!(out, "{}", servers.variables.lines())
         .and_then(|()| out.flush())
         .map_err(|e| format!("could not print: {e}"))?;
-    let way = if options.is_private { "close the standard input" } else { "Ctrl-C" };
-    eprintln!("xtask: ready in {seconds:.1} s; {way} to stop");
+    let end = if options.is_private { "close the standard input" } else { "press Ctrl-C" };
+    eprintln!("xtask: ready in {seconds:.1} s; {end} to stop");
     wait_for_end(options.is_private);
     Ok(ExitCode::SUCCESS)
 }
 
-/// Starts those of the servers that the tests of these crates need and no variable names.
+/// Starts the servers that the tests of these crates need and no variable names.
 pub fn for_tests_of(crates: &[String], install: Install) -> Result<Option<Servers>, String> {
     let kinds = Kind::needed_by(crates);
     if kinds.is_empty() { Ok(None) } else { start(&kinds, set_already(), install).map(Some) }
@@ -124,13 +122,13 @@ fn start(kinds: &[Kind], mut known: Variables, install: Install) -> Result<Serve
     let missing: Vec<Kind> =
         kinds.iter().copied().filter(|kind| known.get(&kind.url_variable()).is_none()).collect();
     if let Ok(program) = env::current_exe() {
-        // A test that kills its server starts one of its own by this.
+        // A test that kills its server starts its own with this program.
         known.add("XTASK", program.display().to_string());
     }
     Servers::start(&missing, known, install)
 }
 
-/// The variables that are set to something, by the user or by a start around this one.
+/// Returns the variables that are set in the environment and not empty.
 fn set_already() -> Variables {
     let mut variables = Variables::default();
     for (name, value) in env::vars_os() {
@@ -144,10 +142,10 @@ fn set_already() -> Variables {
     variables
 }
 
-/// Waits for the end: a signal's, which never returns here, or that of the standard input.
+/// Waits for the end of the standard input, or for a signal, which ends the process.
 fn wait_for_end(is_private: bool) {
     if is_private {
-        // An error is an end, too.
+        // An error ends it too.
         let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
         return;
     }
@@ -156,7 +154,7 @@ fn wait_for_end(is_private: bool) {
     }
 }
 
-/// As a shell has it: the command's own code, or 128 and its signal.
+/// Returns the exit code as a shell does: the command's code, or 128 plus its signal.
 pub fn code(status: ExitStatus) -> ExitCode {
     let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal));
     ExitCode::from(code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1))
@@ -167,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_code_is_the_commands() {
+    fn the_exit_code_is_that_of_the_command() {
         let status = |script: &str| Command::new("sh").args(["-c", script]).status().unwrap();
         assert_eq!(code(status("exit 3")), ExitCode::from(3));
         assert_eq!(code(status("kill -TERM $$")), ExitCode::from(143));

@@ -1,8 +1,7 @@
-//! `cargo xtask sim`: the simulators, with every assertion, for as long as one likes.
+//! `cargo xtask sim`: runs the simulators with all assertions, for any number of steps.
 //!
-//! They are tests of `millpond-core` and `millpond-postgres`, which any `cargo test` runs for a
-//! short while with the same seeds each time. Here they run from a fresh seed, or from the one that
-//! a violation has named.
+//! The simulators are tests of `millpond-core` and `millpond-postgres`, which `cargo test` runs
+//! briefly from fixed seeds. Here they run from a fresh seed, or from one that a violation printed.
 
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -12,10 +11,11 @@ use crate::cargo;
 /// The arguments of `cargo xtask sim`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// How many steps; 10^7 of the ledger, 10^5 of the pool, 50,000 of transactions by default.
+    /// The number of steps; by default 10^7 for the ledger, 10^5 for the pool, 50,000 for
+    /// transactions.
     #[arg(long, value_parser = number)]
     steps: Option<u64>,
-    /// The first seed, as a violation names it; a fresh one by default.
+    /// The first seed, as a violation prints it; by default a fresh one.
     #[arg(long, value_parser = number)]
     seed: Option<u64>,
     /// Simulates the whole pool instead of its ledger.
@@ -26,83 +26,83 @@ pub struct Options {
     transactions: bool,
 }
 
-/// A number, which may be written as 10_000.
+/// Parses a number, which may contain underscores.
 fn number(text: &str) -> Result<u64, String> {
     text.replace('_', "").parse().map_err(|_| "not a number".to_owned())
 }
 
-/// What is simulated: the test that does it, and the steps of a run that says nothing else, and of
-/// `cargo xtask test`: within a minute on two cores. The core is built optimised; with sqlx that
-/// would take longer than it gains.
-struct World {
+/// A simulator: its test, cargo's arguments, and its default number of steps, which take less than
+/// a minute on two cores. The core is built optimised; with sqlx that would take longer than it
+/// saves.
+struct Simulator {
     test: &'static str,
     args: &'static [&'static str],
     steps: u64,
 }
 
 /// The ledger alone, the whole pool under a paused clock, and transactions over the PostgreSQL pool
-/// and driver on a server that makes trouble.
-const WORLDS: [World; 3] = [
-    world(
+/// and driver with a server that fails.
+const SIMULATORS: [Simulator; 3] = [
+    simulator(
         "proof::sim::whatever_happens",
         &["millpond-core", "--profile", "sim", "--lib"],
         10_000_000,
     ),
-    world(
+    simulator(
         "storm::whatever_happens",
         &["millpond-core", "--profile", "sim", "--test", "it"],
         100_000,
     ),
-    world("simulator::transactions_are_whole", &["millpond-postgres", "--test", "it"], 50_000),
+    simulator("simulator::transactions_are_whole", &["millpond-postgres", "--test", "it"], 50_000),
 ];
 
-const fn world(test: &'static str, args: &'static [&'static str], steps: u64) -> World {
-    World { test, args, steps }
+const fn simulator(test: &'static str, args: &'static [&'static str], steps: u64) -> Simulator {
+    Simulator { test, args, steps }
 }
 
-/// Runs it; `Ok(false)` if an invariant was violated. The last line is the sum.
-pub fn run(options: &Options) -> Result<bool, String> {
-    let [ledger, pool, transactions] = &WORLDS;
-    let world = match (options.pool, options.transactions) {
+/// Runs one simulator; `Ok(false)` if an invariant was violated. The last line is the sum.
+pub fn run(root: &Path, options: &Options) -> Result<bool, String> {
+    let [ledger, pool, transactions] = &SIMULATORS;
+    let simulator = match (options.pool, options.transactions) {
         (true, _) => pool,
         (false, true) => transactions,
         (false, false) => ledger,
     };
-    let seed = options.seed.unwrap_or_else(fresh_seed);
-    world.simulate(&cargo::workspace_root()?, options.steps.unwrap_or(world.steps), seed)
+    simulator.run(root, options.steps.unwrap_or(simulator.steps), options.seed)
 }
 
-/// What `cargo xtask test` runs: all of them, from fresh seeds.
-pub fn check(root: &Path) -> Result<bool, String> {
-    let mut well = true;
-    for world in &WORLDS {
-        well &= world.simulate(root, world.steps, fresh_seed())?;
+/// Runs all simulators from fresh seeds, as part of `cargo xtask test`.
+pub fn run_all(root: &Path) -> Result<bool, String> {
+    let mut is_success = true;
+    for simulator in &SIMULATORS {
+        is_success &= simulator.run(root, simulator.steps, None)?;
     }
-    Ok(well)
+    Ok(is_success)
 }
 
 fn fresh_seed() -> u64 {
-    // Short enough to be typed.
+    // Short enough to type.
     let age = SystemTime::now().duration_since(UNIX_EPOCH);
     age.map_or(1, |age| age.as_micros() as u64 % 1_000_000_000)
 }
 
-impl World {
-    fn simulate(&self, root: &Path, steps: u64, seed: u64) -> Result<bool, String> {
+impl Simulator {
+    fn run(&self, root: &Path, steps: u64, seed: Option<u64>) -> Result<bool, String> {
+        let seed = seed.unwrap_or_else(fresh_seed);
         let mut command = cargo::command(root, &["test", "--quiet", "--package"]);
         command.args(self.args).args(["--", "--nocapture", self.test]);
         command.env("MILLPOND_SIM_STEPS", steps.to_string());
         command.env("MILLPOND_SIM_SEED", seed.to_string());
-        println!("the worlds from seed {seed} on");
+        println!("simulating from seed {seed}");
         let mut sum = None;
-        let well = cargo::read_lines(&mut command, |line| {
+        let is_success = cargo::read_lines(&mut command, |line| {
             if line.ends_with(" violations") {
                 sum = Some(line.to_owned());
             }
         })?;
-        let sum = sum.ok_or("the simulator came to no end; what it said stands above")?;
+        let sum = sum.ok_or("the simulator did not finish; its output is above")?;
         println!("{sum}");
-        Ok(well && sum.ends_with(" 0 violations"))
+        Ok(is_success && sum.ends_with(" 0 violations"))
     }
 }
 

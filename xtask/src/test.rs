@@ -1,15 +1,13 @@
-//! `cargo xtask test`: every check of the workspace one after the other, and a closing line that
-//! counts them.
+//! `cargo xtask test`: runs all checks of the workspace and counts their results.
 //!
-//! A check that is not a test binary (tidy, fmt, clippy, sim, models, doc) counts as one test. No
-//! check's failure stops the next one. The last line is always `N passed, N failed, N skipped`,
-//! where each test is counted once: one that printed `SKIP` is skipped, not passed. Nothing but
-//! failures and skips stands between the last check and that line.
+//! A check that is not a test binary (tidy, fmt, clippy, sim, models, doc) counts as one test. A
+//! failed check does not stop the next one. The last line is always `N passed, N failed, N
+//! skipped`, preceded by the failures and skips. Each test is counted once: a test that printed
+//! `SKIP` is skipped, not passed.
 //!
-//! The database servers that the tests need run beside them. One that cannot be started is a skip,
-//! or, where `CI` is set, a failure: there, a test that silently has no server is a test that is
-//! never run. MySQL is always a skip: it comes from another distribution, which may be out of
-//! order.
+//! The database servers that the tests need are started first. A server that cannot be started is a
+//! skip, or a failure if `CI` is set, since its tests would otherwise never run. MySQL is always a
+//! skip: it is downloaded from another distribution, which may be unavailable.
 
 mod tally;
 mod transcript;
@@ -28,7 +26,7 @@ use transcript::Transcript;
 /// The arguments of `cargo xtask test`.
 #[derive(Debug, clap::Args)]
 pub struct Options {
-    /// Runs the tests alone, without the other checks.
+    /// Runs only the tests.
     #[arg(long)]
     fast: bool,
     /// Runs without the database servers that the tests need.
@@ -50,41 +48,40 @@ struct Step {
 
 const TESTS: Step = step("tests", run_tests);
 const STEPS: [Step; 7] = [
-    step("tidy", |root, _| Ok(Tally::one("tidy", tidy::report(root)?, "repair what it names"))),
+    step("tidy", |root, _| Ok(Tally::one("tidy", tidy::run(root)?, "fix what it names"))),
     step("fmt", |root, _| {
         let command = cargo::command(root, &["fmt", "--all", "--check"]);
         check("fmt", command, "run `cargo fmt --all`")
     }),
-    step("clippy", |root, _| check("clippy", cargo::command(root, CLIPPY), "repair what it names")),
+    step("clippy", |root, _| check("clippy", cargo::command(root, CLIPPY), "fix what it names")),
     TESTS,
     step("sim", |root, _| {
-        Ok(Tally::one("sim", crate::sim::check(root)?, "run the command that stands above"))
+        Ok(Tally::one("sim", crate::sim::run_all(root)?, "run the command shown above"))
     }),
     step("models", |root, _| {
-        Ok(Tally::one("models", crate::models::check(root)?, "run `cargo xtask models`"))
+        Ok(Tally::one("models", crate::models::run(root)?, "run `cargo xtask models`"))
     }),
-    step("doc", |root, _| check("doc", doc(root), "repair what it names")),
+    step("doc", |root, _| check("doc", doc(root), "fix what it names")),
 ];
 const fn step(name: &'static str, run: fn(&Path, &Options) -> Result<Tally, String>) -> Step {
     Step { name, run }
 }
 
 const TEST: &[&str] = &["test", "--workspace", "--all-features"];
-/// A passing test's SKIP line is captured otherwise. The transcript hides the rest of that output.
+/// Otherwise the SKIP line of a passing test is captured. The transcript hides the other lines.
 const SHOW: &str = "--show-output";
 const CLIPPY: &[&str] =
     &["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
 
-/// Runs the steps and prints the closing line; true when all is well.
-pub fn run(options: &Options) -> Result<bool, String> {
-    let root = cargo::workspace_root()?;
+/// Runs the steps and prints the closing line; true if nothing failed.
+pub fn run(root: &Path, options: &Options) -> Result<bool, String> {
     let timed = env::var_os("CI").is_some();
     let steps = if options.fast { &[TESTS] } else { &STEPS[..] };
     let mut total = Tally::default();
     for step in steps {
         say(&format!("==> {}", step.name));
         let started = Instant::now();
-        let tally = (step.run)(&root, options).unwrap_or_else(|why| {
+        let tally = (step.run)(root, options).unwrap_or_else(|why| {
             say(&why);
             Tally::one(step.name, false, &why)
         });
@@ -97,7 +94,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
     Ok(total.is_success())
 }
 
-/// Runs one command that is right or wrong as a whole; what it prints goes straight through.
+/// Runs one command that passes or fails as a whole; its output is not captured.
 fn check(name: &str, mut command: Command, cure: &str) -> Result<Tally, String> {
     let status = command.status().map_err(|e| format!("could not start `cargo {name}`: {e}"))?;
     Ok(Tally::one(name, status.success(), cure))
@@ -109,7 +106,7 @@ fn doc(root: &Path) -> Command {
     command
 }
 
-/// Runs every test binary and the doctests, showing what matters as it comes.
+/// Runs every test binary and the doctests, and prints their relevant lines at once.
 fn run_tests(root: &Path, options: &Options) -> Result<Tally, String> {
     let mut tally = Tally::default();
     let install = if options.no_install { Install::Forbidden } else { Install::Allowed };
@@ -130,18 +127,18 @@ fn run_tests(root: &Path, options: &Options) -> Result<Tally, String> {
     Ok(tally)
 }
 
-/// Runs tests, showing what matters as it comes; whether all is well.
+/// Runs a test command and prints its relevant lines at once; true if it succeeds.
 fn follow(
     command: &mut Command,
     foreground: &Foreground,
     transcript: &mut Transcript,
 ) -> Result<bool, String> {
     let broken = |e: io::Error| format!("could not run the tests: {e}");
-    // One pipe for both streams: cargo names the binaries on stderr, and the order must hold.
+    // One pipe for both streams keeps their order: cargo names the binaries on stderr.
     let (reader, writer) = io::pipe().map_err(broken)?;
     command.stdout(writer.try_clone().map_err(broken)?).stderr(writer);
     foreground.start(command).map_err(broken)?;
-    // The command still holds our writers; with them open the pipe would never end.
+    // The command still holds the writers, with which the pipe would never end.
     command.stdout(Stdio::null()).stderr(Stdio::null());
     let mut lines = BufReader::new(reader);
     let mut bytes = Vec::new();
@@ -156,17 +153,17 @@ fn follow(
     foreground.wait().map(|status| status.success()).map_err(broken)
 }
 
-/// The tests of millpond-mysql once more, which take MySQL itself where there is no MariaDB.
+/// Returns the command that runs the tests of millpond-mysql again, on MySQL instead of MariaDB.
 fn again_on_mysql(root: &Path, servers: Option<&Servers>) -> Result<Option<Command>, String> {
     let Some(servers) = servers.filter(|servers| servers.variables.get("MYSQL_URL").is_some())
     else {
         return Ok(None);
     };
-    // By its path, since cargo would build it anew for one package alone.
+    // By its path, since cargo would build it again for a single package.
     let home = root.join("crates/millpond-mysql");
     let program = cargo::test_program(root, TEST, &home)?;
     let mut command = Command::new(program.ok_or("the tests of millpond-mysql were not built")?);
-    cargo::forbid(&mut command);
+    cargo::remove_package_variables(&mut command);
     command.current_dir(home).stdin(Stdio::null());
     command.envs(servers.variables.iter());
     let of_mariadb = |name: &&str| name.starts_with("MILLPOND_TEST_MARIADB_");
@@ -176,8 +173,8 @@ fn again_on_mysql(root: &Path, servers: Option<&Servers>) -> Result<Option<Comma
     Ok(Some(command))
 }
 
-/// Starts the servers that the crates of the workspace need, and prints those that cannot be
-/// started.
+/// Starts the servers that the crates of the workspace need, and reports those that failed to
+/// start.
 fn start_servers(
     root: &Path,
     install: Install,
@@ -191,27 +188,27 @@ fn start_servers(
         say(&format!("==> servers ready in {:.1} s", started.elapsed().as_secs_f64()));
         for (kind, why) in &servers.failures {
             say(&format!("servers: {kind}: {why}"));
-            let must_be_there = env::var_os("CI").is_some() && !kind.is_mysql();
-            add_missing(tally, &kind.to_string(), why, must_be_there);
+            let is_required = env::var_os("CI").is_some() && !kind.is_mysql();
+            add_missing(tally, &kind.to_string(), why, is_required);
         }
     }
     Ok(servers)
 }
 
-/// One server is not there.
-fn add_missing(tally: &mut Tally, kind: &str, why: &str, must_be_there: bool) {
+/// Counts a server that could not be started.
+fn add_missing(tally: &mut Tally, kind: &str, why: &str, is_required: bool) {
     let reason = why.lines().next().unwrap_or_default();
-    if must_be_there {
+    if is_required {
         tally.fail(format!("servers: {kind}: {reason}"));
     } else {
         tally.skips.push(format!("SKIP servers: {kind}: {reason}"));
     }
 }
 
-/// Prints a line at once, so that it keeps its place among what the children print.
+/// Prints a line and flushes, so that it is in order with the output of child processes.
 fn say(line: &str) {
     let mut out = io::stdout().lock();
-    // A reader that has gone away is no reason to stop checking.
+    // A closed output does not stop the checks.
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
@@ -220,7 +217,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_server_that_is_missing_is_a_skip_but_in_ci_a_failure() {
+    fn a_missing_server_is_a_skip_and_in_ci_a_failure() {
         let mut tally = Tally::default();
         add_missing(&mut tally, "mariadb", "not installed: mariadb-server\n    a log", false);
         assert!(tally.is_success());

@@ -1,8 +1,6 @@
-//! `cargo xtask tidy`: checks the house rules that a machine can check, and prints all violations
-//! at once.
+//! `cargo xtask tidy`: checks the rules that a program can check, and prints all violations.
 //!
-//! A rule is a function from the [`Workspace`] to its violations. Exceptions stand in a table of
-//! the rule, with a reason.
+//! A rule is a function from the [`Workspace`] to its violations.
 
 mod arrows;
 mod columns;
@@ -21,10 +19,9 @@ mod workspace;
 
 use std::path::Path;
 
-use crate::cargo;
 use workspace::Workspace;
 
-/// A rule's name, as it stands in its violations, and the rule.
+/// The name of a rule, and its function.
 type Rule = (&'static str, fn(&Workspace) -> Vec<Violation>);
 
 const RULES: [Rule; 14] = [
@@ -44,12 +41,12 @@ const RULES: [Rule; 14] = [
     ("glossary", glossary::has_the_public_names),
 ];
 
-/// Something that is against a rule.
+/// A violation of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Violation {
     path: String,
     line: usize,
-    /// What is wrong, and what to do.
+    /// What is wrong, and how to fix it.
     message: String,
 }
 
@@ -59,13 +56,8 @@ impl Violation {
     }
 }
 
-/// Checks the workspace; true if it is tidy.
-pub fn run() -> Result<bool, String> {
-    report(&cargo::workspace_root()?)
-}
-
-/// Checks the workspace at `root` and prints what is wrong; true if nothing is.
-pub fn report(root: &Path) -> Result<bool, String> {
+/// Checks the workspace at `root` and prints the violations; true if there are none.
+pub fn run(root: &Path) -> Result<bool, String> {
     let workspace = Workspace::read(root)?;
     let mut found: Vec<(Violation, &str)> = Vec::new();
     for (name, rule) in RULES {

@@ -1,8 +1,7 @@
-//! The certificates of the TLS servers, and those that a client must refuse.
+//! The certificates of the TLS servers, and certificates that a client must refuse.
 //!
-//! Two authorities, of which one signs everything; three certificates for servers: a right one for
-//! `localhost` and `127.0.0.1`, one for another host, and one that has expired; and one for a
-//! client.
+//! There are two authorities, one of which signs all certificates. The servers have a valid one for
+//! `localhost` and `127.0.0.1`, one for another host, and an expired one; clients have one.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -17,7 +16,7 @@ use super::run_as::RunAs;
 use super::variables::Variables;
 
 /// A certificate: the name of its file, its hosts, its use, and the year in which it expires.
-const ISSUED: [(&str, &[&str], ExtendedKeyUsagePurpose, i32); 4] = [
+const CERTIFICATES: [(&str, &[&str], ExtendedKeyUsagePurpose, i32); 4] = [
     ("server", RIGHT_HOSTS, ExtendedKeyUsagePurpose::ServerAuth, 2049),
     ("wrong-host", &["elsewhere.example.test"], ExtendedKeyUsagePurpose::ServerAuth, 2049),
     ("expired", RIGHT_HOSTS, ExtendedKeyUsagePurpose::ServerAuth, 2021),
@@ -32,14 +31,14 @@ pub struct Certificates {
 }
 
 impl Certificates {
-    /// Creates all of them.
+    /// Creates all certificates in this directory.
     pub fn make(directory: &Path) -> Result<Self, String> {
         RunAs::Current.make_directory(directory)?;
         let certificates = Self { directory: directory.to_owned() };
         let authority = certificates.make_authority("ca")?;
         certificates.make_authority("wrong-ca")?;
         let failed = |e: rcgen::Error| format!("could not make a certificate: {e}");
-        for (name, hosts, usage, until) in ISSUED {
+        for (name, hosts, usage, until) in CERTIFICATES {
             let mut params = params(name, hosts, until).map_err(failed)?;
             params.extended_key_usages = vec![usage];
             let key = KeyPair::generate().map_err(failed)?;
@@ -62,26 +61,25 @@ impl Certificates {
 
     fn write(&self, name: &str, certificate: &str, key: &KeyPair) -> Result<(), String> {
         let path = self.directory.join(format!("{name}.pem"));
-        // A server that runs as another user reads the authority of its clients.
+        // Servers that run as other users read the authority of their clients.
         let written = fs::write(&path, certificate)
             .and_then(|()| fs::set_permissions(&path, Permissions::from_mode(0o644)));
         written.map_err(|e| format!("could not write {}: {e}", path.display()))?;
         RunAs::Current.write(&self.directory.join(format!("{name}.key")), key.serialize_pem())
     }
 
-    /// The authority that signed the servers' certificates.
+    /// Returns the path of the authority that signed the certificates.
     pub fn authority(&self) -> String {
         self.file("ca.pem")
     }
 
-    /// Copies the right certificate and its key to where a server can read them; returns both
-    /// paths.
-    pub fn install(&self, account: &RunAs, directory: &Path) -> Result<[String; 2], String> {
+    /// Copies the valid certificate and its key into a server's directory, and returns both paths.
+    pub fn install(&self, user: &RunAs, directory: &Path) -> Result<[String; 2], String> {
         let copy = |name: &str| {
             let to = directory.join(name);
             let contents = fs::read(self.directory.join(name))
                 .map_err(|e| format!("could not read {name}: {e}"))?;
-            account.write(&to, contents).map(|()| to.display().to_string())
+            user.write(&to, contents).map(|()| to.display().to_string())
         };
         Ok([copy("server.pem")?, copy("server.key")?])
     }
@@ -91,7 +89,7 @@ impl Certificates {
         variables.add("TLS_CA", self.authority());
         variables.add("TLS_WRONG_CA", self.file("wrong-ca.pem"));
         variables.add("TLS_WRONG_CA_KEY", self.file("wrong-ca.key"));
-        for (name, ..) in ISSUED {
+        for (name, ..) in CERTIFICATES {
             let stem = format!("TLS_{}", name.to_uppercase().replace('-', "_"));
             variables.add(&format!("{stem}_CERT"), self.file(&format!("{name}.pem")));
             variables.add(&format!("{stem}_KEY"), self.file(&format!("{name}.key")));

@@ -8,11 +8,11 @@ use super::workdir::{Server, Workdir};
 
 const NODES: usize = 6;
 
-/// The settings of a cluster node; a node counts as failing after 1.5 s.
+/// The settings of a node. A node counts as failed after 1.5 s.
 const SETTINGS: &str =
     "--cluster-enabled yes --cluster-config-file nodes.conf --cluster-node-timeout 1500";
 
-/// Starts all six.
+/// Starts all nodes and returns their variables.
 pub fn start(dir: &Workdir) -> Result<Variables, String> {
     let nodes: Vec<Server> = dir.on_free_ports(NODES, |ports| {
         let numbered = ports.iter().enumerate();
@@ -23,12 +23,12 @@ pub fn start(dir: &Workdir) -> Result<Variables, String> {
     join(dir, &nodes)?;
     for node in &nodes {
         dir.children
-            .await_ready(node.pid, &node.launch, START_MAX, || is_complete(dir, node.port))?;
+            .await_ready(node.pid, &node.process, START_MAX, || is_complete(dir, node.port))?;
     }
     redis::variables_of_group(Kind::Cluster, &nodes, "redis-cluster", "?")
 }
 
-/// Makes them one cluster: the first half are the masters.
+/// Joins the nodes into a cluster; the first half are masters.
 fn join(dir: &Workdir, nodes: &[Server]) -> Result<(), String> {
     let addresses: Vec<String> = nodes.iter().map(Server::address).collect();
     let mut words = vec!["--cluster", "create"];
@@ -37,11 +37,11 @@ fn join(dir: &Workdir, nodes: &[Server]) -> Result<(), String> {
     dir.ask("redis-cli", &words).map(drop)
 }
 
-/// Whether a node sees the whole cluster and, as a replica, has its master's data.
+/// Returns an error unless a node sees the whole cluster and replication works for it.
 fn is_complete(dir: &Workdir, port: u16) -> Result<(), String> {
     let known = format!("cluster_known_nodes:{NODES}");
     let words = ["cluster_state:ok", "cluster_slots_ok:16384", &known];
-    redis::says(dir, port, &["CLUSTER", "INFO"], &words)?;
+    redis::expect(dir, port, &["CLUSTER", "INFO"], &words)?;
     let role = redis::ask(dir, Kind::Redis, port, &["INFO", "replication"])?;
     let is_linked = role.contains("role:master\r\nconnected_slaves:1")
         || role.contains("master_link_status:up");

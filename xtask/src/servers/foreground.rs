@@ -1,4 +1,4 @@
-//! The one command that uses the servers: waits for it, and interrupts it on a signal.
+//! The command that uses the servers: waits for it, and ends it on a signal.
 
 use std::io;
 use std::process::{Child, Command, ExitStatus};
@@ -9,18 +9,18 @@ use nix::sys::signal::Signal;
 
 use super::processes::{self, poll};
 
-/// How long the command may take to end after Ctrl-C, which the terminal sends to it as well.
+/// The time to end after Ctrl-C, which the terminal sends to the command as well.
 const OWN_END_MAX: Duration = Duration::from_millis(1500);
 
-/// How long it may take after `TERM`.
+/// The time to end after `TERM`.
 const TERM_END_MAX: Duration = Duration::from_secs(5);
 
-/// The command, if one runs.
+/// The command, if one was started.
 #[derive(Debug, Default)]
 pub struct Foreground(Mutex<Option<Child>>);
 
 impl Foreground {
-    /// Starts the command. It is in our process group, so it may read from the terminal and gets
+    /// Starts the command. It is in this process group, so it may read from the terminal and gets
     /// Ctrl-C.
     pub fn start(&self, command: &mut Command) -> io::Result<()> {
         // Under the lock, so that an interruption finds either no command or this one.
@@ -31,28 +31,23 @@ impl Foreground {
 
     /// Waits for the command to end.
     pub fn wait(&self) -> io::Result<ExitStatus> {
-        // Not waited for in one go: an interruption needs the lock.
+        // Polled, because an interruption needs the lock.
         poll(Duration::MAX, || self.status().transpose())
             .unwrap_or_else(|| Err(io::ErrorKind::TimedOut.into()))
     }
 
-    /// Ends the command and what it started: waits first, then sends `TERM`, then kills.
+    /// Ends the command and its descendants: waits, sends `TERM`, then kills.
     pub fn interrupt(&self) {
-        let ends_within =
-            |limit| poll(limit, || (!matches!(self.status(), Ok(None))).then_some(())).is_some();
-        if !ends_within(OWN_END_MAX) {
-            processes::signal(Signal::SIGTERM, &self.family());
-            if !ends_within(TERM_END_MAX) {
-                processes::signal(Signal::SIGKILL, &self.family());
-            }
-        }
+        let has_ended = || !matches!(self.status(), Ok(None));
+        let steps = [(OWN_END_MAX, &[Signal::SIGTERM][..]), (TERM_END_MAX, &[Signal::SIGKILL])];
+        processes::end(has_ended, || self.family(), &steps);
     }
 
     fn status(&self) -> io::Result<Option<ExitStatus>> {
-        self.slot().as_mut().ok_or_else(|| io::Error::other("no command runs"))?.try_wait()
+        self.slot().as_mut().ok_or_else(|| io::Error::other("no command was started"))?.try_wait()
     }
 
-    /// The command and its descendants.
+    /// Returns the command and its descendants.
     fn family(&self) -> Vec<u32> {
         let pid = self.slot().as_ref().map(Child::id);
         pid.map(processes::family).unwrap_or_default()
@@ -68,20 +63,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_status_is_that_of_the_command() {
+    fn wait_returns_the_status_of_the_command() {
         let foreground = Foreground::default();
         foreground.start(Command::new("sh").args(["-c", "exit 7"])).unwrap();
         assert_eq!(foreground.wait().unwrap().code(), Some(7));
     }
 
     #[test]
-    fn without_a_command_there_is_nothing_to_interrupt() {
+    fn an_interruption_without_a_command_does_nothing() {
         Foreground::default().interrupt();
         assert!(Foreground::default().wait().is_err());
     }
 
     #[test]
-    fn an_interruption_ends_what_the_command_started_too() {
+    fn an_interruption_also_ends_processes_that_the_command_started() {
         let foreground = Foreground::default();
         foreground.start(Command::new("sh").args(["-c", "sleep 60 & wait"])).unwrap();
         let family =
@@ -89,7 +84,7 @@ mod tests {
                 .unwrap();
         foreground.interrupt();
         assert!(!foreground.wait().unwrap().success());
-        // Gone, or waiting for its new parent to reap it.
+        // Ended, or waiting to be reaped by its new parent.
         let has_ended = |stat: String| stat.is_empty() || stat.contains(") Z ");
         let stat =
             || std::fs::read_to_string(format!("/proc/{}/stat", family[1])).unwrap_or_default();

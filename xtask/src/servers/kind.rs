@@ -1,18 +1,18 @@
-//! The kinds of servers: their names, what is needed to start them, and who needs them.
+//! The kinds of servers: their names, their programs, and the crates whose tests need them.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
 use clap::ValueEnum;
 
-/// Something that can be started by name.
+/// A kind of server, or of group of servers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
 pub enum Kind {
     Postgres,
     Mariadb,
-    /// MySQL itself, which is downloaded.
+    /// MySQL, which is downloaded.
     Mysql,
-    /// In front of a PostgreSQL, which is started with it.
+    /// PgBouncer in front of a PostgreSQL of its own.
     Pgbouncer,
     PostgresTls,
     MariadbTls,
@@ -26,11 +26,11 @@ pub enum Kind {
     Cluster,
 }
 
-/// What `cargo xtask servers` starts if nothing is named.
+/// The kinds that `cargo xtask servers` starts if none is named.
 pub const DEFAULT: [Kind; 5] =
     [Kind::Postgres, Kind::Mariadb, Kind::Pgbouncer, Kind::PostgresTls, Kind::MariadbTls];
 
-/// Which servers the tests of a crate need. A crate that is not in the workspace needs none.
+/// The servers that the tests of each crate need.
 const NEEDS: [(&str, &[Kind]); 7] = [
     (
         "millpond",
@@ -48,32 +48,32 @@ const NEEDS: [(&str, &[Kind]); 7] = [
 ];
 
 impl Kind {
-    /// The name on the command line.
+    /// Returns the name on the command line.
     pub fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// How its variables begin, after what all of them begin with.
+    /// Returns the beginning of its variables, after the common prefix.
     pub fn stem(self) -> String {
         self.name().to_uppercase().replace('-', "_")
     }
 
-    /// The variable that leads to it; if it is set, nothing needs to be started.
+    /// Returns the variable with its URL; if it is set already, nothing is started.
     pub fn url_variable(self) -> String {
         format!("{}_URL", self.stem())
     }
 
-    /// Whether it shows a certificate.
+    /// Returns true if it uses TLS.
     pub fn is_tls(self) -> bool {
         matches!(self, Self::PostgresTls | Self::MariadbTls | Self::MysqlTls | Self::RedisTls)
     }
 
-    /// Whether it is MySQL, of which the server itself is downloaded.
+    /// Returns true if it is MySQL, which is downloaded.
     pub fn is_mysql(self) -> bool {
         matches!(self, Self::Mysql | Self::MysqlTls)
     }
 
-    /// What must be installed to start it.
+    /// Returns the programs that must be installed to start it.
     pub fn programs(self) -> &'static [&'static str] {
         match self {
             Self::Postgres | Self::PostgresTls => &["setpriv", "initdb", "postgres", "psql"],
@@ -81,7 +81,7 @@ impl Kind {
             Self::Mariadb | Self::MariadbTls => {
                 &["setpriv", "mariadb-install-db", "mariadbd", "mariadb-admin"]
             }
-            // MariaDB's client speaks to it, and its package makes the user.
+            // MariaDB's package has a client for it, and creates its user.
             Self::Mysql | Self::MysqlTls => &["setpriv", "mariadb-admin"],
             Self::Redis | Self::RedisPassword | Self::RedisTls | Self::Sentinel | Self::Cluster => {
                 &["setpriv", "redis-server", "redis-cli"]
@@ -89,7 +89,7 @@ impl Kind {
         }
     }
 
-    /// What the tests of these crates need, each kind once.
+    /// Returns the kinds that the tests of these crates need, each once.
     pub fn needed_by(crates: &[String]) -> Vec<Self> {
         let rows = NEEDS.iter().filter(|(name, _)| crates.iter().any(|it| it == name));
         rows.flat_map(|(_, kinds)| *kinds).copied().collect::<BTreeSet<_>>().into_iter().collect()
@@ -107,12 +107,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn variables_are_called_like_the_kind() {
+    fn variables_are_named_after_the_kind() {
         assert_eq!(Kind::PostgresTls.url_variable(), "POSTGRES_TLS_URL");
     }
 
     #[test]
-    fn a_crate_that_is_not_there_needs_nothing() {
+    fn only_the_crates_of_the_workspace_need_servers() {
         let crates = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect::<Vec<_>>();
         assert_eq!(Kind::needed_by(&crates(&["millpond-core", "millpond-sqlite"])), []);
         let postgres = [Kind::Postgres, Kind::Pgbouncer, Kind::PostgresTls];

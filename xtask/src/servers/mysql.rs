@@ -1,4 +1,4 @@
-//! MariaDB and MySQL, plain or with TLS alone. `root` needs no password.
+//! Starts MariaDB and MySQL, without TLS or only with it. `root` needs no password.
 
 use std::path::PathBuf;
 
@@ -11,11 +11,11 @@ use super::variables::Variables;
 use super::workdir::{Workdir, add_program, file_name};
 use super::{mysql_download, packages};
 
-/// The user that the packages of both make.
+/// The user that the packages of both create.
 const USER: &str = "mysql";
 
-/// A server for throwing away: small files, and nothing waits for the disk. What was committed
-/// outlives a server that a test kills, its users too.
+/// Small files, and no waiting for the disk. Committed data and users survive a server that a test
+/// kills.
 const SETTINGS: [&str; 8] = [
     "--bind-address=127.0.0.1",
     "--skip-log-bin",
@@ -27,17 +27,17 @@ const SETTINGS: [&str; 8] = [
     "--default-time-zone=+00:00",
 ];
 
-/// Lets root in over TCP, where MySQL knows it as `localhost` alone.
+/// Allows root to log in over TCP; MySQL itself allows it only for `localhost`.
 const INIT: &str = "\
 CREATE DATABASE IF NOT EXISTS millpond;
 CREATE USER IF NOT EXISTS root@'127.0.0.1';
 GRANT ALL ON *.* TO root@'127.0.0.1' WITH GRANT OPTION;
 ";
 
-/// What the two makes of server have each in their own way.
+/// The differences between MariaDB and MySQL.
 struct Flavor {
     server: PathBuf,
-    /// The program that fills a data directory, and its arguments.
+    /// The program that initialises a data directory, and its arguments.
     install: PathBuf,
     initialise: &'static [&'static str],
     settings: &'static [&'static str],
@@ -75,24 +75,24 @@ impl Flavor {
     }
 }
 
-/// Starts it.
+/// Starts a server and returns its variables.
 pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
     let flavor = Flavor::of(kind)?;
-    let account = RunAs::of(USER)?;
-    let home = dir.directory("server", &account)?;
+    let user = RunAs::of(USER)?;
+    let home = dir.directory("server", &user)?;
     let beside = (dir.children, dir.home.as_path());
-    dir.template.copy_to(&home.join("data"), beside, &account, |home, data, temporary| {
-        let launch = Process::helper(&file_name(&flavor.install), &account, &flavor.install, home);
-        let places = [format!("--datadir={data}"), format!("--tmpdir={temporary}")];
-        Ok(launch.args(["--no-defaults"]).args(flavor.initialise.iter().copied()).args(places))
+    dir.template.copy_to(&home.join("data"), beside, &user, |home, data, temporary| {
+        let process = Process::helper(&file_name(&flavor.install), &user, &flavor.install, home);
+        let paths = [format!("--datadir={data}"), format!("--tmpdir={temporary}")];
+        Ok(process.args(["--no-defaults"]).args(flavor.initialise.iter().copied()).args(paths))
     })?;
-    dir.directory("server/tmp", &account)?;
-    account.write(&home.join("init.sql"), INIT)?;
+    dir.directory("server/tmp", &user)?;
+    user.write(&home.join("init.sql"), INIT)?;
 
     let path = |name: &str| home.join(name).display().to_string();
     let mut args = vec!["--no-defaults".to_owned()];
-    // A starting MariaDB removes temporary tables from its directory for them, those of its
-    // neighbours as well.
+    // A starting MariaDB removes all temporary tables from its directory for temporary files, those
+    // of other servers as well, so each server has its own.
     for (option, file) in [
         ("datadir", "data"),
         ("socket", "socket"),
@@ -104,38 +104,36 @@ pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
     }
     args.extend(SETTINGS.iter().chain(flavor.settings).map(|&setting| setting.to_owned()));
     if kind.is_tls() {
-        let [certificate, key] = dir.certificates()?.install(&account, &home)?;
+        let [certificate, key] = dir.certificates()?.install(&user, &home)?;
         args.extend([format!("--ssl-cert={certificate}"), format!("--ssl-key={key}")]);
         args.push("--require-secure-transport=ON".to_owned());
     } else {
-        // Newer ones make a certificate of their own.
+        // Newer versions create a certificate by themselves.
         args.push(flavor.without_tls.to_owned());
     }
 
     let socket = format!("--socket={}", path("socket"));
     let server = dir.on_a_free_port(|port| {
-        let launch =
-            Process::server(&file_name(&flavor.server), &account, &flavor.server, &dir.home)
-                .args(args.iter().cloned());
-        let mut launch = launch.args([format!("--port={port}")]);
-        // In order it ends in a second; at once it leaves nothing either, but files that are thrown
-        // away.
-        launch.stop = Signal::SIGKILL;
-        // The socket lies in our directory, so it is this server that answers; and it opens the
-        // socket after the port.
+        let process = Process::server(&file_name(&flavor.server), &user, &flavor.server, &dir.home)
+            .args(args.iter().cloned());
+        let mut process = process.args([format!("--port={port}")]);
+        // Its files are not needed afterwards, and a shutdown takes a second.
+        process.stop = Signal::SIGKILL;
+        // The socket is in the server's own directory, so no other server can answer, and it is
+        // opened after the port.
         let probe = |_| {
             dir.ask("mariadb-admin", &["--no-defaults", &socket, "--user=root", "ping"]).map(drop)
         };
-        let server = dir.serve(launch, port, probe)?;
+        let server = dir.serve(process, port, probe)?;
         over_tcp(dir, port).map(|()| server)
     })?;
     let url = format!("mysql://root@{}/millpond", server.address());
     let mut variables = dir.variables_of(kind, &server, url);
-    add_program(&mut variables, &account, &flavor.install);
+    add_program(&mut variables, &user, &flavor.install);
     Ok(variables)
 }
 
-/// Checks that the server answers as the tests reach it.
+/// Checks that the server answers over TCP, as the tests use it.
 fn over_tcp(dir: &Workdir, port: u16) -> Result<(), String> {
     let port = format!("--port={port}");
     let authority = dir.certificates.map(|it| format!("--ssl-ca={}", it.authority()));

@@ -1,9 +1,8 @@
-//! MySQL's server: Debian has it in unstable alone, and it cannot be installed beside MariaDB.
+//! Downloads MySQL, which Debian has only in unstable and which conflicts with MariaDB's packages.
 //!
-//! So its packages, and those of the libraries that it needs, are downloaded and unpacked into a
-//! directory of their own; the machine's packages stay as they are. apt checks what it downloads
-//! against the lists that Debian has signed. That happens once; remove the directory to have a
-//! newer server.
+//! Its packages and those of its libraries are downloaded and unpacked into a directory in the
+//! cache, without changing the machine's packages. apt verifies the download against Debian's
+//! signed lists. This is done once; remove the directory to get a newer server.
 
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -15,12 +14,12 @@ use nix::unistd::Uid;
 use super::packages::{self, Install};
 use super::run_as::RunAs;
 
-/// The directory of the server, within ours in the cache.
+/// The directory of the server within the cache.
 const NAME: &str = "mysql";
 
-/// Downloads and unpacks within the working directory, which is empty. The program runs the server
-/// with the loader and the libraries of its own distribution; it is the loader's name by which the
-/// process is known as a server of ours.
+/// Downloads and unpacks in the empty working directory. `mysqld` runs the server with the loader
+/// and libraries of its distribution. The loader is named `mysqld` too, because that is the name of
+/// the process.
 const DOWNLOAD: &str = r#"
 set -eu
 umask 022
@@ -51,7 +50,7 @@ cat > mysql/mysqld << 'END'
 #!/bin/sh
 here=${0%/*}
 libraries=$(echo "$here"/usr/lib/*-linux-gnu*)
-# One that was killed leaves a lock, and counts as alive until its parent has asked how it ended.
+# A killed server leaves a lock, whose process exists until it is reaped.
 for option; do case $option in --socket=*) rm -f "${option#*=}.lock";; esac; done
 set -- "$here"/usr/sbin/mysqld "$@" --basedir="$here"/usr
 exec "$here"/loader/mysqld --library-path "$libraries" "$@"
@@ -59,30 +58,29 @@ END
 chmod +x mysql/mysqld
 "#;
 
-/// How long that may take, in seconds: three on a good line, and a run of all tests must not wait
-/// for a bad one.
+/// The time limit of the download in seconds; it usually takes three.
 const DOWNLOAD_MAX: &str = "120";
 
-/// Where the program is.
+/// Returns the path of the server.
 pub fn mysqld() -> Result<PathBuf, String> {
     let program = cache()?.join(NAME).join("mysqld");
-    let missing = "MySQL is not there: `cargo xtask servers mysql` downloads it";
+    let missing = "MySQL is not downloaded; `cargo xtask servers mysql` downloads it";
     program.is_file().then_some(program).ok_or_else(|| missing.to_owned())
 }
 
-/// Downloads it unless it is there.
+/// Downloads the server if it is missing.
 pub fn provide(install: Install) -> Result<(), String> {
     if mysqld().is_ok() || install == Install::Forbidden {
         return mysqld().map(drop);
     }
     let cache = cache()?;
-    let failed = |e: io::Error| format!("could not keep MySQL in {}: {e}", cache.display());
+    let failed = |e: io::Error| format!("could not store MySQL in {}: {e}", cache.display());
     fs::create_dir_all(cache.parent().unwrap_or(&cache)).map_err(failed)?;
     RunAs::Current.make_directory(&cache)?;
     let lock = File::create(cache.join("lock")).map_err(failed)?;
     lock.lock().map_err(failed)?;
     if mysqld().is_ok() {
-        // Another process has done it meanwhile.
+        // Another process has downloaded it in between.
         return Ok(());
     }
     eprintln!("xtask: downloading MySQL from Debian unstable into {}", cache.display());
@@ -97,7 +95,8 @@ pub fn provide(install: Install) -> Result<(), String> {
     outcome
 }
 
-/// Our directory in the user's cache. Root's own may be closed to the user that the server runs as.
+/// Returns millpond's directory in the user's cache. Under root it is elsewhere, because root's
+/// home may be closed to the user that the server runs as.
 fn cache() -> Result<PathBuf, String> {
     if Uid::effective().is_root() {
         return Ok("/var/cache/millpond".into());

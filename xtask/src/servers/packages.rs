@@ -1,4 +1,4 @@
-//! The programs the servers consist of: where they are, and how they get there.
+//! Finds the programs of the servers, and installs the missing packages.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -6,8 +6,7 @@ use std::{env, fs};
 
 use nix::unistd::Uid;
 
-/// A program, and the package of Debian and Ubuntu that has it. `redis-server` is the sentinel,
-/// too.
+/// Each program, and its package in Debian and Ubuntu.
 const PACKAGES: [(&str, &str); 10] = [
     ("initdb", "postgresql"),
     ("postgres", "postgresql"),
@@ -21,38 +20,38 @@ const PACKAGES: [(&str, &str); 10] = [
     ("setpriv", "util-linux"),
 ];
 
-/// Where Debian keeps each version of PostgreSQL.
+/// The directory of all versions of PostgreSQL in Debian.
 const POSTGRES_VERSIONS: &str = "/usr/lib/postgresql";
 
-/// Where daemons are, though a user's `PATH` may not name it.
+/// Directories of daemons, which may be missing in a user's `PATH`.
 const SYSTEM: [&str; 2] = ["/usr/local/sbin", "/usr/sbin"];
 
-/// Installs what follows. The shell removes its ban on starting services however it ends, and also
-/// if we do not.
+/// Installs the packages in its arguments without starting their services. The shell removes the
+/// file that forbids that, however it or this process ends.
 const INSTALL: &str = "\
 set -e
-ban=/usr/sbin/policy-rc.d
-if [ ! -e $ban ]; then
-  trap 'rm -f $ban' EXIT
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+  trap 'rm -f $policy' EXIT
   trap 'exit 130' HUP INT TERM
-  printf '#!/bin/sh\\nexit 101\\n' > $ban
-  chmod +x $ban
+  printf '#!/bin/sh\\nexit 101\\n' > $policy
+  chmod +x $policy
 fi
 export DEBIAN_FRONTEND=noninteractive
 apt-get -q -o DPkg::Lock::Timeout=300 update
 apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends \"$@\"
 ";
 
-/// Whether packages that are missing may be installed.
+/// Whether missing packages may be installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Install {
-    /// If this process runs as root and there is `apt-get`.
+    /// Only if this process runs as root and `apt-get` exists.
     Allowed,
-    /// The machine stays as it is.
+    /// Nothing is installed.
     Forbidden,
 }
 
-/// Where a program is.
+/// Returns the path of a program.
 pub fn find(program: &str) -> Result<PathBuf, String> {
     let found = directories()
         .into_iter()
@@ -61,7 +60,7 @@ pub fn find(program: &str) -> Result<PathBuf, String> {
     found.ok_or_else(|| advice(&missing(&[program])))
 }
 
-/// The packages that are needed for these programs and not there, each once.
+/// Returns the packages of those programs that are missing, each once.
 pub fn missing(programs: &[&str]) -> Vec<&'static str> {
     let directories = directories();
     let is_there =
@@ -69,7 +68,7 @@ pub fn missing(programs: &[&str]) -> Vec<&'static str> {
     packages_of(programs, is_there)
 }
 
-/// Installs packages, if that is allowed and possible, after printing which and for what.
+/// Installs packages, if that is allowed and possible, after printing their names and the reason.
 pub fn install(packages: &[&str], needed_by: &str, install: Install) -> Result<(), String> {
     if packages.is_empty() {
         return Ok(());
@@ -84,20 +83,20 @@ pub fn install(packages: &[&str], needed_by: &str, install: Install) -> Result<(
     run(&mut shell, &format!("apt-get did not install {}", packages.join(" ")))
 }
 
-/// Runs a command; the error begins with what failed, and has the last lines of what was said.
+/// Runs a command. Its error begins with `failure` and ends with the last lines of the output.
 pub fn run(command: &mut Command, failure: &str) -> Result<(), String> {
     let output = command.stdin(Stdio::null()).output().map_err(|e| format!("{failure}: {e}"))?;
     if output.status.success() {
         return Ok(());
     }
-    let said = [output.stdout, output.stderr].concat();
-    let said = String::from_utf8_lossy(&said);
-    let lines: Vec<&str> = said.lines().collect();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
     let last = lines.get(lines.len().saturating_sub(15)..).unwrap_or_default().join("\n    ");
     Err(format!("{failure}, {}\n    {last}", output.status))
 }
 
-/// What is printed before anything is installed: what, and why.
+/// Returns the message before an installation: the packages and the reason.
 fn announcement(packages: &[&str], needed_by: &str) -> String {
     let packages = packages.join(" ");
     format!(
@@ -125,8 +124,8 @@ fn packages_of(programs: &[&str], is_there: impl Fn(&str) -> bool) -> Vec<&'stat
     packages
 }
 
-/// Where programs are looked for. A version of PostgreSQL comes first, so that all its programs are
-/// of one version.
+/// Returns the directories of programs. The newest PostgreSQL comes first, so that all its programs
+/// are of one version.
 fn directories() -> Vec<PathBuf> {
     let versions =
         fs::read_dir(POSTGRES_VERSIONS).into_iter().flatten().flatten().map(|entry| entry.path());
@@ -137,7 +136,7 @@ fn directories() -> Vec<PathBuf> {
     directories
 }
 
-/// The version with the highest number of those that have a server, not only a client.
+/// Returns the highest version that has a server, not only a client.
 fn newest(versions: Vec<PathBuf>) -> Option<PathBuf> {
     let number =
         |path: &PathBuf| path.file_name().and_then(|name| name.to_str()?.parse::<u32>().ok());
@@ -169,28 +168,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_said_with_the_command_that_installs_it() {
+    fn an_error_has_the_missing_packages_and_the_command_to_install_them() {
         let advice = advice(&["postgresql", "pgbouncer"]);
         let end = "sudo apt-get install -y --no-install-recommends postgresql pgbouncer";
         assert!(advice.ends_with(end), "{advice}");
     }
 
     #[test]
-    fn before_anything_is_installed_the_packages_and_the_reason_are_printed() {
-        let said = announcement(&["postgresql", "pgbouncer"], "postgres, pgbouncer");
+    fn packages_and_reason_are_printed_before_an_installation() {
+        let message = announcement(&["postgresql", "pgbouncer"], "postgres, pgbouncer");
         for part in ["start postgres, pgbouncer", "  postgresql pgbouncer\n", "--no-install"] {
-            assert!(said.contains(part), "{said}");
+            assert!(message.contains(part), "{message}");
         }
     }
 
     #[test]
-    fn nothing_is_installed_where_that_is_forbidden() {
+    fn nothing_is_installed_if_forbidden() {
         let refused = install(&["no-such-package"], "nothing", Install::Forbidden).unwrap_err();
         assert!(refused.contains("not installed: no-such-package; on Debian"), "{refused}");
     }
 
     #[test]
-    fn ten_is_newer_than_nine_and_a_client_alone_is_no_server() {
+    fn versions_are_compared_as_numbers_and_need_a_server() {
         let root = tempfile::tempdir().unwrap();
         let root = root.path();
         for (version, program) in [("9", "postgres"), ("10", "postgres"), ("11", "psql")] {

@@ -1,4 +1,4 @@
-//! PgBouncer in transaction mode, in front of a PostgreSQL.
+//! Starts PgBouncer in transaction mode, in front of a PostgreSQL.
 
 use super::kind::Kind;
 use super::process::Process;
@@ -7,14 +7,15 @@ use super::variables::Variables;
 use super::workdir::Workdir;
 use super::{packages, postgres};
 
-/// Starts it, and a PostgreSQL behind it: the user's own may be anywhere and want any password.
+/// Starts a PostgreSQL and a PgBouncer in front of it, and returns their variables. A PostgreSQL
+/// that a variable names is not used, since it may need any password.
 pub fn start(dir: &Workdir) -> Result<Variables, String> {
     let behind = postgres::start(dir, Kind::Postgres)?;
     let address = behind.get("POSTGRES_ADDRESS").ok_or("PostgreSQL has no address")?;
     let (_, server_port) = address.rsplit_once(':').ok_or("PostgreSQL has no port")?;
-    let account = RunAs::of(postgres::USER)?;
+    let user = RunAs::of(postgres::USER)?;
     let program = packages::find("pgbouncer")?;
-    // If its port was taken, it alone is started again.
+    // A separate directory: if the port was taken, only PgBouncer is started again.
     let dir = Workdir { home: dir.directory("pgbouncer", &RunAs::Current)?, ..*dir };
     let directory = |url: &str| postgres::query(&dir, Kind::Pgbouncer, url, "SHOW data_directory");
     let server_url = format!("postgres://postgres@{address}/millpond");
@@ -22,12 +23,12 @@ pub fn start(dir: &Workdir) -> Result<Variables, String> {
 
     let server = dir.on_a_free_port(|port| {
         let settings = dir.home.join("pgbouncer.ini");
-        account.write(&settings, configuration(server_port, port))?;
-        let launch = Process::server("pgbouncer", &account, &program, &dir.home)
+        user.write(&settings, configuration(server_port, port))?;
+        let process = Process::server("pgbouncer", &user, &program, &dir.home)
             .args([settings.display().to_string()]);
         let url = format!("postgres://postgres@127.0.0.1:{port}/millpond");
-        dir.serve(launch, port, |_| match directory(&url)? {
-            said if said == expected => Ok(()),
+        dir.serve(process, port, |_| match directory(&url)? {
+            answer if answer == expected => Ok(()),
             _ => Err(format!("another server answers at port {port}")),
         })
     })?;
@@ -37,9 +38,9 @@ pub fn start(dir: &Workdir) -> Result<Variables, String> {
     Ok(variables)
 }
 
-/// Four server connections for each database, without authentication. PgBouncer's default refuses
-/// `extra_float_digits`. The database `millpond_session` is lent for a session. Without a socket
-/// directory it ends if it cannot have its port, instead of living on without it.
+/// Returns the settings: four server connections for each database, no authentication, and
+/// PgBouncer's default, which refuses `extra_float_digits`. The database `millpond_session` is in
+/// session mode. Without a socket directory PgBouncer ends if its port is taken.
 fn configuration(server_port: &str, port: u16) -> String {
     format!(
         "[databases]\n\

@@ -1,24 +1,24 @@
-//! Free ports of the loopback interface.
+//! Finds free ports of the loopback interface.
 //!
-//! A port is found by asking the system for one and giving it back, so another process may take it
-//! before our server does. The start of a server is then repeated ([`is_collision`]).
+//! A port is requested from the system and released, so another process may take it before the
+//! server does. The server is then started again on another port ([`is_collision`]).
 
 use std::io;
 use std::net::{Ipv4Addr, TcpListener};
 
-/// A cluster node's bus listens this far above its port.
+/// The distance of a cluster node's bus from its port.
 const BUS_OFFSET: u16 = 10_000;
 
-/// How many ports are looked at before giving up, for each one that is wanted.
+/// The most ports that are tried for each that is needed.
 const ATTEMPTS_MAX: usize = 200;
 
-/// Whether a server's log says that its port was taken.
+/// Returns true if a server's log contains that its port was taken.
 pub fn is_collision(log: &str) -> bool {
     log.contains("ddress already in use")
 }
 
-/// As many different free ports as are wanted, each with a free port for the bus of a cluster node.
-/// Keeps every listener until the end, so that no port is found twice.
+/// Returns this number of different free ports, each with a free port for the bus of a cluster
+/// node. All listeners stay open until the end, so that no port is found twice.
 pub fn free(count: usize) -> Result<Vec<u16>, String> {
     let failed = |e: io::Error| format!("no free port on 127.0.0.1: {e}");
     let (mut ports, mut held) = (Vec::new(), Vec::new());
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn every_server_says_that_its_port_was_taken_in_the_same_words() {
+    fn the_log_of_each_server_shows_that_its_port_was_taken() {
         let logs = [
             "LOG:  could not bind IPv4 address \"127.0.0.1\": Address already in use",
             "[ERROR] Can't start server: Bind on TCP/IP port. Got error: 98: Address \

@@ -1,6 +1,6 @@
-//! PostgreSQL, plain or with TLS alone.
+//! Starts PostgreSQL, without TLS or only with it.
 //!
-//! `postgres` needs no password; every other role that a test makes needs its own.
+//! `postgres` needs no password; every role that a test creates needs one.
 
 use nix::sys::signal::Signal;
 
@@ -11,26 +11,26 @@ use super::run_as::RunAs;
 use super::variables::Variables;
 use super::workdir::{Workdir, add_program};
 
-/// The package's user, and Debian's for PgBouncer.
+/// The user that the package creates; Debian uses it for PgBouncer too.
 pub const USER: &str = "postgres";
 
-/// A server for throwing away: nothing waits for the disk, and the memory it shares between its
-/// processes lies in its directory, so that it leaves nothing elsewhere even if it is killed.
+/// No waiting for the disk, and shared memory in the data directory, so that a killed server leaves
+/// nothing elsewhere.
 const SETTINGS: &str = "listen_addresses=127.0.0.1 unix_socket_directories= max_connections=300 \
     fsync=off synchronous_commit=off full_page_writes=off max_wal_size=256MB shared_buffers=64MB \
     dynamic_shared_memory_type=mmap max_worker_processes=4 max_parallel_workers=2 timezone=UTC";
 
-/// Starts it.
+/// Starts a server and returns its variables.
 pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
-    let account = RunAs::of(USER)?;
+    let user = RunAs::of(USER)?;
     let initdb = packages::find("initdb")?;
     let directory = dir.home.join("data");
-    dir.template.copy_to(&directory, (dir.children, &dir.home), &account, |home, data, _| {
-        // Asked to end, not killed with its children: the server inside has memory in /dev/shm
-        // to give back.
-        let launch = Process::server("initdb", &account, &initdb, home);
+    dir.template.copy_to(&directory, (dir.children, &dir.home), &user, |home, data, _| {
+        // Not a helper, which would be killed: the server that initdb runs must release its memory
+        // in /dev/shm.
+        let process = Process::server("initdb", &user, &initdb, home);
         let args = "-U postgres -A trust --no-sync --no-instructions --locale=C -E UTF8";
-        Ok(launch.args(["-D", data]).args(args.split(' ')))
+        Ok(process.args(["-D", data]).args(args.split(' ')))
     })?;
     let data = directory.display().to_string();
 
@@ -40,10 +40,10 @@ pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
     let transport = if kind.is_tls() { "hostssl" } else { "host" };
     let addresses = "127.0.0.1/32";
     let trusted = format!("{transport} all postgres {addresses} trust\n");
-    account.write(&rules, format!("{trusted}{transport} all all {addresses} scram-sha-256\n"))?;
+    user.write(&rules, format!("{trusted}{transport} all all {addresses} scram-sha-256\n"))?;
     settings.push(format!("hba_file={}", rules.display()));
     if kind.is_tls() {
-        let [certificate, key] = dir.certificates()?.install(&account, &dir.home)?;
+        let [certificate, key] = dir.certificates()?.install(&user, &dir.home)?;
         let files = [format!("ssl_cert_file={certificate}"), format!("ssl_key_file={key}")];
         settings.extend(["ssl=on".to_owned()].into_iter().chain(files));
     }
@@ -51,23 +51,23 @@ pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
     let program = packages::find("postgres")?;
     let server = dir.on_a_free_port(|port| {
         let port_text = port.to_string();
-        let mut launch = Process::server("postgres", &account, &program, &dir.home)
+        let mut process = Process::server("postgres", &user, &program, &dir.home)
             .args(["-D", &data, "-p", &port_text]);
         for setting in &settings {
-            launch = launch.args(["-c", setting]);
+            process = process.args(["-c", setting]);
         }
-        // It waits for its clients to leave on `TERM`, and does not let them on `INT`.
-        launch.stop = Signal::SIGINT;
-        dir.serve(launch, port, |_| answers(dir, kind, port, &data))
+        // On `TERM` it would wait for its clients to disconnect.
+        process.stop = Signal::SIGINT;
+        dir.serve(process, port, |_| answers(dir, kind, port, &data))
     })?;
     let url = format!("postgres://postgres@{}", server.address());
     query(dir, kind, &format!("{url}/postgres"), "CREATE DATABASE millpond")?;
     let mut variables = dir.variables_of(kind, &server, format!("{url}/millpond"));
-    add_program(&mut variables, &account, &initdb);
+    add_program(&mut variables, &user, &initdb);
     Ok(variables)
 }
 
-/// Runs a statement by the server's own client.
+/// Runs a statement with psql.
 pub fn query(dir: &Workdir, kind: Kind, url: &str, sql: &str) -> Result<String, String> {
     let target = match kind.is_tls() {
         true => format!("verify-full&sslrootcert={}", dir.certificates()?.authority()),
@@ -77,9 +77,13 @@ pub fn query(dir: &Workdir, kind: Kind, url: &str, sql: &str) -> Result<String, 
     dir.ask("psql", &["-X", "-A", "-t", "-w", "-v", "ON_ERROR_STOP=1", "-c", sql, &target])
 }
 
-/// Whether it is this server that answers at the port, and no other that took it.
+/// Returns an error unless this server answers at the port, not another that took it.
 fn answers(dir: &Workdir, kind: Kind, port: u16, data: &str) -> Result<(), String> {
     let url = format!("postgres://postgres@127.0.0.1:{port}/postgres");
-    let said = query(dir, kind, &url, "SHOW data_directory")?;
-    if said.trim() == data { Ok(()) } else { Err(format!("another server answers at port {port}")) }
+    let answer = query(dir, kind, &url, "SHOW data_directory")?;
+    if answer.trim() == data {
+        Ok(())
+    } else {
+        Err(format!("another server answers at port {port}"))
+    }
 }

@@ -1,4 +1,4 @@
-//! Signals to processes, waiting for them, and the processes that are not our children.
+//! Signals processes, waits for them, and finds those that are not child processes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -11,20 +11,35 @@ use nix::unistd::Pid;
 /// The interval of [`poll`].
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// The names of the servers' processes. No other process is ended because of its working directory:
-/// it may be a shell in which a developer reads a log.
+/// The names of the servers' processes. A process with another name is not ended because of its
+/// working directory: it may be a developer's shell.
 const SERVERS: [&str; 6] =
     ["postgres", "initdb", "mariadbd", "mysqld", "pgbouncer", "redis-server"];
 
-/// Looks again and again until there is a value; `None` if there is none within the limit.
-pub fn poll<T>(limit: Duration, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+/// Calls `attempt` until it returns a value; `None` if it does not within the limit.
+pub fn poll<T>(limit: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let deadline = Instant::now().checked_add(limit);
     loop {
         let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        match look() {
+        match attempt() {
             None if !is_over => thread::sleep(POLL_INTERVAL),
             found => return found,
         }
+    }
+}
+
+/// Waits until processes have ended. If they have not at the time limit of a step, sends them its
+/// signals and goes on to the next step.
+pub fn end(
+    mut have_ended: impl FnMut() -> bool,
+    pids: impl Fn() -> Vec<u32>,
+    steps: &[(Duration, &[Signal])],
+) {
+    for (limit, signals) in steps {
+        if poll(*limit, || have_ended().then_some(())).is_some() {
+            return;
+        }
+        signals.iter().for_each(|it| signal(*it, &pids()));
     }
 }
 
@@ -35,7 +50,7 @@ pub fn signal(signal: Signal, pids: &[u32]) {
     }
 }
 
-/// Kills a process and what it started in its group.
+/// Kills a process and its process group.
 pub fn kill_group(leader: u32) {
     let _ = killpg(id(leader), Signal::SIGKILL);
 }
@@ -45,7 +60,7 @@ fn id(pid: u32) -> Pid {
     Pid::from_raw(i32::try_from(pid).unwrap_or(i32::MAX))
 }
 
-/// The servers whose working directory is this one or below it.
+/// Returns the servers whose working directory is this one or below it.
 pub fn servers_within(directory: &Path) -> Vec<u32> {
     let is_within = |pid: &u32| {
         fs::read_link(format!("/proc/{pid}/cwd")).is_ok_and(|cwd| cwd.starts_with(directory))
@@ -57,7 +72,7 @@ pub fn servers_within(directory: &Path) -> Vec<u32> {
         .collect()
 }
 
-/// A process and all its descendants, parents first.
+/// Returns a process and all its descendants, parents first.
 pub fn family(ancestor: u32) -> Vec<u32> {
     let mut children: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
     for pid in all() {
@@ -80,7 +95,8 @@ fn all() -> Vec<u32> {
     entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// The parent in a line of `/proc/PID/stat`. The name before it may contain blanks and parentheses.
+/// Returns the parent in a line of `/proc/PID/stat`. The name before it may contain spaces and
+/// parentheses.
 fn parent(stat: &str) -> Option<u32> {
     let (_, rest) = stat.rsplit_once(')')?;
     rest.split_whitespace().nth(1)?.parse().ok()
@@ -111,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn killing_a_group_ends_what_the_first_one_started() {
+    fn killing_a_group_ends_all_its_processes() {
         let mut shell = Command::new("sh");
         let mut shell = shell
             .args(["-c", "sleep 60 & wait"])
@@ -121,7 +137,7 @@ mod tests {
             .unwrap();
         poll(Duration::from_secs(9), || (family(shell.id()).len() > 1).then_some(())).unwrap();
         kill_group(shell.id());
-        // The pipe ends only when the sleeper has gone, too.
+        // The pipe ends only when `sleep` has ended too.
         let mut output = Vec::new();
         std::io::Read::read_to_end(&mut shell.stdout.take().unwrap(), &mut output).unwrap();
         assert!(!shell.wait().unwrap().success());

@@ -1,5 +1,5 @@
-//! Redis: one server, plain, with a password, or with TLS alone; and what Sentinel and Cluster
-//! build on.
+//! Starts Redis: one server, without a password, with one, or only with TLS; and the base of
+//! Sentinel and Cluster.
 
 use super::kind::Kind;
 use super::packages;
@@ -8,23 +8,22 @@ use super::run_as::RunAs;
 use super::variables::Variables;
 use super::workdir::{Server, Workdir, add_program};
 
-/// The package's user.
+/// The user that the package creates.
 const USER: &str = "redis";
 
-/// What the one with a password wants to hear.
+/// The password of [`Kind::RedisPassword`].
 const PASSWORD: &str = "millpond";
 
-/// A server for throwing away: nothing is saved, a replica gets its copy at once, and nobody is
-/// waited for at the end.
+/// Nothing is saved, a replica gets its copy at once, and a shutdown does not wait.
 const SETTINGS: &str = "--bind 127.0.0.1 --protected-mode no --daemonize no --appendonly no \
     --repl-diskless-sync-delay 0 --shutdown-timeout 0";
 
-/// Starts a single one.
+/// Starts a single server and returns its variables.
 pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
-    let account = RunAs::of(USER)?;
-    let (scheme, user, port, args) = match kind {
+    let user = RunAs::of(USER)?;
+    let (scheme, login, port, args) = match kind {
         Kind::RedisTls => {
-            let [certificate, key] = dir.certificates()?.install(&account, &dir.home)?;
+            let [certificate, key] = dir.certificates()?.install(&user, &dir.home)?;
             let files =
                 ["--tls-cert-file".to_owned(), certificate, "--tls-key-file".to_owned(), key];
             let others = ["--tls-auth-clients", "no", "--port", "0"].map(str::to_owned);
@@ -38,25 +37,25 @@ pub fn start(dir: &Workdir, kind: Kind) -> Result<Variables, String> {
     };
     let server = dir.on_a_free_port(|number| {
         let listen = [port.to_owned(), number.to_string()];
-        let launch = launch(dir, &account, "redis")?.args(args.iter().cloned()).args(listen);
-        dir.serve(launch, number, |pid| answers(dir, kind, number, pid))
+        let process = redis_process(dir, &user, "redis")?.args(args.iter().cloned()).args(listen);
+        dir.serve(process, number, |pid| answers(dir, kind, number, pid))
     })?;
-    let url = format!("{scheme}://{user}{}/0", server.address());
+    let url = format!("{scheme}://{login}{}/0", server.address());
     let mut variables = dir.variables_of(kind, &server, url);
     add_client(&mut variables)?;
     Ok(variables)
 }
 
-/// Starts one as part of something larger, in a directory of its own.
+/// Starts a server of a Sentinel or Cluster, in its own directory.
 pub fn member(dir: &Workdir, name: &str, port: u16, args: &str) -> Result<Server, String> {
-    let account = RunAs::of(USER)?;
+    let user = RunAs::of(USER)?;
     let number = port.to_string();
-    let launch =
-        launch(dir, &account, name)?.args(["--port", &number]).args(args.split_whitespace());
-    dir.serve(launch, port, |pid| answers(dir, Kind::Redis, port, pid))
+    let process =
+        redis_process(dir, &user, name)?.args(["--port", &number]).args(args.split_whitespace());
+    dir.serve(process, port, |pid| answers(dir, Kind::Redis, port, pid))
 }
 
-/// Asks the server at a port by Redis' own client.
+/// Sends a command to the server at a port with redis-cli.
 pub fn ask(dir: &Workdir, kind: Kind, port: u16, words: &[&str]) -> Result<String, String> {
     let port = port.to_string();
     let authority = if kind.is_tls() { dir.certificates()?.authority() } else { String::new() };
@@ -70,18 +69,16 @@ pub fn ask(dir: &Workdir, kind: Kind, port: u16, words: &[&str]) -> Result<Strin
     dir.ask("redis-cli", &args)
 }
 
-/// Whether a kind's answer holds all of these words.
-pub fn says(dir: &Workdir, port: u16, question: &[&str], words: &[&str]) -> Result<(), String> {
-    let said = ask(dir, Kind::Redis, port, question)?;
-    match words.iter().find(|word| !said.contains(**word)) {
+/// Returns an error unless the answer to a command contains all of these words.
+pub fn expect(dir: &Workdir, port: u16, question: &[&str], words: &[&str]) -> Result<(), String> {
+    let answer = ask(dir, Kind::Redis, port, question)?;
+    match words.iter().find(|word| !answer.contains(**word)) {
         None => Ok(()),
-        Some(word) => {
-            Err(format!("the server at port {port} does not say `{word}` but: {}", said.trim()))
-        }
+        Some(word) => Err(format!("no `{word}` in the answer of port {port}: {}", answer.trim())),
     }
 }
 
-/// The variables of a kind that consists of these servers. Its URL names the first one between
+/// Returns the variables of a kind of several servers. Its URL has the first server between
 /// `scheme` and `path`, and the others as parameters.
 pub fn variables_of_group(
     kind: Kind,
@@ -98,33 +95,34 @@ pub fn variables_of_group(
     variables.add(&format!("{}_NODES", kind.stem()), addresses.join(","));
     for (number, server) in (1..).zip(servers) {
         server.add(&mut variables, &format!("{}_{number}", kind.stem()));
-        add_program(&mut variables, &server.launch.account, &server.launch.program);
+        add_program(&mut variables, &server.process.user, &server.process.program);
     }
     add_client(&mut variables)?;
     Ok(variables)
 }
 
-/// Adds where Redis' own client is.
+/// Adds the path of redis-cli.
 fn add_client(variables: &mut Variables) -> Result<(), String> {
     variables.add("REDIS_CLI_BIN", packages::find("redis-cli")?.display().to_string());
     Ok(())
 }
 
-/// The user that Redis runs as.
-pub fn account() -> Result<RunAs, String> {
+/// Returns the user that Redis runs as.
+pub fn user() -> Result<RunAs, String> {
     RunAs::of(USER)
 }
 
-fn launch(dir: &Workdir, account: &RunAs, name: &str) -> Result<Process, String> {
-    let home = dir.directory(name, account)?;
+fn redis_process(dir: &Workdir, user: &RunAs, name: &str) -> Result<Process, String> {
+    let home = dir.directory(name, user)?;
     let directory = home.display().to_string();
-    let launch = Process::server(name, account, &packages::find("redis-server")?, &home);
-    Ok(launch.args(["--dir", &directory, "--save", ""]).args(SETTINGS.split(' ')))
+    let process = Process::server(name, user, &packages::find("redis-server")?, &home);
+    Ok(process.args(["--dir", &directory, "--save", ""]).args(SETTINGS.split(' ')))
 }
 
-/// Whether it is this process that answers at the port, and no other that took it.
+/// Returns an error unless this process answers at the port, not another that took it.
 fn answers(dir: &Workdir, kind: Kind, port: u16, pid: u32) -> Result<(), String> {
-    let said = ask(dir, kind, port, &["INFO", "server"])?;
-    let is_it = said.lines().any(|line| line.trim_end() == format!("process_id:{pid}"));
-    if is_it { Ok(()) } else { Err(format!("port {port} is answered by another: {}", said.trim())) }
+    let answer = ask(dir, kind, port, &["INFO", "server"])?;
+    let is_this = answer.lines().any(|line| line.trim_end() == format!("process_id:{pid}"));
+    let other = || format!("another server answers at port {port}: {}", answer.trim());
+    is_this.then_some(()).ok_or_else(other)
 }

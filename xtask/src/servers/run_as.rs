@@ -1,7 +1,7 @@
-//! Whose rights a server runs with.
+//! The user that a server runs as.
 //!
 //! PostgreSQL and PgBouncer refuse to run as root, so under root each server runs as the user that
-//! its package made.
+//! its package created.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -16,12 +16,12 @@ use nix::unistd::{Uid, User};
 pub enum RunAs {
     /// The user that runs this program.
     Current,
-    /// Another one, for we are root.
+    /// Another user, because this program runs as root.
     Other { name: String, uid: u32, gid: u32 },
 }
 
 impl RunAs {
-    /// That user if we are root, else ourselves.
+    /// Returns this user if the program runs as root, else the current one.
     pub fn of(name: &str) -> Result<Self, String> {
         if !Uid::effective().is_root() {
             return Ok(Self::Current);
@@ -33,13 +33,13 @@ impl RunAs {
                 gid: user.gid.as_raw(),
             }),
             _ => Err(format!(
-                "there is no user `{name}`, as which the server would run; create it, or do \
-                 not run as root"
+                "the user `{name}`, as which the server would run, does not exist; create it, or \
+                 do not run as root"
             )),
         }
     }
 
-    /// Its name, if it is another than ours.
+    /// Returns the name of another user.
     pub fn name(&self) -> Option<&str> {
         match self {
             Self::Current => None,
@@ -47,8 +47,8 @@ impl RunAs {
         }
     }
 
-    /// The words before a program and its arguments that make it run with these rights, and get a
-    /// signal when the thread that starts it ends.
+    /// Returns the words to put before a program so that it runs as this user, and gets a signal
+    /// when the thread that started it ends.
     pub fn prefix(&self, signal: Signal) -> Vec<String> {
         let rights = match self {
             Self::Current => String::new(),
@@ -59,7 +59,7 @@ impl RunAs {
         words.split_whitespace().map(str::to_owned).collect()
     }
 
-    /// Writes a file that this user owns and nobody else reads.
+    /// Writes a file that only this user can read.
     pub fn write(&self, path: &Path, contents: impl AsRef<[u8]>) -> Result<(), String> {
         let written = fs::write(path, contents)
             .and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o600)));
@@ -67,15 +67,15 @@ impl RunAs {
         self.own(path)
     }
 
-    /// Makes a directory that this user owns, unless it is there. Whatever our umask says,
-    /// everybody may go through it.
+    /// Creates a directory of this user, unless it exists. Independently of the umask, every user
+    /// may enter it.
     pub fn make_directory(&self, path: &Path) -> Result<(), String> {
         let made = match fs::create_dir(path) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             made => made,
         };
         let opened = made.and_then(|()| fs::set_permissions(path, Permissions::from_mode(0o755)));
-        opened.map_err(|e| format!("could not make {}: {e}", path.display()))?;
+        opened.map_err(|e| format!("could not create {}: {e}", path.display()))?;
         self.own(path)
     }
 

@@ -1,4 +1,4 @@
-//! All servers of one start: they start beside one another and end together.
+//! All servers of this process: they are started in parallel and end together.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -21,15 +21,15 @@ use super::{
     cluster, mysql, mysql_download, packages, pgbouncer, postgres, redis, sentinel, signals,
 };
 
-/// How often we look whether a server has ended by itself.
-const WATCH_EVERY: Duration = Duration::from_millis(20);
+/// The interval of checks whether a server has ended by itself.
+const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 
 /// Servers that run until this is dropped.
 pub struct Servers {
     shutdown: Arc<Shutdown>,
-    /// What the servers that could be started are called by.
+    /// The variables of the servers that were started.
     pub variables: Variables,
-    /// Why others could not.
+    /// The errors of those that were not.
     pub failures: BTreeMap<Kind, String>,
 }
 
@@ -39,17 +39,16 @@ struct Shutdown {
     children: Children,
     foreground: Foreground,
     is_interrupted: AtomicBool,
-    /// Emptied by the thread that ends it; the other one then waits for the lock until that is
-    /// done.
+    /// Taken by the thread that removes it, which holds the lock meanwhile.
     directory: Mutex<Option<Directory>>,
 }
 
 impl Servers {
-    /// Starts these kinds, after installing what they need if that is allowed. Those that cannot be
-    /// started do not hinder the others. What is known already is not added again.
+    /// Starts these kinds, after installing their programs if that is allowed. A kind that fails
+    /// does not affect the others. Variables in `known` keep their values.
     pub fn start(kinds: &[Kind], known: Variables, install: Install) -> Result<Self, String> {
         let (able, failures) = install_missing(kinds, install);
-        // First of all, so that from here on nothing can be left behind.
+        // Before anything is created, so that a signal leaves nothing behind.
         let shutdown = Arc::new(Shutdown {
             children: Children::new()?,
             foreground: Foreground::default(),
@@ -71,12 +70,12 @@ impl Servers {
         Ok(servers)
     }
 
-    /// The command that uses the servers.
+    /// Returns the command that uses the servers.
     pub fn foreground(&self) -> &Foreground {
         &self.shutdown.foreground
     }
 
-    /// Starts what can be, in the directory.
+    /// Starts these kinds in the directory.
     fn start_in(&mut self, home: &Path, kinds: &[Kind]) {
         let children = &self.shutdown.children;
         let needs_certificates = kinds.iter().any(|kind| kind.is_tls());
@@ -123,32 +122,31 @@ impl Drop for Servers {
 }
 
 impl Shutdown {
-    /// Says which server has ended by itself. It may have been a test's doing, so the others go on.
-    /// Asking how it ended is also what makes its id free: a PostgreSQL does not start while its
-    /// predecessor's is taken.
+    /// Starts a thread that reports servers that have ended by themselves. A test may have killed
+    /// them, so the others go on. Its checks also free their process ids, without which a
+    /// PostgreSQL cannot be restarted.
     fn watch(self: &Arc<Self>) -> Result<(), String> {
         let shutdown = Arc::clone(self);
-        let look = move || {
+        let check = move || {
             while !shutdown.children.is_stopping() {
-                for how in shutdown.children.take_ended() {
-                    eprintln!("xtask: {how}");
+                for message in shutdown.children.take_ended() {
+                    eprintln!("xtask: {message}");
                 }
-                thread::sleep(WATCH_EVERY);
+                thread::sleep(CHECK_INTERVAL);
             }
         };
-        let thread = thread::Builder::new().name("watches servers".to_owned()).spawn(look);
+        let thread = thread::Builder::new().name("watches servers".to_owned()).spawn(check);
         thread.map(drop).map_err(|e| format!("could not start a thread: {e}"))
     }
 
-    /// Ends the command first, while its servers still answer, then the servers.
+    /// Ends the command, while its servers still answer, and then the servers.
     fn interrupt(&self) {
         self.is_interrupted.store(true, Ordering::SeqCst);
         self.foreground.interrupt();
         self.end();
     }
 
-    /// After a signal nothing new begins: the thread that heard it ends the process as soon as
-    /// everything is gone.
+    /// After a signal, waits for ever: the thread that handles it ends the process.
     fn wait_if_interrupted(&self) {
         while self.is_interrupted.load(Ordering::SeqCst) {
             thread::park();
@@ -157,14 +155,14 @@ impl Shutdown {
 
     fn end(&self) {
         self.children.stop();
-        // Held while the directory is removed: our process must not end before.
+        // Held while the directory is removed, so that the process does not end before.
         let mut directory = self.directory.lock().unwrap_or_else(PoisonError::into_inner);
         drop(directory.take());
     }
 }
 
-/// Installs what is missing, if that is allowed; returns what can be started, and why the others
-/// cannot.
+/// Installs missing packages, if that is allowed. Returns the kinds that can be started, and the
+/// errors of the others.
 fn install_missing(kinds: &[Kind], install: Install) -> (Vec<Kind>, BTreeMap<Kind, String>) {
     let programs: Vec<&str> = kinds.iter().flat_map(|kind| kind.programs()).copied().collect();
     let missing = packages::missing(&programs);
@@ -173,8 +171,7 @@ fn install_missing(kinds: &[Kind], install: Install) -> (Vec<Kind>, BTreeMap<Kin
     let installed = packages::install(&missing, &needed_by.join(", "), install);
     let (mut failures, mut mysql) = (BTreeMap::new(), None);
     for kind in kinds {
-        // Looked at again for each: those that have what they need can start whatever the others
-        // lack.
+        // Checked again for each kind: a failed installation may not affect it.
         let lacking = packages::missing(kind.programs());
         if !lacking.is_empty() {
             let hidden =
@@ -199,7 +196,7 @@ fn at_once<T: Send>(
     thread::scope(|scope| {
         let started: Vec<_> =
             kinds.iter().map(|kind| (*kind, scope.spawn(move || start(*kind)))).collect();
-        let panicked = |_| Err("its start panicked".to_owned());
+        let panicked = |_| Err("starting it panicked".to_owned());
         started
             .into_iter()
             .map(|(kind, thread)| (kind, thread.join().unwrap_or_else(panicked)))

@@ -1,4 +1,4 @@
-//! Redis Sentinel: a master, a replica, and three sentinels that agree on both.
+//! Starts Redis Sentinel: a master, a replica, and three sentinels that agree on both.
 
 use super::children::START_MAX;
 use super::kind::Kind;
@@ -7,14 +7,14 @@ use super::variables::Variables;
 use super::workdir::{Server, Workdir};
 use super::{packages, redis};
 
-/// What the sentinels call the master.
+/// The sentinels' name of the master.
 const SERVICE: &str = "millpond";
 
-/// Sentinels, and how many of them must agree that the master is down.
+/// The number of sentinels, and how many of them must agree that the master is down.
 const SENTINELS: usize = 3;
 const QUORUM: usize = 2;
 
-/// Starts all five.
+/// Starts all servers and returns their variables.
 pub fn start(dir: &Workdir) -> Result<Variables, String> {
     let (master, replica, sentinels) = dir.on_free_ports(2 + SENTINELS, |ports| {
         let [master_port, replica_port, sentinel_ports @ ..] = ports else {
@@ -24,17 +24,17 @@ pub fn start(dir: &Workdir) -> Result<Variables, String> {
         let of = format!("--replicaof 127.0.0.1 {master_port}");
         let replica = redis::member(dir, "replica", *replica_port, &of)?;
         let linked = || {
-            redis::says(dir, *replica_port, &["INFO", "replication"], &["master_link_status:up"])
+            redis::expect(dir, *replica_port, &["INFO", "replication"], &["master_link_status:up"])
         };
-        dir.children.await_ready(replica.pid, &replica.launch, START_MAX, linked)?;
+        dir.children.await_ready(replica.pid, &replica.process, START_MAX, linked)?;
         let numbered = sentinel_ports.iter().enumerate();
         let sentinels = numbered.map(|(at, port)| sentinel(dir, at + 1, *port, *master_port));
         Ok((master, replica, sentinels.collect::<Result<Vec<_>, _>>()?))
     })?;
     for sentinel in &sentinels {
         let agrees = || agrees(dir, sentinel.port);
-        dir.children.await_ready(sentinel.pid, &sentinel.launch, START_MAX, agrees)?;
-        // Back to the usual pace of asking.
+        dir.children.await_ready(sentinel.pid, &sentinel.process, START_MAX, agrees)?;
+        // The default interval.
         publish_every(dir, sentinel.port, "2000")?;
     }
     let path = format!("/0?sentinelServiceName={SERVICE}&");
@@ -47,13 +47,13 @@ pub fn start(dir: &Workdir) -> Result<Variables, String> {
 }
 
 fn sentinel(dir: &Workdir, number: usize, port: u16, master_port: u16) -> Result<Server, String> {
-    let account = redis::account()?;
+    let user = redis::user()?;
     let name = format!("sentinel-{number}");
-    let home = dir.directory(&name, &account)?;
+    let home = dir.directory(&name, &user)?;
     let settings = home.join("sentinel.conf");
-    // It writes what it learns into this file. Down after 1 s: a test of a failover must not wait
-    // for the usual 30 s.
-    account.write(
+    // The sentinel writes its state into this file. The master counts as down after 1 s, because a
+    // test of a failover must not wait for the default of 30 s.
+    user.write(
         &settings,
         format!(
             "port {port}\nbind 127.0.0.1\nprotected-mode no\ndir {}\n\
@@ -63,12 +63,12 @@ fn sentinel(dir: &Workdir, number: usize, port: u16, master_port: u16) -> Result
             home.display()
         ),
     )?;
-    let launch = Process::server(&name, &account, &packages::find("redis-server")?, &home);
-    let launch = launch.args([settings.display().to_string(), "--sentinel".to_owned()]);
-    let server = dir.serve(launch, port, |pid| {
-        redis::says(dir, port, &["INFO", "server"], &[&format!("process_id:{pid}\r\n")])
+    let process = Process::server(&name, &user, &packages::find("redis-server")?, &home);
+    let process = process.args([settings.display().to_string(), "--sentinel".to_owned()]);
+    let server = dir.serve(process, port, |pid| {
+        redis::expect(dir, port, &["INFO", "server"], &[&format!("process_id:{pid}\r\n")])
     })?;
-    // They find one another by what they publish, usually every other second.
+    // They find each other by messages, which they publish every 2 s by default.
     publish_every(dir, port, "100")?;
     Ok(server)
 }
@@ -78,20 +78,10 @@ fn publish_every(dir: &Workdir, port: u16, ms: &str) -> Result<(), String> {
     redis::ask(dir, Kind::Sentinel, port, &words).map(drop)
 }
 
-/// Whether a sentinel knows the replica and the other sentinels.
+/// Returns an error unless a sentinel knows the replica and the other sentinels.
 fn agrees(dir: &Workdir, port: u16) -> Result<(), String> {
-    let master = master_of(dir, port)?;
-    let known = format!("status=ok,address=127.0.0.1:{master},slaves=1,sentinels={SENTINELS}");
-    redis::says(dir, port, &["INFO", "sentinel"], &[&known])?;
+    let known = format!(",slaves=1,sentinels={SENTINELS}");
+    redis::expect(dir, port, &["INFO", "sentinel"], &["status=ok,", &known])?;
     let usable = format!("OK {SENTINELS} usable");
-    redis::says(dir, port, &["SENTINEL", "CKQUORUM", SERVICE], &[&usable])
-}
-
-/// The port of the master that a sentinel names.
-fn master_of(dir: &Workdir, port: u16) -> Result<u16, String> {
-    let said =
-        redis::ask(dir, Kind::Sentinel, port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", SERVICE])?;
-    let number = said.lines().nth(1).and_then(|line| line.trim().parse().ok());
-    number
-        .ok_or_else(|| format!("the sentinel at port {port} names no master but: {}", said.trim()))
+    redis::expect(dir, port, &["SENTINEL", "CKQUORUM", SERVICE], &[&usable])
 }

@@ -1,5 +1,5 @@
-//! A fresh data directory, made once and copied for each server that begins with it: copying is ten
-//! times faster.
+//! An initialised data directory, created once and copied for each server: ten times faster than
+//! initialising each.
 
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
@@ -9,40 +9,41 @@ use super::packages;
 use super::process::Process;
 use super::run_as::RunAs;
 
-/// The first server that needs it makes it; others wait meanwhile.
+/// A data directory that is created by the first server that needs it, while others wait.
 #[derive(Debug)]
 pub struct Template {
     home: PathBuf,
-    made: OnceLock<Result<PathBuf, String>>,
+    created: OnceLock<Result<PathBuf, String>>,
 }
 
 impl Template {
-    /// One that will be made in this directory.
+    /// Returns a template that will be created in this directory.
     pub fn within(home: PathBuf) -> Self {
-        Self { home, made: OnceLock::new() }
+        Self { home, created: OnceLock::new() }
     }
 
-    /// Copies it to where there is nothing yet. `initialise` is what fills it the first time, run
-    /// in its home with the directory to fill and one for temporary files.
+    /// Copies the template to `data`, which must not exist. The first time, runs the process that
+    /// `initialise` returns for a working directory, the directory to fill and one for temporary
+    /// files.
     pub fn copy_to(
         &self,
         data: &Path,
         (children, home): (&Children, &Path),
-        account: &RunAs,
+        user: &RunAs,
         initialise: impl FnOnce(&Path, &str, &str) -> Result<Process, String>,
     ) -> Result<(), String> {
-        let make = || {
+        let create = || {
             let (original, temporary) = (self.home.join("data"), self.home.join("tmp"));
             RunAs::Current.make_directory(&self.home)?;
-            account.make_directory(&original)?;
-            account.make_directory(&temporary)?;
+            user.make_directory(&original)?;
+            user.make_directory(&temporary)?;
             let [data, temporary] = [&original, &temporary].map(|path| path.display().to_string());
-            let launch = initialise(&self.home, &data, &temporary)?;
-            children.run(&launch, START_MAX).map(|_| original)
+            let process = initialise(&self.home, &data, &temporary)?;
+            children.run(&process, START_MAX).map(|_| original)
         };
-        let original = self.made.get_or_init(make).as_ref().map_err(Clone::clone)?;
+        let original = self.created.get_or_init(create).as_ref().map_err(Clone::clone)?;
         let copy = Process::helper("cp", &RunAs::Current, &packages::find("cp")?, home);
-        // `-a` keeps the owner and the rights, which the servers insist on.
+        // `-a` keeps owner and permissions, which the servers check.
         let copy = copy.args([
             "-a".to_owned(),
             original.display().to_string(),

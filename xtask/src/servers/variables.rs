@@ -1,47 +1,47 @@
-//! What the servers are called by: names and values for the tests, and for a shell.
+//! The variables with which tests find the servers.
 
 use std::collections::BTreeMap;
 
-/// Every variable begins with this.
+/// The prefix of every variable.
 pub const PREFIX: &str = "MILLPOND_TEST_";
 
-/// Names and values. There is no `Debug`, because a value may hold a password.
+/// Names and values. There is no `Debug`, because a value may contain a password.
 #[derive(Default, Clone)]
 pub struct Variables(BTreeMap<String, String>);
 
 impl Variables {
-    /// Adds one more; the name is given without the prefix.
+    /// Adds a variable; the name is given without the prefix.
     pub fn add(&mut self, name: &str, value: impl Into<String>) {
         self.0.insert(format!("{PREFIX}{name}"), value.into());
     }
 
-    /// Adds the variables of another set; those that are known already keep their value.
+    /// Adds other variables; those that exist already keep their value.
     pub fn join(&mut self, other: Self) {
-        let known = std::mem::replace(&mut self.0, other.0);
-        self.0.extend(known);
+        let existing = std::mem::replace(&mut self.0, other.0);
+        self.0.extend(existing);
     }
 
-    /// The value of a name without its prefix.
+    /// Returns the value of a name, which is given without the prefix.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(&format!("{PREFIX}{name}")).map(String::as_str)
     }
 
-    /// Names with their prefix, and values.
+    /// Returns the names with their prefix, and the values.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
-    /// One line for each, which a shell reads as an assignment.
+    /// Returns a line for each, which a shell reads as an assignment.
     pub fn lines(&self) -> String {
         self.iter().map(|(name, value)| format!("{name}={}\n", quoted(value))).collect()
     }
 }
 
-/// A word as a shell must read it: bare where that is safe, else in quotes.
+/// Quotes a word for a shell if necessary.
 pub fn quoted(word: &str) -> String {
     match shlex::try_quote(word) {
         Ok(bare) if bare == word => word.to_owned(),
-        // In single quotes, which is what the testkit reads.
+        // In single quotes, as the testkit expects.
         _ => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_plain_value_stands_bare_and_any_other_is_quoted() {
+    fn a_value_is_quoted_only_if_necessary() {
         let mut variables = Variables::default();
         variables.add("A_URL", "postgres://postgres@127.0.0.1:5432/millpond");
         variables.add("B_URL", "redis-cluster://127.0.0.1:1?node=127.0.0.1:2&node=127.0.0.1:3");
@@ -73,7 +73,7 @@ MILLPOND_TEST_C=''\n";
     }
 
     #[test]
-    fn the_first_value_of_a_name_holds() {
+    fn a_joined_variable_keeps_its_first_value() {
         let (mut first, mut second) = (Variables::default(), Variables::default());
         first.add("A", "1");
         second.add("A", "2");

@@ -1,4 +1,4 @@
-//! Where a server starts, how, and the variables that lead to it once it runs.
+//! Starts servers in the directory of their kind, and returns their variables.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -12,61 +12,60 @@ use super::template::Template;
 use super::variables::Variables;
 use super::{packages, ports};
 
-/// How long one question of whether it answers may take.
+/// The time limit of a single probe of a server.
 const PROBE_MAX: Duration = Duration::from_secs(10);
 
-/// How often a server is started again with another port because the first was taken meanwhile.
+/// The most attempts to start a server whose port was taken in between.
 const COLLISIONS_MAX: usize = 5;
 
-/// Where one kind of server starts.
+/// The directory of a kind of server, and what is needed to start it there.
 #[derive(Debug)]
 pub struct Workdir<'a> {
     pub children: &'a Children,
-    /// The kind's own directory.
+    /// The directory of this kind.
     pub home: PathBuf,
-    /// Only for kinds with TLS.
+    /// Only for a kind with TLS.
     pub certificates: Option<&'a Certificates>,
-    /// What every server of its make begins with.
+    /// The data directory that its servers begin with.
     pub template: &'a Template,
 }
 
-/// A server that answers.
+/// A running server.
 #[derive(Debug)]
 pub struct Server {
-    pub launch: Process,
+    pub process: Process,
     pub port: u16,
     pub pid: u32,
 }
 
 impl Workdir<'_> {
-    /// A directory in the kind's own, owned by the server's user.
-    pub fn directory(&self, name: &str, account: &RunAs) -> Result<PathBuf, String> {
+    /// Creates a directory within this one, owned by the server's user.
+    pub fn directory(&self, name: &str, user: &RunAs) -> Result<PathBuf, String> {
         let path = self.home.join(name);
-        account.make_directory(&path).map(|()| path)
+        user.make_directory(&path).map(|()| path)
     }
 
-    /// Runs a program of the package that prepares a server or speaks to it, with our own rights.
+    /// Runs a client program as the current user and returns its output.
     pub fn ask(&self, program: &str, args: &[&str]) -> Result<String, String> {
         let program = packages::find(program)?;
-        let launch = Process::helper(&file_name(&program), &RunAs::Current, &program, &self.home)
+        let process = Process::helper(&file_name(&program), &RunAs::Current, &program, &self.home)
             .args(args.iter().copied());
-        self.children.run(&launch, PROBE_MAX)
+        self.children.run(&process, PROBE_MAX)
     }
 
     /// Starts a server and waits until it answers.
     pub fn serve(
         &self,
-        launch: Process,
+        process: Process,
         port: u16,
         probe: impl Fn(u32) -> Result<(), String>,
     ) -> Result<Server, String> {
-        let pid = self.children.launch(&launch)?;
-        self.children.await_ready(pid, &launch, START_MAX, || probe(pid))?;
-        Ok(Server { launch, port, pid })
+        let pid = self.children.start(&process)?;
+        self.children.await_ready(pid, &process, START_MAX, || probe(pid))?;
+        Ok(Server { process, port, pid })
     }
 
-    /// Starts something on free ports, and again on others if they were taken before it could
-    /// listen there.
+    /// Starts servers on free ports, and again on others if a port was taken in between.
     pub fn on_free_ports<T>(
         &self,
         count: usize,
@@ -76,7 +75,7 @@ impl Workdir<'_> {
         loop {
             match start(&ports::free(count)?) {
                 Err(why) if ports::is_collision(&why) && attempt < COLLISIONS_MAX => {
-                    // Of several servers, some may run.
+                    // Some of several servers may run.
                     self.children.end_within(&self.home);
                     attempt += 1;
                 }
@@ -85,16 +84,16 @@ impl Workdir<'_> {
         }
     }
 
-    /// The same for one port.
+    /// Starts a server on a free port, like `on_free_ports`.
     pub fn on_a_free_port<T>(&self, start: impl Fn(u16) -> Result<T, String>) -> Result<T, String> {
         self.on_free_ports(1, |ports| match ports {
             [port] => start(*port),
-            _ => Err("not one port was found".to_owned()),
+            _ => Err("no port was found".to_owned()),
         })
     }
 
-    /// The variables of a kind that consists of this server: its URL, who signed its certificate,
-    /// and what a test needs to kill it and start it again.
+    /// Returns the variables of a kind of one server: its URL, the authority of its certificate,
+    /// and what a test needs to kill and restart it.
     pub fn variables_of(&self, kind: Kind, server: &Server, url: String) -> Variables {
         let mut variables = Variables::default();
         variables.add(&kind.url_variable(), url);
@@ -102,43 +101,43 @@ impl Workdir<'_> {
             variables.add(&format!("{}_CA", kind.stem()), certificates.authority());
         }
         server.add(&mut variables, &kind.stem());
-        let Process { account, program, .. } = &server.launch;
-        add_program(&mut variables, account, program);
+        let Process { user, program, .. } = &server.process;
+        add_program(&mut variables, user, program);
         variables
     }
 
-    /// The certificates, for a kind that was said to need them.
+    /// Returns the certificates of a kind with TLS.
     pub fn certificates(&self) -> Result<&Certificates, String> {
-        self.certificates.ok_or_else(|| "the certificates were not made".to_owned())
+        self.certificates.ok_or_else(|| "the certificates were not created".to_owned())
     }
 }
 
 impl Server {
-    /// Adds what a test needs to reach, kill and start it again.
+    /// Adds the variables with which a test connects to, kills and restarts it.
     pub fn add(&self, variables: &mut Variables, stem: &str) {
         variables.add(&format!("{stem}_ADDRESS"), self.address());
         variables.add(&format!("{stem}_PID"), self.pid.to_string());
-        variables.add(&format!("{stem}_COMMAND"), self.launch.shell_line());
-        variables.add(&format!("{stem}_LOG"), self.launch.log().display().to_string());
+        variables.add(&format!("{stem}_COMMAND"), self.process.shell_line());
+        variables.add(&format!("{stem}_LOG"), self.process.log().display().to_string());
     }
 
-    /// Host and port.
+    /// Returns host and port.
     pub fn address(&self) -> String {
         format!("127.0.0.1:{}", self.port)
     }
 }
 
-/// Adds where a program is and, for a server, as whom it must be run; so a test can start one of
-/// its own.
-pub fn add_program(variables: &mut Variables, account: &RunAs, program: &Path) {
+/// Adds the path of a program and the user that it runs as, so that a test can start its own
+/// server.
+pub fn add_program(variables: &mut Variables, user: &RunAs, program: &Path) {
     let name = file_name(program).to_uppercase().replace('-', "_");
     variables.add(&format!("{name}_BIN"), program.display().to_string());
-    if let Some(user) = account.name() {
+    if let Some(user) = user.name() {
         variables.add(&format!("{name}_RUN_AS"), user);
     }
 }
 
-/// The last part of a path.
+/// Returns the last part of a path.
 pub fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }

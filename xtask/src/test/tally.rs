@@ -1,39 +1,39 @@
-//! How many passed, what failed and what was skipped: the one place that counts.
+//! Counts passed, failed and skipped tests.
 
 use std::fmt::Write as _;
 
-/// What a step found out.
+/// The result of a step.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tally {
-    /// Tests that ran to their end and were right.
+    /// Tests that passed.
     pub passed: usize,
-    /// Tests that were wrong, or of which we cannot know.
+    /// Tests that failed, or whose result is unknown.
     pub failed: usize,
-    /// What is said of the failures: names, and what to do.
+    /// For each failure its name, and how to fix it.
     pub failures: Vec<String>,
-    /// The lines of the tests that did not do their work, each with its reason.
+    /// The lines of the skipped tests, each with its reason.
     pub skips: Vec<String>,
 }
 
 impl Tally {
-    /// A step that counts as one test.
-    pub fn one(name: &str, well: bool, cure: &str) -> Self {
+    /// Returns the tally of a step that counts as one test.
+    pub fn one(name: &str, is_success: bool, help: &str) -> Self {
         let mut tally = Self::default();
-        if well {
+        if is_success {
             tally.passed = 1;
         } else {
-            tally.fail(format!("{name}: {cure}"));
+            tally.fail(format!("{name}: {help}"));
         }
         tally
     }
 
-    /// One more failure, with what there is to say of it.
-    pub fn fail(&mut self, why: String) {
+    /// Counts a failure.
+    pub fn fail(&mut self, message: String) {
         self.failed += 1;
-        self.failures.push(why);
+        self.failures.push(message);
     }
 
-    /// Takes over what another step found.
+    /// Adds the result of another step.
     pub fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
@@ -41,12 +41,12 @@ impl Tally {
         self.skips.extend(other.skips);
     }
 
-    /// Whether nothing failed.
+    /// Returns true if nothing failed.
     pub fn is_success(&self) -> bool {
         self.failed == 0
     }
 
-    /// Failures and skips by name, then the closing line; no newline at the end.
+    /// Returns the failures, the skips and the closing line, without a newline at the end.
     pub fn summary(&self) -> String {
         let mut text = String::new();
         for failure in &self.failures {

@@ -1,86 +1,83 @@
-//! Reads what `cargo test -- --show-output` prints, line by line: counts it, and says which lines
-//! are worth showing.
+//! Parses the output of `cargo test -- --show-output` by line, counts results, and decides which
+//! lines are shown.
 //!
-//! The harness prints a binary's story in a fixed order: `running N tests`, one line a test, the
-//! output of the tests that passed, their names, the output of those that failed, their names,
-//! `test result:`. [`Chapter`] is where in that order we are. What a test itself printed is only
-//! looked at for `SKIP`, so it cannot be mistaken for a count.
+//! The test harness prints the sections of a binary in a fixed order: `running N tests`, a line for
+//! each test, the output of the passed tests, their names, the output of the failed tests, their
+//! names, `test result:`. [`Section`] is the current one. The output of a test is searched only for
+//! `SKIP`, so it cannot be mistaken for a result.
 //!
 //! # Invariants
 //!
-//! 1. Every binary that said `running` either says `test result:` or is counted as one failure.
-//! 2. `passed` + `failed` + tests that skipped is the number of tests that were not filtered out,
-//!    if all binaries ended.
+//! 1. Every binary that prints `running` either prints `test result:` or is counted as one failure.
+//! 2. If all binaries end, `passed` + `failed` + skipped tests is the number of tests that were not
+//!    filtered out.
 
 use super::tally::Tally;
 
-/// Where in the story of a test binary the next line belongs.
+/// The section of the output that the next line belongs to.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Chapter {
-    /// Cargo speaks: compiling, running.
+enum Section {
+    /// Output of cargo itself: compiling, running.
     #[default]
     Cargo,
-    /// `test name ... ok` and whatever the tests printed past the capture.
+    /// `test name ... ok`, and output of tests that was not captured.
     Tests,
-    /// What a passing test printed; whether this test has said `SKIP` already.
+    /// The output of a passed test, and whether that test has printed `SKIP` already.
     PassedOutput { skipped: bool },
-    /// The names of the tests that passed, again.
+    /// The names of the passed tests.
     PassedNames,
-    /// What a failing test printed.
+    /// The output of a failed test.
     FailedOutput,
-    /// The names of the tests that failed, again.
+    /// The names of the failed tests.
     FailedNames,
 }
 
-/// What has been read so far.
+/// The state of the parser.
 #[derive(Debug, Default)]
 pub struct Transcript {
-    chapter: Chapter,
-    /// The binary that runs, as cargo named it; once it has failed, the arguments that run it
-    /// again.
+    section: Section,
+    /// The current binary, as cargo names it; once it has failed, the arguments that run it again.
     binary: String,
     /// The tests of this binary that failed.
     failures: Vec<String>,
-    /// Tests of this binary that passed by saying `SKIP`.
+    /// Tests of this binary that passed and printed `SKIP`.
     skipped: usize,
     tally: Tally,
 }
 
 impl Transcript {
-    /// Takes in the next line; true if a reader wants to see it.
+    /// Parses the next line; true if it is to be shown.
     pub fn shows(&mut self, line: &str) -> bool {
         if line.strip_prefix("SKIP").is_some_and(|rest| !rest.starts_with(char::is_alphanumeric)) {
             return self.skip(line);
         }
-        match self.chapter {
-            Chapter::Cargo | Chapter::Tests => self.test_line(line),
-            Chapter::PassedOutput { .. } if line == "successes:" => {
-                self.turn_to(Chapter::PassedNames, false)
+        match self.section {
+            Section::Cargo | Section::Tests => self.test_line(line),
+            Section::PassedOutput { .. } if line == "successes:" => {
+                self.enter(Section::PassedNames, false)
             }
-            Chapter::PassedOutput { .. } if is_output_header(line) => {
-                self.turn_to(Chapter::PassedOutput { skipped: false }, false)
+            Section::PassedOutput { .. } if is_output_header(line) => {
+                self.enter(Section::PassedOutput { skipped: false }, false)
             }
-            Chapter::PassedOutput { .. } => false,
-            Chapter::PassedNames if line.is_empty() || line.starts_with("    ") => false,
-            Chapter::PassedNames => self.test_line(line),
-            Chapter::FailedOutput if line == "failures:" => {
-                self.turn_to(Chapter::FailedNames, true)
-            }
-            Chapter::FailedOutput => true,
-            Chapter::FailedNames => self.test_line(line),
+            Section::PassedOutput { .. } => false,
+            Section::PassedNames if line.is_empty() || line.starts_with("    ") => false,
+            Section::PassedNames => self.test_line(line),
+            Section::FailedOutput if line == "failures:" => self.enter(Section::FailedNames, true),
+            Section::FailedOutput => true,
+            Section::FailedNames => self.test_line(line),
         }
     }
 
-    /// The output has ended, and cargo with it.
-    pub fn finish(mut self, cargo_is_well: bool) -> Tally {
+    /// Returns the result once cargo has ended.
+    pub fn finish(mut self, is_success: bool) -> Tally {
         self.close_binary();
-        if !cargo_is_well && self.tally.failed == 0 {
+        if !is_success && self.tally.failed == 0 {
             self.tally.fail(
-                "cargo test: did not compile, or a binary died; read its output above".to_owned(),
+                "cargo test: did not compile, or a binary crashed; see its output above".to_owned(),
             );
         }
-        if cargo_is_well && self.tally.passed + self.tally.failed + self.tally.skips.len() == 0 {
-            self.tally.fail("cargo test: no test ran; does the filter name one?".to_owned());
+        if is_success && self.tally.passed + self.tally.failed + self.tally.skips.len() == 0 {
+            self.tally.fail("cargo test: no test ran; check the filter".to_owned());
         }
         self.tally
     }
@@ -90,14 +87,14 @@ impl Transcript {
             self.close_binary();
             self.binary = binary;
         } else if let Some(again) = rerun_arguments(line) {
-            // Better than the first name, for every crate may have a `tests/it/main.rs`.
+            // Unlike the first name it has the crate: several crates have a `tests/it/main.rs`.
             self.binary = again.to_owned();
         } else if line.starts_with("running ") && line.trim_end_matches('s').ends_with(" test") {
-            self.chapter = Chapter::Tests;
+            self.section = Section::Tests;
         } else if line == "successes:" {
-            return self.turn_to(Chapter::PassedOutput { skipped: false }, false);
+            return self.enter(Section::PassedOutput { skipped: false }, false);
         } else if line == "failures:" {
-            return self.turn_to(Chapter::FailedOutput, true);
+            return self.enter(Section::FailedOutput, true);
         } else if let Some(counts) = line.strip_prefix("test result: ") {
             self.result(counts);
         } else if let Some((name, verdict)) =
@@ -108,12 +105,12 @@ impl Transcript {
         true
     }
 
-    fn turn_to(&mut self, chapter: Chapter, shows: bool) -> bool {
-        self.chapter = chapter;
+    fn enter(&mut self, section: Section, shows: bool) -> bool {
+        self.section = section;
         shows
     }
 
-    /// `test name ... verdict`: the counts come later, from the result; here are only the names.
+    /// Records the name of a test in `test name ... verdict`; the counts are in `test result:`.
     fn verdict(&mut self, name: &str, verdict: &str) {
         if verdict == "FAILED" {
             self.failures.push(name.to_owned());
@@ -122,36 +119,37 @@ impl Transcript {
         }
     }
 
-    /// `ok. 3 passed; 0 failed; 0 ignored; ..`: this binary's story is complete.
+    /// Adds the counts of a binary: `ok. 3 passed; 0 failed; 0 ignored; ..`.
     fn result(&mut self, counts: &str) {
         self.tally.passed += count(counts, "passed").saturating_sub(self.skipped);
         self.tally.failed += count(counts, "failed");
         self.skipped = 0;
-        self.chapter = Chapter::Cargo;
+        self.section = Section::Cargo;
     }
 
     fn skip(&mut self, line: &str) -> bool {
         self.tally.skips.push(line.to_owned());
-        if self.chapter == (Chapter::PassedOutput { skipped: false }) {
+        if self.section == (Section::PassedOutput { skipped: false }) {
             self.skipped += 1;
-            self.chapter = Chapter::PassedOutput { skipped: true };
+            self.section = Section::PassedOutput { skipped: true };
         }
         true
     }
 
-    /// The next binary begins, or there is none.
+    /// Ends the current binary.
     fn close_binary(&mut self) {
         let binary = &self.binary;
         self.tally.failures.extend(self.failures.drain(..).map(|name| format!("{binary}: {name}")));
-        if self.chapter != Chapter::Cargo {
-            self.tally.fail(format!("{binary}: ended before its result; read its output above"));
+        if self.section != Section::Cargo {
+            self.tally.fail(format!("{binary}: ended before its result; see its output above"));
         }
         self.skipped = 0;
-        self.chapter = Chapter::Cargo;
+        self.section = Section::Cargo;
     }
 }
 
-/// ` Running tests/it/main.rs (target/debug/deps/it-0123456789abcdef)` or ` Doc-tests millpond`.
+/// Parses ` Running tests/it/main.rs (target/debug/deps/it-0123456789abcdef)` or ` Doc-tests
+/// millpond`.
 fn binary_name(line: &str) -> Option<String> {
     if let Some(name) = line.strip_prefix("   Doc-tests ") {
         return Some(format!("{name} doctests"));
@@ -162,7 +160,7 @@ fn binary_name(line: &str) -> Option<String> {
     Some(format!("{name} {source}"))
 }
 
-/// ``error: test failed, to rerun pass `-p millpond-sqlite --test it` ``
+/// Parses ``error: test failed, to rerun pass `-p millpond-sqlite --test it` ``.
 fn rerun_arguments(line: &str) -> Option<&str> {
     let (_, arguments) =
         line.strip_prefix("error: ")?.split_once("test failed, to rerun pass `")?;
@@ -173,7 +171,7 @@ fn is_output_header(line: &str) -> bool {
     line.starts_with("---- ") && line.ends_with(" stdout ----")
 }
 
-/// The number before `word` in `ok. 3 passed; 0 failed`.
+/// Returns the number before `word` in `ok. 3 passed; 0 failed`.
 fn count(counts: &str, word: &str) -> usize {
     let part = counts.split([';', '.']).find_map(|part| part.trim().strip_suffix(word));
     part.and_then(|number| number.trim().parse().ok()).unwrap_or(0)
@@ -231,10 +229,10 @@ successes:
 test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s
 ";
 
-    fn read(text: &str, cargo_is_well: bool) -> (Tally, Vec<&str>) {
+    fn read(text: &str, is_success: bool) -> (Tally, Vec<&str>) {
         let mut transcript = Transcript::default();
         let shown = text.lines().filter(|line| transcript.shows(line)).collect();
-        (transcript.finish(cargo_is_well), shown)
+        (transcript.finish(is_success), shown)
     }
 
     #[test]
@@ -249,7 +247,7 @@ test result: ok. 1 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; fini
     }
 
     #[test]
-    fn output_of_passing_tests_is_hidden_and_that_of_failing_ones_is_shown() {
+    fn output_of_passed_tests_is_hidden_and_of_failed_tests_shown() {
         let (_, shown) = read(TWO_BINARIES, false);
         assert!(shown.contains(&"SKIP no PG_URL"));
         assert!(shown.contains(&"thread 'wrong' panicked"));
@@ -280,7 +278,7 @@ error: test failed, to rerun pass `-p a --test it`\n";
     }
 
     #[test]
-    fn nothing_ran_is_a_failure() {
+    fn a_run_without_tests_is_a_failure() {
         let (tally, _) =
             read("running 0 tests\n\ntest result: ok. 0 passed; 0 failed; 0 ignored\n", true);
         assert_eq!((tally.passed, tally.failed), (0, 1));

@@ -1,58 +1,59 @@
-//! Which crate of ours may be built with which: the table, compared with the manifests.
+//! Which crates a crate of this workspace may be built with: the table, compared with the
+//! manifests.
 //!
-//! Dependencies of tests are free, so `millpond-testkit` may be one anywhere.
+//! Dependencies of tests are not restricted, so `millpond-testkit` may be one anywhere.
 
 use super::Violation;
 use super::workspace::Workspace;
 use crate::cargo::Package;
 
-/// Which crates of this workspace a crate may be built with.
-enum Ours {
-    Only(&'static [&'static str]),
+/// The dependencies that a crate may be built with.
+enum Allowed {
+    /// No crates but these. Every user of millpond builds such a crate.
+    Exactly(&'static [&'static str]),
+    /// Of this workspace only these crates.
+    Ours(&'static [&'static str]),
+    /// Of this workspace all crates but these.
     AllBut(&'static [&'static str]),
 }
 
-use Ours::{AllBut, Only};
+use Allowed::{AllBut, Exactly, Ours};
 
-const BACKEND: Ours = Only(&["millpond-core", "millpond-sqlx", "millpond-url"]);
+const BACKEND: Allowed = Ours(&["millpond-core", "millpond-sqlx", "millpond-url"]);
 
-const ROWS: [(&str, Ours); 21] = [
-    ("millpond-settings", Only(&[])),
-    ("millpond-runtime", Only(&[])),
-    ("millpond-core", Only(&["millpond-runtime", "millpond-settings"])),
-    ("millpond-url", Only(&[])),
-    ("millpond-shared", Only(&["millpond-core", "millpond-runtime"])),
-    ("millpond-compat", Only(&["millpond-core"])),
-    ("millpond-testkit", Only(&["millpond-core", "millpond-shared"])),
-    ("millpond-config", Only(&["millpond-settings", "millpond-url"])),
-    ("millpond-sqlx", Only(&["millpond-core", "millpond-url"])),
+const ROWS: [(&str, Allowed); 21] = [
+    ("millpond-settings", Exactly(&[])),
+    // loom only for the models.
+    ("millpond-runtime", Exactly(&["coarsetime", "loom", "spin", "tokio"])),
+    (
+        "millpond-core",
+        Exactly(&["async-trait", "fastrand", "millpond-runtime", "millpond-settings", "tracing"]),
+    ),
+    ("millpond-url", Ours(&[])),
+    ("millpond-shared", Ours(&["millpond-core", "millpond-runtime"])),
+    ("millpond-compat", Ours(&["millpond-core"])),
+    ("millpond-testkit", Ours(&["millpond-core", "millpond-shared"])),
+    ("millpond-config", Ours(&["millpond-settings", "millpond-url"])),
+    ("millpond-sqlx", Ours(&["millpond-core", "millpond-url"])),
     ("millpond-sqlite", BACKEND),
     ("millpond-postgres", BACKEND),
     ("millpond-mysql", BACKEND),
     (
         "millpond-redis",
-        Only(&["millpond-core", "millpond-runtime", "millpond-shared", "millpond-url"]),
+        Ours(&["millpond-core", "millpond-runtime", "millpond-shared", "millpond-url"]),
     ),
-    ("millpond-cache", Only(&["millpond-core", "millpond-redis"])),
-    ("millpond-ratelimit", Only(&["millpond-config", "millpond-core", "millpond-redis"])),
-    ("millpond-metrics", Only(&["millpond-core", "millpond-shared"])),
+    ("millpond-cache", Ours(&["millpond-core", "millpond-redis"])),
+    ("millpond-ratelimit", Ours(&["millpond-config", "millpond-core", "millpond-redis"])),
+    ("millpond-metrics", Ours(&["millpond-core", "millpond-shared"])),
     ("millpond", AllBut(&["millpond-cli", "millpond-testkit", "xtask", "benches", "soak"])),
-    ("millpond-cli", Only(&["millpond"])),
+    ("millpond-cli", Ours(&["millpond"])),
     ("benches", AllBut(&["millpond-cli", "xtask", "soak"])),
     ("soak", AllBut(&["millpond-cli", "xtask", "benches"])),
-    // The chores build nothing of ours: they must run when the rest does not compile.
-    ("xtask", Only(&[])),
+    // It must run when the other crates do not compile.
+    ("xtask", Ours(&[])),
 ];
 
-/// Every user of millpond builds the core and what it is built on, so each dependency of these is a
-/// decision.
-const CORE: [&str; 3] = ["millpond-core", "millpond-runtime", "millpond-settings"];
-const OF_THE_CORE: [&str; 6] =
-    ["async-trait", "coarsetime", "fastrand", "spin", "tokio", "tracing"];
-/// Only a build of the models has it.
-const OF_MODELS: &str = "loom";
-
-/// Every dependency of a crate of ours stands in the table.
+/// The table allows every dependency of the crates of this workspace.
 pub fn only_allowed_dependencies(workspace: &Workspace) -> Vec<Violation> {
     let ours: Vec<&str> = workspace.packages.iter().map(|package| package.name.as_str()).collect();
     let mut violations = Vec::new();
@@ -66,8 +67,8 @@ pub fn only_allowed_dependencies(workspace: &Workspace) -> Vec<Violation> {
         };
         let built = package.dependencies.iter().filter(|it| it.kind.as_deref() != Some("dev"));
         for dependency in built.map(|dependency| dependency.name.as_str()) {
-            if let Some(cure) = refusal(name, allowed, dependency, ours.contains(&dependency)) {
-                let message = format!("`{name}` must not depend on `{dependency}`; {cure}");
+            if let Some(help) = refusal(name, allowed, dependency, ours.contains(&dependency)) {
+                let message = format!("`{name}` must not depend on `{dependency}`; {help}");
                 let line = line_of(workspace, package, dependency);
                 violations.push(Violation::new(manifest, line, message));
             }
@@ -76,27 +77,27 @@ pub fn only_allowed_dependencies(workspace: &Workspace) -> Vec<Violation> {
     violations
 }
 
-/// What to do instead, if a dependency is refused.
-fn refusal(name: &str, allowed: &Ours, dependency: &str, is_ours: bool) -> Option<&'static str> {
+/// Returns what to do instead if a dependency is not allowed.
+fn refusal(name: &str, allowed: &Allowed, dependency: &str, is_ours: bool) -> Option<&'static str> {
     let is_allowed = match allowed {
-        Only(list) => list.contains(&dependency),
+        Exactly(list) => list.contains(&dependency),
+        // Only one crate reads settings.
+        _ if !is_ours => dependency != "figment" || name == "millpond-config",
+        Ours(list) => list.contains(&dependency),
         AllBut(list) => !list.contains(&dependency),
     };
-    match dependency {
-        "millpond-testkit" if !is_allowed => Some("make it a dev-dependency"),
-        _ if is_ours && !is_allowed => {
-            Some("move the code to where the arrow may point, or argue a new one in docs/design.md")
+    match allowed {
+        _ if is_allowed => None,
+        _ if dependency == "millpond-testkit" => Some("make it a dev-dependency"),
+        _ if dependency == "figment" => Some("only `millpond-config` reads settings"),
+        Exactly(_) if !is_ours => {
+            Some("every user builds it: it may use only what the table lists")
         }
-        "figment" if name != "millpond-config" => Some("only `millpond-config` reads settings"),
-        OF_MODELS if name == "millpond-runtime" => None,
-        _ if !is_ours && CORE.contains(&name) && !OF_THE_CORE.contains(&dependency) => {
-            Some("the core may use only what the table lists")
-        }
-        _ => None,
+        _ => Some("move the code to a crate that may, or give the reason in docs/design.md"),
     }
 }
 
-/// The line of the manifest that names the dependency first, or the first line.
+/// Returns the first line of the manifest that names the dependency, or line 1.
 fn line_of(workspace: &Workspace, package: &Package, dependency: &str) -> usize {
     let manifest = workspace.texts.get(&package.manifest_path).map_or("", String::as_str);
     let names = |line: &str| {
@@ -127,9 +128,9 @@ mod tests {
     }
 
     #[test]
-    fn what_the_table_allows_passes() {
+    fn dependencies_in_the_table_pass() {
         let found = check(&[
-            ("millpond-core", &["tokio", "tracing"]),
+            ("millpond-core", &["fastrand", "tracing"]),
             ("millpond-sqlx", &["millpond-core", "sqlx"]),
             ("millpond-sqlite", &["millpond-core", "millpond-sqlx", "sqlx"]),
             ("millpond-config", &["millpond-settings", "figment", "serde"]),
@@ -141,9 +142,10 @@ mod tests {
     }
 
     #[test]
-    fn what_it_does_not_is_caught_on_the_line_of_the_dependency() {
+    fn other_dependencies_are_caught_on_their_lines() {
         type Packages<'a> = &'a [(&'a str, &'a [&'a str])];
-        let wrong: [(Packages<'_>, &str); 7] = [
+        let wrong: [(Packages<'_>, &str); 8] = [
+            (&[("millpond-core", &["tokio"])], "may use only"),
             (&[("millpond-core", &["serde"])], "may use only"),
             (&[("millpond-redis", &["figment"])], "only `millpond-config`"),
             (&[("millpond-cli", &["millpond-core"]), ("millpond-core", &[])], "must not depend"),
@@ -152,9 +154,9 @@ mod tests {
             (&[("millpond-new", &[])], "not in the table"),
             (&[("millpond", &["millpond-cli"]), ("millpond-cli", &[])], "2: "),
         ];
-        for (packages, said) in wrong {
+        for (packages, expected) in wrong {
             let found = check(packages);
-            assert!(found.first().is_some_and(|found| found.contains(said)), "{found:?}");
+            assert!(found.first().is_some_and(|found| found.contains(expected)), "{found:?}");
         }
     }
 }

@@ -5,18 +5,18 @@ use super::{Violation, markdown};
 
 const COLUMNS_MAX: usize = 100;
 
-/// Pages that are generated, and the changelog.
+/// Generated pages, and the changelog.
 const EXCEPT: [&str; 4] =
     ["CHANGELOG.md", "docs/comparison.md", "docs/performance.md", "docs/settings.md"];
 
-/// No line of Rust and no line of prose is longer than 100 columns, except tables and addresses of
-/// comments and pages, which have no place to break at.
+/// No line of Rust or prose is longer than 100 columns, except tables and addresses in comments and
+/// pages, which cannot be broken.
 pub fn fit(workspace: &Workspace) -> Vec<Violation> {
     let mut violations = Vec::new();
-    let mut look = |path: &str, line: usize, text: &str, is_prose: bool| {
+    let mut check = |path: &str, line: usize, text: &str, is_prose: bool| {
         let columns = text.chars().count();
-        let words = text.trim_start_matches(['/', '!', ' ']);
-        let cannot_break = is_prose && (words.starts_with('|') || text.contains("://"));
+        let content = text.trim_start_matches(['/', '!', ' ']);
+        let cannot_break = is_prose && (content.starts_with('|') || text.contains("://"));
         if columns > COLUMNS_MAX && !cannot_break {
             let message = format!("{columns} columns, {COLUMNS_MAX} are allowed; wrap the line");
             violations.push(Violation::new(path, line, message));
@@ -24,13 +24,13 @@ pub fn fit(workspace: &Workspace) -> Vec<Violation> {
     };
     for source in &workspace.sources {
         for (at, line) in source.text.lines().enumerate() {
-            look(&source.path, at + 1, line, line.trim_start().starts_with("//"));
+            check(&source.path, at + 1, line, line.trim_start().starts_with("//"));
         }
     }
     for (path, page) in workspace.pages().filter(|(path, _)| !EXCEPT.contains(path)) {
         let lines: Vec<&str> = page.lines().collect();
         for (line, _) in markdown::read(page).1 {
-            look(path, line, lines.get(line - 1).unwrap_or(&""), true);
+            check(path, line, lines.get(line - 1).unwrap_or(&""), true);
         }
     }
     violations

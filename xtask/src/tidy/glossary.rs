@@ -1,5 +1,4 @@
-//! The glossary explains the public names that a user meets first, and names nothing that does not
-//! exist.
+//! The glossary contains the main public names, and no name that does not exist.
 
 use std::collections::BTreeSet;
 
@@ -9,13 +8,13 @@ use super::{Violation, words};
 
 const PAGE: &str = "docs/glossary.md";
 
-/// Public names that must stand in the glossary.
+/// Public names that must be in the glossary.
 const PUBLIC: &str = "Manager Pool QueuePool NullPool SharedPool SqlPool Lease Acquire Status \
     Holder Hooks HookPoint Observer Event EventContext CloseReason ErrorClass PoolHistograms \
     LeaseOwner ResetLevel SyncState FailoverDetector Request Reservation Triage TransactionLost \
     Pooler PoolKind Credentials ErrorImpact Multiplexer Member Borrower Share";
 
-/// Each public name stands in backticks in the glossary, and each name in its backticks exists.
+/// Each public name is a code span of the glossary, and each name in its code spans exists.
 pub fn has_the_public_names(workspace: &Workspace) -> Vec<Violation> {
     let Some(page) = workspace.texts.get(PAGE) else { return Vec::new() };
     let spans = page
@@ -25,7 +24,7 @@ pub fn has_the_public_names(workspace: &Workspace) -> Vec<Violation> {
     let named: Vec<(usize, &str)> = spans.collect();
     let mut violations = Vec::new();
     for name in PUBLIC.split(' ').filter(|name| !named.iter().any(|(_, span)| span == name)) {
-        let message = format!("the public name `{name}` is not explained; add an entry");
+        let message = format!("the public name `{name}` is missing; add an entry");
         violations.push(Violation::new(PAGE, 1, message));
     }
     let known: BTreeSet<&str> = workspace
@@ -41,7 +40,7 @@ pub fn has_the_public_names(workspace: &Workspace) -> Vec<Violation> {
             true => workspace.paths.iter().any(|path| path.ends_with(&file)),
             false => span.split("::").all(|part| known.contains(part)),
         };
-        // Names of crates and expressions are no identifiers.
+        // Names of crates and expressions are not identifiers.
         let is_name = span.chars().all(|c| c.is_alphanumeric() || "_:".contains(c));
         if !exists && (is_file || is_name) {
             let message = format!("there is no `{span}`; correct the name");
@@ -77,8 +76,8 @@ mod tests {
     fn a_missing_name_and_one_that_does_not_exist_are_caught() {
         let page = page().replace("`Lease`", "`Leash`");
         let found = check(&format!("{page}| `room/gone.rs` |\n")).join("; ");
-        for said in ["`Lease` is not explained", "no `Leash`", "no `room/gone.rs`"] {
-            assert!(found.contains(said), "{found}");
+        for expected in ["`Lease` is missing", "no `Leash`", "no `room/gone.rs`"] {
+            assert!(found.contains(expected), "{found}");
         }
     }
 }

@@ -1,30 +1,29 @@
-//! A file has one idea: its first line says which, and it has at most 400 lines of code. Clippy
-//! limits the length of a function.
+//! A file begins with its job and has at most 400 lines of code. Clippy limits the length of a
+//! function.
 
 use super::Violation;
 use super::workspace::Workspace;
 
-/// Fewer words than this name a file but do not say what it is for.
+/// The least number of words in a first line.
 const WORDS_MIN: usize = 3;
 
-/// The most lines that are neither blank, nor only a comment, nor part of the unit tests at the
-/// end.
+/// The most lines of code, without blank lines, comments and the unit tests at the end.
 const FILE_LINES_MAX: usize = 400;
 
-/// The first line of every Rust file is a `//!` with a sentence.
+/// The first line of every Rust file is `//!` and a sentence.
 pub fn says_its_job(workspace: &Workspace) -> Vec<Violation> {
     let job =
         |text: &str| Some(text.lines().next()?.strip_prefix("//!")?.split_whitespace().count());
-    let silent = workspace.sources.iter().filter(|it| job(&it.text).unwrap_or(0) < WORDS_MIN);
-    let message = "the first line says too little; begin with `//!` and the file's single job";
-    silent.map(|source| Violation::new(&source.path, 1, message)).collect()
+    let found = workspace.sources.iter().filter(|it| job(&it.text).unwrap_or(0) < WORDS_MIN);
+    let message = "the first line is too short; begin with `//!` and the job of the file";
+    found.map(|source| Violation::new(&source.path, 1, message)).collect()
 }
 
 /// No file is longer than 400 lines of code.
 pub fn fits_one_idea(workspace: &Workspace) -> Vec<Violation> {
     let lengths = workspace.sources.iter().map(|source| (source, code_lines(&source.text)));
     let message = |length| {
-        format!("{length} lines of code, {FILE_LINES_MAX} are allowed; give its second idea a file")
+        format!("{length} lines of code, {FILE_LINES_MAX} are allowed; move a part to another file")
     };
     lengths
         .filter(|(_, length)| *length > FILE_LINES_MAX)
@@ -33,7 +32,7 @@ pub fn fits_one_idea(workspace: &Workspace) -> Vec<Violation> {
 }
 
 fn code_lines(text: &str) -> usize {
-    // `mod tests;` is no end: what follows it is code.
+    // Code may follow `mod tests;`.
     let code = text.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or(text);
     let lines = code.lines().map(str::trim);
     lines.filter(|line| !line.is_empty() && !line.starts_with("//")).count()

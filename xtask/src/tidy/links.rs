@@ -1,4 +1,4 @@
-//! Relative links in Markdown pages point to something that is there.
+//! Relative links in Markdown pages lead to existing files.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ use super::{Violation, markdown};
 static LINK: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"\]\(\s*([^)\s]+)|^\s*\[[^\]]*\]:\s*(\S+)").ok());
 
-/// Every link of a page that is not an address leads to a file or directory.
+/// Every relative link of a page leads to a file or directory.
 pub fn point_to_files(workspace: &Workspace) -> Vec<Violation> {
     let mut violations = Vec::new();
     for (path, page) in workspace.pages() {
@@ -25,8 +25,9 @@ pub fn point_to_files(workspace: &Workspace) -> Vec<Violation> {
                     && !file.is_empty()
                     && !exists(workspace, &normal(&format!("{directory}/{file}")))
                 {
-                    let message =
-                        format!("the link to `{target}` leads nowhere; correct it or remove it");
+                    let message = format!(
+                        "the target of the link `{target}` does not exist; correct or remove it"
+                    );
                     violations.push(Violation::new(path, line, message));
                 }
             }
@@ -47,7 +48,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_links_that_lead_nowhere_are_caught() {
+    fn links_to_missing_files_are_caught() {
         for (page, found) in [
             ("[b](b.md#part) [r](../README.md \"t\") [c](../crates/a)", 0),
             ("[w](https://e.invalid/x) [h](#h) `[b](gone.md)`\n\n[b]: b.md\n", 0),

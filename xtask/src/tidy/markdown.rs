@@ -1,18 +1,18 @@
-//! As much of Markdown as the rules need: fences, and prose without code.
+//! Parses what the rules need of Markdown: fenced code, and prose without code.
 
 /// A fenced block of code.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fence<'a> {
-    /// The line it opens on.
+    /// The line that opens it.
     pub line: usize,
-    /// What stands behind the backticks: `rust`, `toml`, or nothing.
+    /// The text after the backticks: `rust`, `toml`, or nothing.
     pub info: &'a str,
 }
 
-/// The fences of a page, and its other lines with inline code blanked out.
+/// Returns the fences of a page, and its other lines with inline code removed.
 pub fn read(page: &str) -> (Vec<Fence<'_>>, Vec<(usize, String)>) {
     let (mut fences, mut prose) = (Vec::new(), Vec::new());
-    // The marker that closes the fence we are in.
+    // The marker of the open fence.
     let mut closing: Option<&str> = None;
     for (at, text) in page.lines().enumerate() {
         let line = at + 1;
@@ -32,13 +32,13 @@ pub fn read(page: &str) -> (Vec<Fence<'_>>, Vec<(usize, String)>) {
     (fences, prose)
 }
 
-/// What stands in backticks on a line.
+/// Returns the code spans of a line.
 pub fn code_spans(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
 fn without_code(line: &str) -> String {
-    // An odd number of backticks leaves the last one open; what follows it is prose.
+    // With an odd number of backticks the text after the last one is prose.
     let parts: Vec<&str> = line.split('`').collect();
     let is_prose = |at: usize| at.is_multiple_of(2) || at + 1 == parts.len();
     parts.iter().enumerate().map(|(at, part)| if is_prose(at) { *part } else { "``" }).collect()
@@ -56,13 +56,13 @@ mod tests {
     }
 
     #[test]
-    fn a_longer_fence_may_show_a_shorter_one() {
+    fn a_longer_fence_may_contain_a_shorter_one() {
         let (fences, prose) = read("````text\n```\n````\nafter");
         assert_eq!((fences.len(), prose.len()), (1, 1));
     }
 
     #[test]
-    fn spans_of_code_are_found() {
+    fn code_spans_are_found() {
         assert_eq!(code_spans("| `a::b`, `c` | d").collect::<Vec<_>>(), ["a::b", "c"]);
     }
 }

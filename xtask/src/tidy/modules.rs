@@ -1,9 +1,9 @@
 //! The modules of every crate: a `mod` declaration leads to every file, and no two files import
 //! each other, directly or through others.
 //!
-//! Imports are `use` declarations and paths in code, followed through re-exports to the file that
-//! has the module. A file and the files below it are one room, so arrows between a module and its
-//! own submodules do not count; neither do those of tests, and of code inside macros.
+//! Imports are `use` declarations and paths in code, followed through re-exports to the file of the
+//! module. Imports between a module and its own submodules do not count, and neither do those of
+//! tests and in macros.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,20 +13,20 @@ use syn::{Attribute, Expr, ExprLit, Item, ItemMod, ItemUse, Lit, UseTree};
 use super::Violation;
 use super::workspace::{Workspace, normal};
 
-/// How many re-exports are followed, one after the other.
+/// The most re-exports that are followed for a path.
 const HOPS_MAX: usize = 8;
 
 /// A module's path, beginning with the file of its crate's root.
 type Place = Vec<String>;
 type Modules = BTreeMap<Place, Module>;
 
-/// What is known of a module.
+/// The imports of a module.
 #[derive(Default)]
 struct Module {
     file: String,
-    /// What its `use` declarations bring in, by name.
+    /// The paths that its `use` declarations import, by name.
     names: BTreeMap<String, Vec<String>>,
-    /// Paths in its code, with their lines.
+    /// The paths in its code, with their lines.
     paths: Vec<(usize, Vec<String>)>,
 }
 
@@ -35,11 +35,11 @@ pub fn reach_every_file(workspace: &Workspace) -> Vec<Violation> {
     let modules = read(workspace);
     let reached: BTreeSet<&str> = modules.values().map(|module| module.file.as_str()).collect();
     let dead = workspace.sources.iter().filter(|source| !reached.contains(source.path.as_str()));
-    let message = "no `mod` declaration leads here; declare it or delete it";
+    let message = "no `mod` declaration leads to this file; add one, or delete the file";
     dead.map(|source| Violation::new(&source.path, 1, message)).collect()
 }
 
-/// No file imports something of a file that leads back to it.
+/// No file imports a file that imports it, directly or through others.
 pub fn import_in_one_direction(workspace: &Workspace) -> Vec<Violation> {
     let modules = read(workspace);
     let mut arrows: BTreeMap<&str, BTreeMap<&str, usize>> = BTreeMap::new();
@@ -64,13 +64,15 @@ pub fn import_in_one_direction(workspace: &Workspace) -> Vec<Violation> {
     let all = arrows.iter().flat_map(|(from, to)| to.iter().map(|(to, line)| (*from, *to, *line)));
     all.filter(|(from, to, _)| from != to && leads_to(to, from))
         .map(|(from, to, line)| {
-            let message = format!("an import of {to}, which leads back here; move what both need");
+            let message = format!(
+                "imports {to}, which imports this file; move the common part to a third one"
+            );
             Violation::new(from, line, message)
         })
         .collect()
 }
 
-/// The module that a path leads to, from inside a module; None if it is another crate's.
+/// Returns the module that a path leads to from within a module; `None` if it is in another crate.
 fn resolve(modules: &Modules, from: &Place, path: &[String], hops: usize) -> Option<Place> {
     let (first, mut rest) = path.split_first()?;
     let mut place = match first.as_str() {
@@ -99,14 +101,13 @@ fn resolve(modules: &Modules, from: &Place, path: &[String], hops: usize) -> Opt
             let exported = modules.get(&place)?.names.get(segment).filter(|_| hops < HOPS_MAX);
             let Some(exported) = exported else { break };
             let onwards = [exported.as_slice(), rest.get(at + 1..)?].concat();
-            // What an import of another crate brings in belongs to none of ours.
             return resolve(modules, &place, &onwards, hops + 1);
         }
     }
     modules.contains_key(&place).then_some(place)
 }
 
-/// The modules of all crates.
+/// Reads the modules of all crates.
 fn read(workspace: &Workspace) -> Modules {
     let texts = workspace.sources.iter().map(|it| (it.path.as_str(), it.text.as_str())).collect();
     let mut reader = Reader { texts, ..Reader::default() };
@@ -120,15 +121,15 @@ fn read(workspace: &Workspace) -> Modules {
 struct Reader<'a> {
     texts: BTreeMap<&'a str, &'a str>,
     modules: Modules,
-    /// The module that is read.
+    /// The current module.
     place: Place,
-    /// The file that is read, and where its submodules lie.
+    /// The current file, and the directory of its submodules.
     file: String,
     directory: String,
 }
 
 impl Reader<'_> {
-    /// Reads a file as this module.
+    /// Reads the file of a module.
     fn file(&mut self, path: &str, place: Place, is_root: bool) {
         let Some(text) = self.texts.get(path) else { return };
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
@@ -138,7 +139,7 @@ impl Reader<'_> {
         };
         let module = Module { file: path.to_owned(), ..Module::default() };
         self.modules.insert(place.clone(), module);
-        // What is no Rust is reported by another rule.
+        // Another rule reports files that cannot be parsed.
         let Ok(parsed) = syn::parse_file(text) else { return };
         let outer = (
             std::mem::replace(&mut self.place, place),
@@ -216,7 +217,7 @@ fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|it| it.meta.require_list().is_ok_and(is_test))
 }
 
-/// The path in `#[path = ".."]`.
+/// Returns the path in `#[path = ".."]`.
 fn explicit_path(attributes: &[Attribute]) -> Option<String> {
     attributes.iter().find_map(|attribute| {
         let pair = attribute.meta.require_name_value().ok()?;

@@ -1,4 +1,4 @@
-//! Every test that docs/promises.md names exists.
+//! The tests that docs/promises.md names exist.
 
 use std::collections::BTreeSet;
 
@@ -9,15 +9,14 @@ use super::workspace::{Source, Workspace};
 const PAGE: &str = "docs/promises.md";
 const COLUMN: &str = "Tests";
 
-/// In the tables of the page, what stands in backticks under `Tests` is the name of a function,
-/// with or without a path.
+/// In the tables of the page, each code span in the column `Tests` is the name of a function, with
+/// or without a path.
 pub fn have_their_tests(workspace: &Workspace) -> Vec<Violation> {
     let Some(page) = workspace.texts.get(PAGE) else { return Vec::new() };
     let functions: BTreeSet<&str> =
         workspace.sources.iter().flat_map(Source::functions).map(|it| it.name).collect();
     let Some(named) = named_tests(page) else {
-        let message =
-            format!("no table has a column `{COLUMN}`; add it, so that it can be checked");
+        let message = format!("no table has a column `{COLUMN}`; add it");
         return vec![Violation::new(PAGE, 1, message)];
     };
     let missing = named
@@ -27,10 +26,10 @@ pub fn have_their_tests(workspace: &Workspace) -> Vec<Violation> {
     missing.map(|(line, test)| Violation::new(PAGE, line, message(test))).collect()
 }
 
-/// The tests that the tables name, with their lines; None if there is no table for them.
+/// Returns the tests that the tables name, with their lines; `None` if no table has the column.
 fn named_tests(page: &str) -> Option<Vec<(usize, &str)>> {
     let mut found = None;
-    // Which cell of a row is the column; set by a table's first row.
+    // The index of the column, from the first row of the table.
     let mut column: Option<usize> = None;
     let mut in_table = false;
     for (at, line) in page.lines().enumerate() {
@@ -61,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn only_tests_that_do_not_exist_are_caught() {
+    fn tests_that_do_not_exist_are_caught() {
         let head = "| Promise | Tests |\n|---|---|\n";
         for (page, found) in [
             (format!("{head}| `Cap` | `a::it::the_cap_holds`, `the_cap_holds` |\n"), 0),

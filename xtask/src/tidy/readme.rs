@@ -1,18 +1,18 @@
-//! The programs in README.md are compiled and run as doctests.
+//! The Rust code in README.md is compiled as doctests.
 
 use super::workspace::{Workspace, normal};
 use super::{Violation, markdown};
 
 const README: &str = "README.md";
 
-/// If the README shows Rust, the docs of a crate include it, and no example in it is ignored.
+/// If the README contains Rust, the docs of a crate include it, and none of it is ignored.
 pub fn is_compiled(workspace: &Workspace) -> Vec<Violation> {
     let page = workspace.texts.get(README).map(String::as_str).unwrap_or_default();
     let has = |info: &str, word: &str| info.split(',').any(|part| part.trim() == word);
     let (fences, _) = markdown::read(page);
     let rust: Vec<_> = fences.iter().filter(|fence| has(fence.info, "rust")).collect();
     let ignored = rust.iter().filter(|fence| has(fence.info, "ignore")).map(|fence| fence.line);
-    let message = "an ignored example rots; let it run, or mark it `no_run`";
+    let message = "an ignored example is not compiled; mark it `no_run`";
     let mut violations: Vec<_> =
         ignored.map(|line| Violation::new(README, line, message)).collect();
     let is_included = workspace.sources.iter().any(|source| {
@@ -22,7 +22,8 @@ pub fn is_compiled(workspace: &Workspace) -> Vec<Violation> {
         paths.any(|path| normal(&format!("{directory}/{path}")) == README)
     });
     if let Some(first) = rust.first().filter(|_| !is_included) {
-        let message = "nothing compiles this; include it in the docs of crates/millpond/src/lib.rs";
+        let message =
+            "this is not compiled; include the page in the docs of crates/millpond/src/lib.rs";
         violations.push(Violation::new(README, first.line, message));
     }
     violations
@@ -33,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_readme_passes_only_if_a_crate_includes_all_of_it() {
+    fn a_readme_passes_if_a_crate_includes_all_of_it() {
         let include = "#![doc = include_str!(\"../../../README.md\")]";
         for (readme, library, found) in [
             ("```rust\nfn main() {}\n```", include, 0),

@@ -1,8 +1,8 @@
-//! What is secret does not get into a derived `Debug`.
+//! No derived `Debug` shows a secret.
 //!
-//! The rule reads the structs and enums of a file, not those that a macro would write. It
-//! recognises a secret by the name of the field (of the variant or the type, if the field has none)
-//! and by its type being text.
+//! The rule reads the structs and enums of a file, without those that macros generate. It
+//! recognises a secret by the name of the field (or of the variant or type, if the field has none)
+//! and by its type, which must be text.
 
 use syn::visit::{self, Visit};
 use syn::{Attribute, Field, Fields, Ident, ItemEnum, ItemStruct, Meta, Type};
@@ -10,10 +10,10 @@ use syn::{Attribute, Field, Fields, Ident, ItemEnum, ItemStruct, Meta, Type};
 use super::Violation;
 use super::workspace::Workspace;
 
-/// In lower case without underscores, so that `connection_string` and `ConnectionString` are one.
+/// In lower case without underscores, for `connection_string` and `ConnectionString`.
 const SECRETS: &str = "password passwd passphrase secret token credential connectionstring url";
 
-/// Types whose `Debug` shows what they hold. `u8` stands for `Vec<u8>` and `[u8; N]`.
+/// Types whose `Debug` shows their content. `u8` stands for `Vec<u8>` and `[u8; N]`.
 const READABLE: [&str; 7] = ["String", "str", "OsString", "OsStr", "CString", "Url", "u8"];
 
 /// No type that holds a secret as text derives `Debug`.
@@ -24,8 +24,7 @@ pub fn are_not_derived_into_debug(workspace: &Workspace) -> Vec<Violation> {
         match syn::parse_file(&source.text) {
             Ok(file) => search.visit_file(&file),
             Err(e) => {
-                let message =
-                    format!("not Rust as tidy knows it ({e}); see what `cargo check` says");
+                let message = format!("cannot be parsed ({e}); see the errors of `cargo check`");
                 violations.push(Violation::new(&source.path, e.span().start().line, message));
             }
         }
@@ -90,12 +89,12 @@ fn is_readable(field: &Field) -> bool {
     let mut names = Names::default();
     names.visit_type(&field.ty);
     let wrapped = names.0.iter().any(|name| name.starts_with("Secret"));
-    // A lone number is a handle, such as the token of a timer, not text.
+    // A single number is not text: it may be the token of a timer.
     let number = matches!(&field.ty, Type::Path(path) if path.path.is_ident("u8"));
     !wrapped && !number && names.0.iter().any(|name| READABLE.contains(&name.as_str()))
 }
 
-/// The names a type is made of.
+/// The names in a type.
 #[derive(Default)]
 struct Names(Vec<String>);
 

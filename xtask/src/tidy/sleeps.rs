@@ -1,16 +1,16 @@
 //! A test sleeps only under a paused clock.
 //!
-//! The clock of a test is paused if its attributes or body say `start_paused` or call
-//! `time::pause`. A test sleeps if it calls tokio's `sleep` or `sleep_until`, itself or through
-//! functions of the same file. Functions of other files are not followed, so this finds most real
-//! sleeps and never accuses wrongly. Clippy refuses `std::thread::sleep`.
+//! The clock of a test is paused if its attributes contain `start_paused` or its body calls
+//! `time::pause`. A test sleeps if it calls tokio's `sleep` or `sleep_until`, directly or through
+//! functions of the same file. Functions of other files are not followed, so there are no false
+//! positives, and some sleeps are missed. Clippy rejects `std::thread::sleep`.
 
 use std::collections::BTreeSet;
 
 use super::Violation;
 use super::workspace::Workspace;
 
-/// No test sleeps while time is real.
+/// No test sleeps in real time.
 pub fn are_under_a_paused_clock(workspace: &Workspace) -> Vec<Violation> {
     let mut violations = Vec::new();
     for source in &workspace.sources {
@@ -36,7 +36,7 @@ pub fn are_under_a_paused_clock(workspace: &Workspace) -> Vec<Violation> {
             if is_test && !is_paused && sleepers.contains(test.name) {
                 let name = test.name;
                 let message = format!(
-                    "`{name}` sleeps in real time; use `start_paused`, or wait for what happens"
+                    "`{name}` sleeps in real time; use `start_paused`, or wait for an event"
                 );
                 violations.push(Violation::new(&source.path, test.line, message));
             }
@@ -45,7 +45,7 @@ pub fn are_under_a_paused_clock(workspace: &Workspace) -> Vec<Violation> {
     violations
 }
 
-/// Whether a body calls this function. A method is not followed: `clock.sleep()` may be anything.
+/// Returns true if a body calls this function. Methods do not count: `clock.sleep()` may be any.
 fn calls(body: &str, name: &str) -> bool {
     body.match_indices(name).any(|(at, _)| {
         let (before, after) =
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_sleep_in_real_time_is_caught_also_in_a_helper() {
+    fn sleeps_in_real_time_are_caught_also_in_helpers() {
         let helpers =
             "async fn b() {\n    c().await\n}\nasync fn c() {\n    time::sleep_until(d).await\n}\n";
         const PAUSED: &str = "#[tokio::test(start_paused = true)]";

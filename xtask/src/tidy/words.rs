@@ -1,4 +1,4 @@
-//! Plain words: no dialect, no persons where programs are meant, no name that was replaced.
+//! Banned words, phrases and replaced names, with what to write instead.
 
 use std::sync::LazyLock;
 
@@ -7,8 +7,8 @@ use regex::Regex;
 use super::Violation;
 use super::workspace::Workspace;
 
-/// Expressions for words and phrases, and what to write instead. They are matched against the words
-/// of a file in lower case, with identifiers taken apart.
+/// Regular expressions for words and phrases, and what to write instead. They are matched against
+/// the words of a file in lower case, with identifiers split into words.
 const PHRASES: [(&str, &str); 28] = [
     ("whoever|whomever", "the caller, a client, a task"),
     ("he|him|his|himself", "it, its; they, their"),
@@ -54,7 +54,7 @@ const MORE: [(&str, &str); 6] = [
 const NOT_YET: [&str; 3] =
     ["crates/millpond-redis/", "crates/millpond-cache/", "crates/millpond-ratelimit/"];
 
-/// Names that were replaced, each with the new one.
+/// Replaced names, each with the new one.
 const NAMES: &str = "CLOSE_LIMIT=DEFAULT_CLOSE_TIMEOUT CreateError=ConnectError \
     DatabaseLink=AnyConnection Fault=ErrorClass Home=LeaseOwner Moment=HookPoint \
     Moments=HookPoints HomeEnded=RuntimeShutDown NotKept=NotPooled PLACES_MAX=MAX_CONNECTIONS \
@@ -64,13 +64,13 @@ const NAMES: &str = "CLOSE_LIMIT=DEFAULT_CLOSE_TIMEOUT CreateError=ConnectError 
     Escaped=HandleLeaked InStep=InSync Stopping=PendingCancel Watched=TrackedStream \
     with_brake=with_interrupt_flag kept_by=on_drop worsen=degrade unsuited=unsupported_settings";
 
-/// This file has to name them.
+/// This file contains the banned words.
 const EXCEPT: &str = "xtask/src/tidy/words.rs";
 
-/// It names what was renamed.
+/// It contains names from before a renaming.
 const CHANGELOG: &str = "CHANGELOG.md";
 
-/// One expression for all phrases, a group for each.
+/// A single expression with a group for each phrase.
 static PATTERN: LazyLock<Option<Regex>> = LazyLock::new(|| {
     let groups = rows().map(|(phrase, _)| format!("({})", phrase.replace('(', "(?:")));
     Regex::new(&format!(" (?:{}) ", groups.collect::<Vec<_>>().join("|"))).ok()
@@ -80,7 +80,7 @@ fn rows() -> impl Iterator<Item = (&'static str, &'static str)> {
     PHRASES.into_iter().chain(MORE)
 }
 
-/// No banned word stands in code, comments, messages or pages.
+/// Code, comments, messages and pages contain no banned word.
 pub fn are_plain(workspace: &Workspace) -> Vec<Violation> {
     let sources = workspace.sources.iter().map(|it| (it.path.as_str(), it.text.as_str()));
     let texts = workspace.texts.iter().map(|(path, text)| (path.as_str(), text.as_str()));
@@ -99,28 +99,28 @@ fn check(path: &str, text: &str) -> Vec<Violation> {
             let at = words.get(..found.start()).map_or(0, |before| before.matches(' ').count());
             let line = lines.get(at.saturating_sub(1)).copied().unwrap_or(1);
             let phrase = found.as_str();
-            let message = format!("`{phrase}` is not plain English; write for example: {plain}");
+            let message = format!("`{phrase}` is banned; write for example: {plain}");
             violations.push(Violation::new(path, line, message));
         }
     }
     for (line, identifier) in identifiers(text) {
         let mut names = NAMES.split(' ').filter_map(|name| name.split_once('='));
         if let Some((old, new)) = names.find(|(old, _)| *old == identifier) {
-            violations.push(Violation::new(path, line, format!("`{old}` is called {new} now")));
+            violations.push(Violation::new(path, line, format!("`{old}` is now called {new}")));
         }
     }
     violations
 }
 
-/// The identifiers of a text, and all that looks like them, with their lines.
+/// Returns the identifiers and words of a text, with their lines.
 pub fn identifiers(text: &str) -> impl Iterator<Item = (usize, &str)> {
     text.lines().enumerate().flat_map(|(at, line)| {
         line.split(|c: char| !c.is_alphanumeric() && c != '_').map(move |name| (at + 1, name))
     })
 }
 
-/// The words of a text in lower case, each between blanks, and the line of each. Identifiers are
-/// split at underscores and capitals.
+/// Returns the words of a text in lower case, separated by spaces, and the line of each.
+/// Identifiers are split at underscores and capitals.
 fn words(text: &str) -> (String, Vec<usize>) {
     let (mut words, mut lines) = (String::from(" "), Vec::new());
     for (at, line) in text.lines().enumerate() {
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn plain_words_and_those_that_only_begin_alike_pass() {
+    fn other_words_with_the_same_beginning_pass() {
         let text =
             "// The caller gets an error; heap, history, improved, untold, retold, indeed.\n";
         assert_eq!(lines(text), [0; 0]);

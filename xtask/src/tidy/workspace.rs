@@ -1,4 +1,4 @@
-//! What the rules look at: the repository's files and packages, read once.
+//! The files and packages of the repository, read once for all rules.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -10,19 +10,19 @@ use walkdir::{DirEntry, WalkDir};
 
 use crate::cargo::{self, Package};
 
-/// The directories of Rust code: the packages of the workspace.
+/// The directories of the packages.
 const CODE: [&str; 4] = ["crates/", "xtask/", "benches/", "soak/"];
 
-/// The repository as the rules see it. All paths start at its root and use `/`.
+/// The repository. All paths are relative to its root and use `/`.
 #[derive(Default)]
 pub struct Workspace {
-    /// Its packages.
+    /// The packages.
     pub packages: Vec<Package>,
-    /// Its Rust files.
+    /// The Rust files.
     pub sources: Vec<Source>,
-    /// The text of manifests and Markdown pages by path.
+    /// The texts of manifests and Markdown pages by path.
     pub texts: BTreeMap<String, String>,
-    /// Every file.
+    /// All files.
     pub paths: BTreeSet<String>,
 }
 
@@ -76,7 +76,7 @@ impl Workspace {
         Self { packages, sources, texts, paths }
     }
 
-    /// The Markdown pages.
+    /// Returns path and text of each Markdown page.
     pub fn pages(&self) -> impl Iterator<Item = (&str, &str)> {
         let pages = self.texts.iter().filter(|(path, _)| path.ends_with(".md"));
         pages.map(|(path, text)| (path.as_str(), text.as_str()))
@@ -84,8 +84,8 @@ impl Workspace {
 }
 
 impl Source {
-    /// Every function with a body, also those inside macros. The file must be formatted by rustfmt:
-    /// a body ends at the brace that stands under the start of its first line.
+    /// Returns every function with a body, also those in macros. The file must be formatted by
+    /// rustfmt: a body ends at the closing brace with the indentation of its first line.
     pub fn functions(&self) -> Vec<Function<'_>> {
         let lines: Vec<&str> = self.text.lines().collect();
         let mut found = Vec::new();
@@ -111,7 +111,7 @@ impl Source {
     }
 }
 
-/// The name of the function that begins on this line.
+/// Returns the name of the function that begins on this line.
 fn function_name(line: &str) -> Option<&str> {
     static FUNCTION: LazyLock<Option<Regex>> = LazyLock::new(|| {
         Regex::new(r#"^\s*(?:(?:pub(?:\([^)]*\))?|async|const|unsafe|extern|"C") )*fn (\w+)"#).ok()
@@ -119,13 +119,13 @@ fn function_name(line: &str) -> Option<&str> {
     Some(FUNCTION.as_ref()?.captures(line)?.get(1)?.as_str())
 }
 
-/// Whether a rule looks into this file.
+/// Returns true if rules read this file.
 fn is_read(path: &str) -> bool {
     let code = path.ends_with(".rs") && CODE.iter().any(|directory| path.starts_with(directory));
     code || path.ends_with(".md") || path.ends_with("Cargo.toml")
 }
 
-/// The files of the repository, except git's and those of a cache, such as cargo's target
+/// Returns the files of the repository, without those of git and of caches, such as cargo's target
 /// directory.
 fn files(root: &Path) -> Result<BTreeSet<String>, String> {
     let is_skipped = |entry: &DirEntry| {
@@ -144,7 +144,7 @@ fn files(root: &Path) -> Result<BTreeSet<String>, String> {
     Ok(paths)
 }
 
-/// The path without `.` and `..`; empty for the root.
+/// Returns the path without `.` and `..`; empty for the root.
 pub fn normal(path: &str) -> String {
     let path = path_clean::clean(path.trim_start_matches('/')).to_string_lossy().into_owned();
     if path == "." { String::new() } else { path }
@@ -152,7 +152,7 @@ pub fn normal(path: &str) -> String {
 
 #[cfg(test)]
 impl Workspace {
-    /// A workspace of these files; what is called `lib.rs` or `main.rs` is a crate root.
+    /// Returns a workspace of these files, with `lib.rs` and `main.rs` as crate roots.
     pub fn of(files: &[(&str, &str)]) -> Self {
         let paths: BTreeSet<String> = files.iter().map(|(path, _)| (*path).to_owned()).collect();
         let texts = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
@@ -182,11 +182,11 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_read_as_the_file_system_would() {
-        for (path, plain) in
+    fn a_path_is_normalised_as_by_the_file_system() {
+        for (path, normalised) in
             [("a/b/../../README.md", "README.md"), ("./a//b", "a/b"), ("../a", "../a"), ("/a", "a")]
         {
-            assert_eq!(normal(path), plain);
+            assert_eq!(normal(path), normalised);
         }
     }
 }
