@@ -4,6 +4,7 @@ use crate::lease::SqlLease;
 use crate::tracked::Tracked;
 use crate::transaction::Transaction;
 use crate::transaction_state::Owner;
+use futures_core::future::BoxFuture;
 use sqlx::{Database, Error, SqlSafeStr};
 
 /// Error of a `begin` in a transaction that the driver does not know of.
@@ -55,6 +56,40 @@ impl<DB: Database> Tracked<DB> {
         statement: impl SqlSafeStr,
     ) -> Result<Transaction<'_, DB>, Error> {
         Transaction::begin_borrowed(self, Some(statement.into_sql_str())).await
+    }
+
+    /// Calls `work` in a transaction on the connection; in a transaction, within a savepoint. If it
+    /// returns `Ok`, the transaction is committed, and otherwise rolled back. It takes the place of
+    /// sqlx's method of this name, whose transaction is not tracked.
+    ///
+    /// ```no_run
+    /// # async fn example(pool: millpond_sqlx::SqlPool<sqlx::Sqlite>) -> Result<(), sqlx::Error> {
+    /// let mut lease = pool.acquire().await?;
+    /// let work = lease.transaction(|tx| {
+    ///     Box::pin(async move { sqlx::query("DELETE FROM fish").execute(&mut **tx).await })
+    /// });
+    /// work.await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// Those of [`begin`](Self::begin), of `work` and of the commit. If the rollback fails, its
+    /// error, as with sqlx.
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`begin`](Self::begin); a transaction that has begun is rolled back.
+    pub async fn transaction<F, T, E>(&mut self, work: F) -> Result<T, E>
+    where
+        F: for<'t> FnOnce(&'t mut Transaction<'_, DB>) -> BoxFuture<'t, Result<T, E>>,
+        E: From<Error>,
+    {
+        let mut tx = Transaction::begin_borrowed(self, None).await?;
+        let done = work(&mut tx).await;
+        if done.is_ok() { tx.commit().await } else { tx.rollback().await }?;
+        done
     }
 }
 

@@ -34,6 +34,39 @@ async fn a_transaction_on_a_lease_that_was_ended_in_sql_is_lost_and_says_so() {
 }
 
 #[tokio::test]
+async fn a_transaction_around_a_function_is_kept_whole_or_not_at_all() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_around").await;
+    let mut lease = pool.acquire().await.unwrap();
+    let ended = lease.transaction(|tx| {
+        Box::pin(async move {
+            insert(&mut **tx, 90).await?;
+            tx.execute("ROLLBACK").await?;
+            // Its error goes unnoticed.
+            Ok::<bool, Error>(insert(&mut **tx, 91).await.is_ok())
+        })
+    });
+    assert!(transaction_lost(&ended.await.unwrap_err()).is_some());
+    let whole = lease.transaction(|tx| {
+        Box::pin(async move {
+            insert(&mut **tx, 1).await?;
+            let undone = tx.transaction(|inner| {
+                Box::pin(async move {
+                    insert(&mut **inner, 92).await?;
+                    Err::<(), _>(Error::RowNotFound)
+                })
+            });
+            assert!(matches!(undone.await, Err(Error::RowNotFound)));
+            insert(&mut **tx, 2).await
+        })
+    });
+    whole.await.unwrap();
+    drop(lease);
+    assert_eq!(rows(&pool).await, [1, 2]);
+    server.same_is_clean(&pool).await;
+}
+
+#[tokio::test]
 async fn a_lease_goes_on_after_each_end_of_a_transaction_on_it() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_lease_goes_on").await;
