@@ -1,9 +1,8 @@
 //! The events of a cache, for metrics and logs.
 
-use millpond_core::SharedError;
+use millpond_core::{SharedError, catch_panic};
 use millpond_redis::RedisError;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -106,7 +105,7 @@ impl EventSink {
         }
         for observer in &self.observers {
             // A panic in an observer must not reach the caller.
-            let _ = catch_unwind(AssertUnwindSafe(|| observer.observe(event, namespace)));
+            let _ = catch_panic(|| observer.observe(event, namespace));
         }
     }
 

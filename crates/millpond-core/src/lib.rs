@@ -93,6 +93,8 @@ pub use pools::reservation::Reservation;
 pub use pools::shares::Shares;
 pub use pools::{AcquireFuture, CloseFuture, DEFAULT_CLOSE_TIMEOUT, Pool, PoolExt};
 pub use request::Request;
+#[doc(hidden)] // For backends and observers.
+pub use rt::catch_panic;
 #[doc(inline)]
 pub use rt::{Handle, Histogram};
 pub use status::{CloseReport, Holder, Status, Totals};

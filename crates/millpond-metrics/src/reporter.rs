@@ -3,7 +3,7 @@
 //! The reporter is a thread and not a task, because a task needs a runtime and ends with it.
 
 use crate::registry::Registry;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use millpond_core::catch_panic;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
@@ -44,8 +44,8 @@ fn work() {
         for registry in living {
             // Dropped inside the panic guard, because the last owner of a registry reports once
             // more.
-            if catch_unwind(AssertUnwindSafe(move || registry.report())).is_err() {
-                tracing::warn!("the recorder of metrics panicked");
+            if let Err(panic) = catch_panic(move || registry.report()) {
+                tracing::warn!(panic, "the recorder of metrics panicked");
             }
         }
     }

@@ -13,13 +13,13 @@
 
 use crate::error_class::{is_fatal, server_error};
 use crate::server_info::TAKES_WRITES;
+use millpond_core::catch_panic;
 use millpond_sqlx::backend_api::{
     DRAIN_ROUNDS_MAX, forget_transactions, nonce, not_drained, out_of_sync, read_late_errors,
 };
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Connection, Error, MySql, MySqlConnection, Row, raw_sql};
 use std::future::{Future, poll_fn};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::Poll;
 
@@ -77,14 +77,14 @@ pub(crate) async fn check_sync(conn: &mut MySqlConnection) -> Result<(), Error> 
 async fn without_panic<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let mut work = pin!(work);
     poll_fn(|cx| {
-        catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx)))
+        catch_panic(|| work.as_mut().poll(cx))
             .unwrap_or_else(|_panic| Poll::Ready(Err(out_of_sync())))
     })
     .await
 }
 
-/// Drains the rest of a statement that was dropped between two rows. Returns its errors, which nothing
-/// else reports.
+/// Drains the rest of a statement that was dropped between two rows. Returns its errors, which
+/// nothing else reports.
 pub(crate) async fn drain(conn: &mut MySqlConnection) -> Result<Vec<Error>, Error> {
     read_late_errors::<MySql>(conn, is_late).await
 }

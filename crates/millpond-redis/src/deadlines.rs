@@ -6,10 +6,10 @@
 //! and sets its own timer. Every thread registers its commands in a list of its own, so that
 //! threads on several cores do not contend for one lock.
 
+use millpond_runtime::catch_panic;
 use millpond_runtime::deadline_thread::{TIMER_AFTER, register};
 use std::future::{Future, poll_fn};
 use std::mem;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -160,7 +160,7 @@ fn wake_all(commands: &Commands) -> bool {
     let is_needed = !wakers.is_empty();
     for waker in wakers {
         // A waker that panics must not cost the other commands their limits.
-        let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+        let _ = catch_panic(|| waker.wake());
     }
     is_needed
 }

@@ -24,7 +24,7 @@ const LONG: Duration = Duration::from_secs(300);
 const SOON: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy)]
-enum Deed {
+enum Operation {
     Connect,
     Acquire,
     RunOnPool,
@@ -40,20 +40,20 @@ enum Deed {
     Clear,
 }
 
-const DEEDS: [Deed; 13] = [
-    Deed::Connect,
-    Deed::Acquire,
-    Deed::RunOnPool,
-    Deed::Get,
-    Deed::GetAnew,
-    Deed::Mget,
-    Deed::Set,
-    Deed::SetFor,
-    Deed::Delete,
-    Deed::Exists,
-    Deed::Ttl,
-    Deed::Incr,
-    Deed::Clear,
+const OPERATIONS: [Operation; 13] = [
+    Operation::Connect,
+    Operation::Acquire,
+    Operation::RunOnPool,
+    Operation::Get,
+    Operation::GetAnew,
+    Operation::Mget,
+    Operation::Set,
+    Operation::SetFor,
+    Operation::Delete,
+    Operation::Exists,
+    Operation::Ttl,
+    Operation::Incr,
+    Operation::Clear,
 ];
 
 /// A number that no answer but the right one has.
@@ -73,26 +73,26 @@ async fn stored(world: &InPieces) -> (String, u64) {
 }
 
 /// Does it, at most for so many polls. Whether it came to its end.
-async fn done_within(polls: usize, deed: Deed, world: &InPieces) -> bool {
+async fn done_within(polls: usize, operation: Operation, world: &InPieces) -> bool {
     let InPieces { cache, straight, .. } = world;
-    match deed {
-        Deed::Connect => poll_n(world.builder().connect(), polls).await.is_some(),
-        Deed::Acquire => poll_n(cache.pool().acquire(), polls).await.is_some(),
-        Deed::RunOnPool => {
+    match operation {
+        Operation::Connect => poll_n(world.builder().connect(), polls).await.is_some(),
+        Operation::Acquire => poll_n(cache.pool().acquire(), polls).await.is_some(),
+        Operation::RunOnPool => {
             let word = key();
             let answer =
                 poll_n(cache.pool().run::<String>(Command::new("ECHO").arg(&word)), polls).await;
             answer.inspect(|answer| assert_eq!(*answer.as_ref().unwrap(), word)).is_some()
         }
-        Deed::Get | Deed::GetAnew => {
-            if let Deed::GetAnew = deed {
+        Operation::Get | Operation::GetAnew => {
+            if let Operation::GetAnew = operation {
                 cache.pool().invalidate_all(Invalidate::Soft);
             }
             let (key, value) = stored(world).await;
             let found = poll_n(cache.get::<u64>(&key), polls).await;
             found.inspect(|found| assert_eq!(*found.as_ref().unwrap(), Some(value))).is_some()
         }
-        Deed::Mget => {
+        Operation::Mget => {
             let ((one, first), (two, second)) = (stored(world).await, stored(world).await);
             let found = poll_n(cache.mget::<u64>(&[&two, "nothing", &one]), polls).await;
             found
@@ -101,32 +101,32 @@ async fn done_within(polls: usize, deed: Deed, world: &InPieces) -> bool {
                 })
                 .is_some()
         }
-        Deed::Set | Deed::SetFor => {
+        Operation::Set | Operation::SetFor => {
             let ((key, old), new) = (stored(world).await, nonce());
-            let done = match deed {
-                Deed::Set => poll_n(cache.set(&key, &new), polls).await,
+            let done = match operation {
+                Operation::Set => poll_n(cache.set(&key, &new), polls).await,
                 _ => poll_n(cache.set_with_ttl(&key, &new, LONG), polls).await,
             };
             let found = straight.get(&key).await.unwrap();
             assert!(found == Some(new) || (found == Some(old) && done.is_none()), "{found:?}");
             done.is_some()
         }
-        Deed::Delete => Box::pin(deleted_within(polls, world)).await,
-        Deed::Exists => {
+        Operation::Delete => Box::pin(deleted_within(polls, world)).await,
+        Operation::Exists => {
             let (key, _) = stored(world).await;
             poll_n(cache.exists(&key), polls)
                 .await
                 .inspect(|is_there| assert!(is_there.as_ref().unwrap()))
                 .is_some()
         }
-        Deed::Ttl => {
+        Operation::Ttl => {
             let key = key();
             straight.set_with_ttl(&key, &nonce(), LONG).await.unwrap();
             let life = poll_n(cache.ttl(&key), polls).await.map(Result::unwrap);
             life.inspect(|life| assert!(life.is_some_and(|life| life <= LONG), "{life:?}"))
                 .is_some()
         }
-        Deed::Incr => {
+        Operation::Incr => {
             let key = key();
             straight.incr(&key, 5).await.unwrap();
             let sum = poll_n(cache.incr(&key, 2), polls).await.map(Result::unwrap);
@@ -134,7 +134,7 @@ async fn done_within(polls: usize, deed: Deed, world: &InPieces) -> bool {
             assert!(found == 7 || (found == 5 && sum.is_none()), "{found}");
             sum.inspect(|sum| assert_eq!(*sum, 7)).is_some()
         }
-        Deed::Clear => Box::pin(cleared_within(polls, world)).await,
+        Operation::Clear => Box::pin(cleared_within(polls, world)).await,
     }
 }
 
@@ -197,18 +197,18 @@ async fn next_is_served(world: &InPieces, what: impl std::fmt::Debug) {
 async fn whatever_is_cut_off_wherever_it_is_the_next_caller_gets_the_value_that_it_requested() {
     let Some(world) = InPieces::new(|builder| builder).await else { return };
     let mut cuts = 0;
-    for deed in DEEDS {
+    for operation in OPERATIONS {
         let mut polls = 0;
         // Boxed: in one piece they are more than a test's stack holds where nothing is optimised.
-        while !Box::pin(done_within(polls, deed, &world)).await {
+        while !Box::pin(done_within(polls, operation, &world)).await {
             polls += 1;
-            assert!(polls < POLLS_MAX, "{deed:?} is polled without end");
-            Box::pin(next_is_served(&world, deed)).await;
+            assert!(polls < POLLS_MAX, "{operation:?} is polled without end");
+            Box::pin(next_is_served(&world, operation)).await;
         }
         cuts += polls;
-        Box::pin(next_is_served(&world, deed)).await;
+        Box::pin(next_is_served(&world, operation)).await;
     }
-    assert!(cuts > 2 * DEEDS.len(), "{cuts} cuts: the messages came in one piece");
+    assert!(cuts > 2 * OPERATIONS.len(), "{cuts} cuts: the messages came in one piece");
     let open = || world.proxy.links().iter().filter(|link| link.is_open()).count();
     until("one connection is left", async || open() == 1).await;
 }

@@ -273,7 +273,7 @@ async fn a_loader_that_takes_too_long_is_given_up() {
 #[tokio::test]
 async fn what_a_loader_read_before_a_write_or_a_delete_is_not_stored_after_it() {
     for cache in caches() {
-        for deed in ["delete", "set", "clear", "incr"] {
+        for operation in ["delete", "set", "clear", "incr"] {
             let (began, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
             let load = |value: u32| {
                 let (began, go) = (Arc::clone(&began), Arc::clone(&go));
@@ -285,29 +285,33 @@ async fn what_a_loader_read_before_a_write_or_a_delete_is_not_stored_after_it() 
             };
             let old = {
                 let (cache, load) = (cache.clone(), load(1));
-                tokio::spawn(async move { cache.get_or_load(deed, load).await.unwrap() })
+                tokio::spawn(async move { cache.get_or_load(operation, load).await.unwrap() })
             };
             began.notified().await;
-            match deed {
-                "delete" => drop(cache.delete(&[deed]).await.unwrap()),
-                "set" => cache.set(deed, &2_u32).await.unwrap(),
+            match operation {
+                "delete" => drop(cache.delete(&[operation]).await.unwrap()),
+                "set" => cache.set(operation, &2_u32).await.unwrap(),
                 "clear" => drop(cache.clear().await.unwrap()),
-                _ => drop(cache.incr(deed, 2).await.unwrap()),
+                _ => drop(cache.incr(operation, 2).await.unwrap()),
             }
-            let written = matches!(deed, "set" | "incr").then_some(2_u32);
+            let written = matches!(operation, "set" | "incr").then_some(2_u32);
             if written.is_none() {
                 let newer = {
                     let (cache, load) = (cache.clone(), load(2));
-                    tokio::spawn(async move { cache.get_or_load(deed, load).await.unwrap() })
+                    tokio::spawn(async move { cache.get_or_load(operation, load).await.unwrap() })
                 };
                 began.notified().await;
                 go.notify_waiters();
-                assert_eq!(newer.await.unwrap(), Some(2), "{deed}: the load before is joined");
+                assert_eq!(newer.await.unwrap(), Some(2), "{operation}: the load before is joined");
             } else {
                 go.notify_waiters();
             }
-            assert_eq!(old.await.unwrap(), Some(1), "{deed}");
-            assert_eq!(cache.get::<u32>(deed).await.unwrap(), Some(2), "{deed}: the old is stored");
+            assert_eq!(old.await.unwrap(), Some(1), "{operation}");
+            assert_eq!(
+                cache.get::<u32>(operation).await.unwrap(),
+                Some(2),
+                "{operation}: the old is stored"
+            );
         }
     }
 }

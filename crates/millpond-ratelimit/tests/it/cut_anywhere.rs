@@ -23,7 +23,7 @@ const BURST: u32 = 1_000;
 const RUN_MAX: u32 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Deed {
+enum Operation {
     Check,
     CheckAnew,
     CheckN,
@@ -34,15 +34,15 @@ enum Deed {
     Release,
 }
 
-const DEEDS: [Deed; 8] = [
-    Deed::Check,
-    Deed::CheckAnew,
-    Deed::CheckN,
-    Deed::CheckTwoLimits,
-    Deed::Peek,
-    Deed::Enter,
-    Deed::Renew,
-    Deed::Release,
+const OPERATIONS: [Operation; 8] = [
+    Operation::Check,
+    Operation::CheckAnew,
+    Operation::CheckN,
+    Operation::CheckTwoLimits,
+    Operation::Peek,
+    Operation::Enter,
+    Operation::Renew,
+    Operation::Release,
 ];
 
 /// The limiters over one connection.
@@ -125,54 +125,58 @@ impl World {
     }
 
     /// Does it, at most for so many polls. Whether it came to its end.
-    async fn done_within(&self, polls: usize, deed: Deed) -> bool {
+    async fn done_within(&self, polls: usize, operation: Operation) -> bool {
         let Self { near, straight, .. } = self;
-        match deed {
-            Deed::Enter | Deed::Renew | Deed::Release => return self.run_within(polls, deed).await,
-            Deed::CheckAnew => near.storage.pool().invalidate_all(Invalidate::Soft),
+        match operation {
+            Operation::Enter | Operation::Renew | Operation::Release => {
+                return self.run_within(polls, operation).await;
+            }
+            Operation::CheckAnew => near.storage.pool().invalidate_all(Invalidate::Soft),
             _ => {}
         }
         let (who, used) = self.somebody().await;
-        let (cost, decision) = match deed {
-            Deed::CheckN => (7, poll_n(near.one.check_n(&who, 7), polls).await),
-            Deed::CheckTwoLimits => (7, poll_n(near.two.check_n(&who, 7), polls).await),
-            Deed::Peek => (0, poll_n(near.one.peek(&who), polls).await),
+        let (cost, decision) = match operation {
+            Operation::CheckN => (7, poll_n(near.one.check_n(&who, 7), polls).await),
+            Operation::CheckTwoLimits => (7, poll_n(near.two.check_n(&who, 7), polls).await),
+            Operation::Peek => (0, poll_n(near.one.peek(&who), polls).await),
             _ => (1, poll_n(near.one.check(&who), polls).await),
         };
-        let of_two = if deed == Deed::CheckTwoLimits { cost } else { 0 };
+        let of_two = if operation == Operation::CheckTwoLimits { cost } else { 0 };
         let (before, after) =
             ([BURST - used, 2 * BURST - used], [BURST - used - cost, 2 * BURST - used - of_two]);
         let left = straight.left(&who).await;
         let Some(decision) = decision.map(Result::unwrap) else {
             assert!(
                 left == before || left == after,
-                "{deed:?}: {left:?}, {before:?}, {after:?}: charged in part"
+                "{operation:?}: {left:?}, {before:?}, {after:?}: charged in part"
             );
             return false;
         };
         assert!(
             decision.allowed && decision.source == DecisionSource::Redis,
-            "{deed:?}: {decision:?}"
+            "{operation:?}: {decision:?}"
         );
-        assert_eq!((decision.remaining(), left), (after[0], after), "{deed:?}");
+        assert_eq!((decision.remaining(), left), (after[0], after), "{operation:?}");
         true
     }
 
     /// The same for what runs at the same time.
-    async fn run_within(&self, polls: usize, deed: Deed) -> bool {
+    async fn run_within(&self, polls: usize, operation: Operation) -> bool {
         let Self { near, straight, .. } = self;
         let who = subject("running");
         let first = near.lease(&who).await;
-        let (ended, free) = match deed {
-            Deed::Enter => match poll_n(near.jobs.enter(&who), polls).await.map(Result::unwrap) {
-                Some(Admission::Granted(second)) => {
-                    assert!(second.renew().await.unwrap());
-                    (true, 1..=1)
+        let (ended, free) = match operation {
+            Operation::Enter => {
+                match poll_n(near.jobs.enter(&who), polls).await.map(Result::unwrap) {
+                    Some(Admission::Granted(second)) => {
+                        assert!(second.renew().await.unwrap());
+                        (true, 1..=1)
+                    }
+                    Some(full) => panic!("{full:?}"),
+                    None => (false, 1..=2),
                 }
-                Some(full) => panic!("{full:?}"),
-                None => (false, 1..=2),
-            },
-            Deed::Renew => {
+            }
+            Operation::Renew => {
                 let renewed = poll_n(first.renew(), polls).await.map(Result::unwrap);
                 assert!(
                     renewed.unwrap_or(true) && first.renew().await.unwrap(),
@@ -186,19 +190,19 @@ impl World {
             },
         };
         let found = straight.free(&who).await;
-        assert!(free.contains(&found), "{deed:?}: {found} places, not {free:?}");
+        assert!(free.contains(&found), "{operation:?}: {found} places, not {free:?}");
         ended
     }
 
     /// The next decision depends only on what its own subject has used up, and the pool has all its
     /// slots.
-    async fn next_is_served(&self, deed: Deed) {
+    async fn next_is_served(&self, operation: Operation) {
         let (who, used) = self.somebody().await;
         let decision = self.near.one.check(&who).await.unwrap();
         assert_eq!(
             (decision.source, decision.remaining()),
             (DecisionSource::Redis, BURST - used - 1),
-            "after {deed:?}"
+            "after {operation:?}"
         );
         let pool = self.near.storage.pool();
         until("one connection is there and nobody waits", async || {
@@ -209,7 +213,7 @@ impl World {
         .await;
         let totals = pool.status().totals;
         let ended = totals.succeeded + totals.timed_out + totals.cancelled + totals.failed;
-        assert_eq!(totals.acquires, ended, "after {deed:?}");
+        assert_eq!(totals.acquires, ended, "after {operation:?}");
     }
 }
 
@@ -217,17 +221,17 @@ impl World {
 async fn what_is_cut_off_anywhere_is_charged_whole_or_not_at_all_and_the_next_one_is_decided_on() {
     let Some(world) = World::new().await else { return };
     let mut cuts = 0;
-    for deed in DEEDS {
+    for operation in OPERATIONS {
         let mut polls = 0;
-        while !world.done_within(polls, deed).await {
+        while !world.done_within(polls, operation).await {
             polls += 1;
-            assert!(polls < POLLS_MAX, "{deed:?} is polled without end");
-            world.next_is_served(deed).await;
+            assert!(polls < POLLS_MAX, "{operation:?} is polled without end");
+            world.next_is_served(operation).await;
         }
         cuts += polls;
-        world.next_is_served(deed).await;
+        world.next_is_served(operation).await;
     }
-    assert!(cuts > DEEDS.len(), "{cuts} cuts: the messages came in one piece");
+    assert!(cuts > OPERATIONS.len(), "{cuts} cuts: the messages came in one piece");
     let open = || world.proxy.links().iter().filter(|link| link.is_open()).count();
     until("one connection is left", async || open() == 1).await;
 }
