@@ -80,11 +80,12 @@ pub use transaction::DatabaseTransaction;
 /// Loading settings, explaining them, and their errors; see also [`Settings`] and its sections.
 pub mod settings {
     pub use millpond_config::{
-        DEFAULT_FILE, DbSettings, Explanation, Loader, RedisSettings, Refusal, Row, Secret,
-        SettingProblem, Settings, SettingsError, StorageSettings, Value,
+        Change, DEFAULT_FILE, DbSettings, Explanation, Loader, Preset, RedisSettings, Refusal, Row,
+        Secret, SettingProblem, Settings, SettingsError, StorageSettings, Value, presets,
     };
 }
 
+pub use millpond_advice as advice;
 pub use millpond_config::{Loader, Secret, Settings, SettingsError};
 pub use millpond_core as core;
 pub use millpond_core::{

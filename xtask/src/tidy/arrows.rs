@@ -21,7 +21,8 @@ use Allowed::{AllBut, Exactly, Ours};
 
 const BACKEND: Allowed = Ours(&["millpond-core", "millpond-sqlx", "millpond-url"]);
 
-const ROWS: [(&str, Allowed); 21] = [
+const ROWS: [(&str, Allowed); 22] = [
+    ("millpond-advice", Exactly(&["millpond-settings"])),
     ("millpond-settings", Exactly(&[])),
     // loom only for the models.
     ("millpond-runtime", Exactly(&["coarsetime", "loom", "spin", "tokio"])),
