@@ -78,6 +78,7 @@
 //! Connection strings and URLs are a [`Secret`], which prints as `***`. No error and no explanation
 //! shows one: URLs have no password and no query there, and lines of a file are never quoted.
 
+mod changes;
 mod check;
 mod conflicts;
 mod environment;
@@ -98,9 +99,11 @@ mod suggest;
 mod text;
 mod value;
 
+pub use changes::Change;
 pub use error::{Refusal, SettingProblem, SettingsError};
 pub use explain::{Explanation, Row};
 pub use loader::{DEFAULT_FILE, Loader};
+pub use presets::{Preset, presets};
 pub use secret::Secret;
 pub use settings::{DbSettings, RedisSettings, Settings, StorageSettings};
 pub use suggest::nearest;

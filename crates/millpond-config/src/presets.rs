@@ -1,9 +1,23 @@
 //! The presets: named sets of values just above the defaults.
 
 /// A preset: its name, and its values as they would be written in a file.
-pub(crate) struct Preset {
-    pub(crate) name: &'static str,
-    pub(crate) values: &'static [(&'static str, &'static str)],
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Preset {
+    /// The name, for `preset = "production"` or `PSN_PRESET`.
+    pub name: &'static str,
+    /// The settings that it sets, each by its path such as `db.pool_size`, with its value.
+    pub values: &'static [(&'static str, &'static str)],
+}
+
+/// Returns all presets, first those for a kind of work, then those for a size of deployment.
+///
+/// ```
+/// let names: Vec<_> = millpond_config::presets().iter().map(|preset| preset.name).collect();
+/// assert_eq!(names, ["production", "development", "batch", "small", "medium", "large"]);
+/// ```
+pub fn presets() -> &'static [Preset] {
+    &PRESETS
 }
 
 /// Returns the names, in the order of messages.
@@ -25,7 +39,7 @@ pub(crate) fn find(name: &str) -> Option<&'static Preset> {
     PRESETS.iter().find(|preset| preset.name == name)
 }
 
-const PRESETS: [Preset; 6] = [
+static PRESETS: [Preset; 6] = [
     // By the kind of work.
     Preset {
         name: "production",

@@ -1,5 +1,6 @@
 //! Settings as users see them: one module per behaviour.
 
+mod changes;
 mod env;
 mod explain;
 mod layers;
