@@ -5,11 +5,14 @@ use std::path::PathBuf;
 
 /// Connection pools: see them work, and check their settings.
 #[derive(Debug, Parser)]
-#[command(name = "millpond", version, arg_required_else_help = true)]
+#[command(name = "millpond", version, arg_required_else_help = true, after_help = EXIT_CODES)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
 }
+
+const EXIT_CODES: &str = "Exit codes: 0 success; 1 the settings are invalid, something was found \
+    that cannot work, or something failed; 2 the arguments are invalid";
 
 /// The subcommand to run.
 #[derive(Debug, Subcommand)]
@@ -18,8 +21,17 @@ pub enum Command {
     /// leak, and check that all counts add up
     Demo(DemoArguments),
     /// Check the settings and show where each comes from; connects to nothing without --connect
+    #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArguments),
+    /// List the presets and the values that each sets
+    Presets(PresetsArguments),
 }
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  millpond check --replicas 8 --max-connections 200
+  millpond check --diff millpond.toml.old
+  millpond check --config app.toml --prefix APP_";
 
 /// Arguments of `demo`.
 #[derive(Debug, Args)]
@@ -37,16 +49,55 @@ pub struct DemoArguments {
     pub json: bool,
 }
 
-/// Arguments of `check`.
+/// Which settings are loaded.
 #[derive(Debug, Args)]
-pub struct CheckArguments {
+pub struct SettingsArguments {
     /// The settings file; without it ./millpond.toml is read if it exists
     #[arg(long, visible_alias = "file", value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// The prefix of the variables, with its underscore
+    #[arg(long, value_name = "PREFIX", default_value = "PSN_")]
+    pub prefix: String,
+}
+
+/// Arguments of `check`.
+#[derive(Debug, Args)]
+pub struct CheckArguments {
+    #[command(flatten)]
+    pub settings: SettingsArguments,
+    #[command(flatten)]
+    pub deployment: DeploymentArguments,
+    /// Show what differs from this older settings file instead of all settings
+    #[arg(long, value_name = "OLD")]
+    pub diff: Option<PathBuf>,
     /// Open a connection to every server that the settings name, and report whether a pooler is in
     /// front of it
     #[arg(long)]
     pub connect: bool,
+    /// Print a single JSON object and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How often the service runs, and what its server allows.
+#[derive(Debug, Args)]
+pub struct DeploymentArguments {
+    /// How many processes run with these settings: their connections together are compared with
+    /// what the server accepts
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub replicas: Option<u32>,
+    /// How many connections the database server accepts (max_connections); without it the default
+    /// of such servers is assumed, unless one is asked
+    #[arg(long, value_name = "M")]
+    pub max_connections: Option<u64>,
+    /// How many of --max-connections are reserved for others, such as superusers
+    #[arg(long, value_name = "R", requires = "max_connections", default_value_t = 0)]
+    pub reserved: u64,
+}
+
+/// Arguments of `presets`.
+#[derive(Debug, Args)]
+pub struct PresetsArguments {
     /// Print a single JSON object and nothing else
     #[arg(long)]
     pub json: bool,

@@ -1,16 +1,19 @@
 //! The `millpond` command: parses its arguments, runs the subcommand, and sets the exit code.
 //!
-//! 0: success. 1: the settings are invalid, the counts do not add up, or something failed. 2: the
-//! arguments are invalid.
+//! 0: success. 1: the settings are invalid, something was found that cannot work, the counts do not
+//! add up, or something failed. 2: the arguments are invalid.
 
 mod arguments;
 mod balance;
 mod check;
 mod demo;
 mod failure;
+mod findings;
 mod histogram;
 mod interrupt;
+mod load;
 mod observer;
+mod presets;
 mod reach;
 mod scratch;
 mod table;
@@ -25,6 +28,7 @@ fn main() -> ExitCode {
     let (outcome, json) = match &arguments.command {
         Command::Demo(arguments) => (demo::run(arguments), arguments.json),
         Command::Check(arguments) => (check::run(arguments), arguments.json),
+        Command::Presets(arguments) => (presets::run(arguments), arguments.json),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

@@ -1,6 +1,7 @@
 //! Connects to every server that the settings name, as a service would, and reports what the pools
 //! find. Database files are only read.
 
+use crate::load;
 use millpond::redis::RedisPoolOptions;
 use millpond::sqlite::{PoolKind, SqliteConnectOptions, SqlitePoolOptions};
 use millpond::{DatabaseConnection, Dialect, Event, EventContext, Loader, Pooler, Settings};
@@ -57,8 +58,11 @@ pub fn servers(loader: &Loader, settings: &Settings) -> Result<Vec<Reached>, Box
     runtime.block_on(async {
         let mut reached = Vec::new();
         if let Some(url) = &settings.storage.connection_string {
-            reached.push(match file(url.expose()) {
-                Some(options) => read(options, may_create(url.expose())).await?,
+            reached.push(match load::database_file(settings) {
+                Some(_) => {
+                    let options = SqlitePoolOptions::parse_url(url.expose())?;
+                    read(options, may_create(url.expose())).await?
+                }
                 None => database(loader.clone()).await?,
             });
         }
@@ -76,14 +80,6 @@ pub fn servers(loader: &Loader, settings: &Settings) -> Result<Vec<Reached>, Box
 
 /// The setting that names the database.
 const SETTING: &str = "storage.connection_string";
-
-/// Returns the connect options if the URL names an SQLite file.
-fn file(url: &str) -> Option<SqliteConnectOptions> {
-    let options = SqlitePoolOptions::parse_url(url).ok()?;
-    let name = options.get_filename().to_str()?;
-    let is_in_memory = name.is_empty() || name == ":memory:" || name.starts_with("file:");
-    (!is_in_memory).then_some(options)
-}
 
 /// Returns true if a service would create the file that its URL names.
 fn may_create(url: &str) -> bool {

@@ -25,6 +25,10 @@ fn help_names_the_commands() {
     let sandbox = Sandbox::new();
     let help = sandbox.run(&["--help"]);
     help.assert_code(0);
-    assert!(help.stdout.contains("demo") && help.stdout.contains("check"), "{help:?}");
+    for named in ["demo", "check", "presets", "Exit codes"] {
+        assert!(help.stdout.contains(named), "{named}: {help:?}");
+    }
+    let help = sandbox.run(&["check", "--help"]);
+    assert!(help.stdout.contains("millpond check --replicas 8"), "{help:?}");
     assert!(sandbox.run(&["--version"]).stdout.starts_with("millpond "));
 }

@@ -3,5 +3,8 @@
 mod arguments;
 mod check;
 mod demo;
+mod deployment;
+mod diff;
 mod interrupt;
+mod presets;
 mod run;
