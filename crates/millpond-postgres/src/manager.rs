@@ -4,7 +4,9 @@ use crate::backend::POSTGRES;
 use crate::dialer::Dialer;
 use crate::error_class;
 use crate::pooler::POOLED;
-use crate::pooler_detection::{POOLER_FOUND, POOLER_SUSPECTED, share_backend_process};
+use crate::pooler_detection::{
+    POOLER_FOUND, POOLER_SUSPECTED, check_transactions, share_backend_process,
+};
 use crate::server_info::{limits, query_session, takes_writes};
 use crate::verify::{clear_session, release_locks};
 use millpond_core::{ConnectInfo, ErrorClass, Manager, Pooler, ResetLevel, Triage};
@@ -32,7 +34,7 @@ pub struct PgManager {
     pool_handle: WeakPoolHandle<Postgres>,
     failover: FailoverDetector,
     changes: SchemaChanges,
-    /// Whether the server's limits were queried.
+    /// Whether the server's limits were queried, or a pooler was checked.
     compared: AtomicBool,
     canceller: Option<Arc<Canceller<Postgres>>>,
     /// The `extra_float_digits` that the driver requests.
@@ -172,6 +174,10 @@ impl Manager for PgManager {
         let mut conn = self.dialer.open(info.limit).await?;
         if self.pooler == Pooler::PgBouncer {
             // Its servers' properties do not apply to the connection.
+            if !self.compared.load(Ordering::Relaxed) {
+                check_transactions(&mut conn).await?;
+                self.compared.store(true, Ordering::Relaxed);
+            }
             let mut conn = Tracked::new(conn, &POOLED);
             conn.share_schema_changes(&self.changes);
             return Ok(conn);

@@ -169,6 +169,9 @@ impl PgPoolOptions {
     /// [`Pooler::Unchecked`](crate::Pooler::Unchecked); otherwise a warning is emitted
     /// ([`Event::Warned`](millpond_core::Event::Warned), and the log).
     ///
+    /// A pooler that lends a server for each statement (`pool_mode = statement`) refuses
+    /// transactions, so it is refused at the first connect.
+    ///
     /// Behind PgBouncer in transaction mode, two statements of one connection may be executed by
     /// two servers, and so may the two messages of a statement with arguments, if it is not in a
     /// transaction. So every statement is wrapped in one, with three to four round trips instead of

@@ -3,8 +3,9 @@
 //! A pooler does not identify itself. It is suspected if a session is older than its connection, or
 //! lacks the settings that the driver requested when it was opened; both also happen with a pooler
 //! that lends a server for a whole session. It is certain if two open connections have the same
-//! server process.
+//! server process. One that lends a server for each statement refuses transactions.
 
+use crate::error_class::server_error;
 use sqlx::{Error, PgConnection, Row, raw_sql};
 
 /// How often two connections are compared. Other clients of the pooler may take the server that was
@@ -30,6 +31,27 @@ pub(crate) const STARTUP_REFUSED: &str = "a pooler refused a startup parameter: 
     \"pgbouncer\" (PgPoolOptions::behind); if it lends one for a whole session, add the parameter \
     to its ignore_startup_parameters";
 
+/// The error if a pooler refuses transactions.
+const TRANSACTIONS_REFUSED: &str = "the server is behind a pooler that lends a server for each \
+    statement (PgBouncer with pool_mode = statement), which refuses transactions: set pool_mode \
+    = transaction there, and behind = \"pgbouncer\" (PgPoolOptions::behind), or connect to the \
+    server itself";
+
+/// Returns an error if a pooler refuses transactions.
+pub(crate) async fn check_transactions(conn: &mut PgConnection) -> Result<(), Error> {
+    // The pooler accepts one that begins and ends in the same message.
+    raw_sql("BEGIN").execute(&mut *conn).await.map_err(with_refused_transactions)?;
+    raw_sql("ROLLBACK").execute(conn).await.map(drop)
+}
+
+/// Replaces the error of a pooler that refuses transactions.
+fn with_refused_transactions(error: Error) -> Error {
+    let is_refusal = server_error(&error).is_some_and(|server_error| {
+        server_error.message().contains("not allowed in statement pooling mode")
+    });
+    if is_refusal { Error::Configuration(TRANSACTIONS_REFUSED.into()) } else { error }
+}
+
 /// Returns true if two open connections are found on one server process.
 pub(crate) async fn share_backend_process(
     one: &mut PgConnection,
@@ -38,7 +60,9 @@ pub(crate) async fn share_backend_process(
     for _ in 0..ROUNDS {
         let first = process(one, "SELECT pg_catalog.pg_backend_pid()").await?;
         // Within a transaction the server stays the same.
-        let second = process(other, "BEGIN; SELECT pg_catalog.pg_backend_pid()").await?;
+        let second = process(other, "BEGIN; SELECT pg_catalog.pg_backend_pid()")
+            .await
+            .map_err(with_refused_transactions)?;
         raw_sql("ROLLBACK").execute(&mut *other).await?;
         if first == second {
             return Ok(true);

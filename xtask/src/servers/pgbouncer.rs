@@ -46,6 +46,8 @@ fn configuration(server_port: &str, port: u16) -> String {
         "[databases]\n\
          millpond_session = host=127.0.0.1 port={server_port} user=postgres dbname=millpond \
          pool_mode=session\n\
+         millpond_statement = host=127.0.0.1 port={server_port} user=postgres dbname=millpond \
+         pool_mode=statement\n\
          * = host=127.0.0.1 port={server_port} user=postgres\n\
          [pgbouncer]\n\
          listen_addr = 127.0.0.1\n\

@@ -11,6 +11,7 @@ mod limits;
 mod listen;
 mod macros;
 mod pgbouncer;
+mod pooler_detection;
 mod reset;
 mod rotation;
 mod schema_changes;

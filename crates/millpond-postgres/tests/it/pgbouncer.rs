@@ -4,11 +4,10 @@
 use crate::support::one;
 use futures_util::TryStreamExt;
 use millpond_postgres::{PgConnectOptions, PgPool, PgPoolOptions, Pooler, ResetLevel};
-use millpond_testkit::{Trace, poll_n, variable};
+use millpond_testkit::{poll_n, variable};
 use sqlx::{Connection, Executor, PgConnection, Postgres, Row, raw_sql};
 use std::env;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::Mutex;
 
 const CLIENTS: u32 = 16;
@@ -21,16 +20,16 @@ fn questions() -> u32 {
         .unwrap_or(4_000)
 }
 
-fn options() -> PgPoolOptions {
+pub fn options() -> PgPoolOptions {
     PgPoolOptions::new().pool_size(CLIENTS).max_overflow(0).behind(Pooler::PgBouncer)
 }
 
-fn bouncer() -> Option<String> {
+pub fn bouncer() -> Option<String> {
     variable("MILLPOND_TEST_PGBOUNCER_URL")
 }
 
 /// Returns the driver's options without those that PgBouncer refuses by default.
-fn unasked(url: &str) -> PgConnectOptions {
+pub fn unasked(url: &str) -> PgConnectOptions {
     url.parse::<PgConnectOptions>().unwrap().extra_float_digits(None)
 }
 
@@ -344,90 +343,4 @@ async fn a_refused_commit_is_an_error_and_statements_outside_transactions_work()
     let all: Vec<i32> =
         sqlx::query_scalar("SELECT i FROM millpond_deferred").fetch_all(&pool).await.unwrap();
     assert_eq!(all, [2]);
-}
-
-#[tokio::test]
-async fn a_pool_over_an_undeclared_pooler_is_refused_with_help() {
-    let Some(url) = bouncer() else { return };
-    // As if the pooler ignored the parameter, as most are configured to do.
-    let trace = Trace::new();
-    let options = PgPoolOptions::new()
-        .observer(Arc::new(trace.clone()))
-        .connect_lazy_with(unasked(&url))
-        .unwrap();
-    let error = options.acquire().await.unwrap_err().to_string();
-    assert!(
-        error.contains("behind = \"pgbouncer\"") && error.contains("same server process"),
-        "{error}"
-    );
-    assert!(format!("{trace:?}").contains("Warned"), "{trace:?}");
-    // With the pooler as it is.
-    let error = PgPoolOptions::new().connect(&url).await.unwrap_err().to_string();
-    assert!(
-        error.contains("behind = \"pgbouncer\"") && error.contains("extra_float_digits"),
-        "{error}"
-    );
-}
-
-#[tokio::test]
-async fn a_suspected_pooler_is_accepted_if_the_settings_say_so() {
-    let Some(url) = bouncer() else { return };
-    let trace = Trace::new();
-    let options = PgPoolOptions::new().behind(Pooler::Unchecked).observer(Arc::new(trace.clone()));
-    let pool = options.connect_lazy_with(unasked(&url)).unwrap();
-    drop(pool.acquire().await.unwrap());
-    assert!(!trace.lines().contains(&"warned behind".to_owned()), "{trace:?}");
-}
-
-/// The tests use its few servers one after the other.
-static SESSIONS: Mutex<()> = Mutex::const_new(());
-
-#[tokio::test]
-async fn a_pooler_with_one_session_left_is_accepted() {
-    let Some(url) = bouncer() else { return };
-    let _turn = SESSIONS.lock().await;
-    let url = url.replace("/millpond", "/millpond_session");
-    let mut others = Vec::new();
-    for _ in 0..3 {
-        let mut other = PgConnection::connect_with(&unasked(&url)).await.unwrap();
-        // The first statement makes the pooler lend a server.
-        raw_sql("SELECT 1").execute(&mut other).await.unwrap();
-        others.push(other);
-    }
-    let options = PgPoolOptions::new()
-        .pool_timeout(Duration::from_secs(20))
-        .connect_timeout(Duration::from_secs(8));
-    let pool = options.connect_with(unasked(&url)).await.unwrap();
-    let one: i32 = sqlx::query_scalar("SELECT 1").fetch_one(&pool).await.unwrap();
-    assert_eq!(one, 1);
-    pool.close().await;
-    for other in others {
-        other.close().await.unwrap();
-    }
-}
-
-#[tokio::test]
-async fn a_pooler_in_session_mode_is_accepted_as_a_server() {
-    let Some(url) = bouncer() else { return };
-    let _turn = SESSIONS.lock().await;
-    let url = url.replace("/millpond", "/millpond_session");
-    let pool = PgPoolOptions::new().connect_with(unasked(&url)).await.unwrap();
-    for _ in 0..3 {
-        let mut lease = pool.acquire().await.unwrap();
-        let one: i64 =
-            sqlx::query_scalar("SELECT $1::int8").bind(1_i64).fetch_one(&mut *lease).await.unwrap();
-        assert_eq!(one, 1);
-        assert_eq!(lease.session(), None, "a cancel would hit the next client that gets it");
-    }
-}
-
-#[tokio::test]
-async fn a_setting_that_a_pooler_never_accepts_fails_at_once() {
-    let Some(url) = bouncer() else { return };
-    for url in [url.replace("/millpond", "/millpond_none"), format!("{url}?options[search_path]=x")]
-    {
-        let error = options().connect(&url).await.unwrap_err();
-        let cause = millpond_sqlx::pool_error(&error).unwrap();
-        assert!(!cause.is_timeout(), "{cause}");
-    }
 }
