@@ -214,8 +214,8 @@ impl Backend<MySql> for MySqlBackend {
     }
 
     async fn verify(&self, conn: &mut MySqlConnection) -> Result<Verified, Error> {
-        verify(conn).await?;
-        Ok(Verified::InSync { late_errors: Vec::new() })
+        let (_database, late_errors) = verify(conn).await?;
+        Ok(Verified::InSync { late_errors })
     }
 }
 

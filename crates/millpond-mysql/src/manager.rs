@@ -112,7 +112,8 @@ impl MySqlManager {
 
     /// Verifies a connection and selects its initial database again.
     async fn verify_and_restore_database(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
-        let current = verify(conn.driver_mut()).await?;
+        let (current, late_errors) = verify(conn.driver_mut()).await?;
+        late_errors.iter().for_each(|error| conn.note_late_error(error));
         let initial_database = self.initial_database.get().and_then(Option::as_deref);
         if current.as_deref() != initial_database {
             // A hook may have selected another database when the connection was opened.

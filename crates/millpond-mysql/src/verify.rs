@@ -47,15 +47,18 @@ pub(crate) async fn query_session(conn: &mut MySqlConnection) -> Result<SessionI
     })
 }
 
-/// Rolls back every transaction on the connection, and returns its current database.
-pub(crate) async fn verify(conn: &mut MySqlConnection) -> Result<Option<String>, Error> {
+/// Rolls back every transaction on the connection. Returns its current database, and the errors of
+/// dropped statements, which nothing else reports.
+pub(crate) async fn verify(
+    conn: &mut MySqlConnection,
+) -> Result<(Option<String>, Vec<Error>), Error> {
     forget_transactions::<MySql>(conn);
+    let mut late_errors = Vec::new();
     for _ in 0..DRAIN_ROUNDS_MAX {
         match ask(conn, "").await {
-            // The error of an earlier, dropped statement. If it was the verification's own, it
-            // recurs.
-            Err(error) if is_late(&error) => {}
-            result => return result?.try_get(1),
+            // If it was the verification's own, it recurs.
+            Err(error) if is_late(&error) => late_errors.push(error),
+            result => return Ok((result?.try_get(1)?, late_errors)),
         }
     }
     Err(not_drained())

@@ -71,10 +71,14 @@ impl<DB: Database> Tracked<DB> {
     /// Records that the driver's connection is about to be used directly, where errors of dropped
     /// operations go unnoticed.
     pub(crate) fn note_direct_use(&mut self) {
-        let has_dropped = self.unfinished != Unfinished::Nothing || self.is_interrupted();
-        if has_dropped || self.backend().clears_cache_after_direct_use() {
+        if self.has_dropped() || self.backend().clears_cache_after_direct_use() {
             self.cache.mark_outdated();
         }
+    }
+
+    /// Returns true if an operation was dropped and not drained.
+    pub(crate) fn has_dropped(&self) -> bool {
+        self.unfinished != Unfinished::Nothing || self.is_interrupted()
     }
 
     /// Records that a reset has undone what `on_connect` hooks may have set, for managers.

@@ -456,6 +456,7 @@ impl<DB: Database> Deref for Tracked<DB> {
 impl<DB: Database> DerefMut for Tracked<DB> {
     fn deref_mut(&mut self) -> &mut DB::Connection {
         let open = self.note_direct_write();
+        let has_dropped = self.has_dropped();
         self.degrade(SyncState::InDoubt);
         self.may_hold_locks = true;
         self.driver_exposed = true;
@@ -468,6 +469,10 @@ impl<DB: Database> DerefMut for Tracked<DB> {
             TransactionOutcome::Unknown,
             true,
         );
+        if has_dropped && !self.backend.refuses_after_failure() {
+            // It may have ended the transaction, and its error goes unnoticed.
+            self.tracker.fail(None);
+        }
         // What is executed from here on is not tracked, so an earlier interrupt must not hit it.
         self.interrupt_flag.store(false, Ordering::Release);
         self.revoke_cancel();

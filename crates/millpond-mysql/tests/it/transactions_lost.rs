@@ -2,7 +2,10 @@
 //! its own.
 
 use crate::support::{one, rows, server};
-use millpond_mysql::{MySql, MySqlPool, Transaction, TransactionOutcome, transaction_lost};
+use futures_util::StreamExt;
+use millpond_mysql::{
+    MySql, MySqlConnection, MySqlPool, Transaction, TransactionOutcome, transaction_lost,
+};
 use sqlx::{AssertSqlSafe, Error, Executor};
 
 async fn insert(tx: &mut Transaction<'_, MySql>, i: i32) -> Result<(), Error> {
@@ -106,6 +109,32 @@ async fn the_victim_of_a_deadlock_on_a_lease_is_lost_and_the_lease_goes_on() {
     lease.execute("INSERT INTO t VALUES (3)").await.unwrap();
     drop(lease);
     assert_eq!(rows(&pool).await, [3]);
+}
+
+#[tokio::test]
+async fn an_unread_deadlock_loses_a_transaction_in_sql_even_if_the_driver_is_used_next() {
+    let Some((pool, other)) = two("millpond_deadlock_unread").await else { return };
+    let mut lease = pool.acquire().await.unwrap();
+    lease.execute("BEGIN").await.unwrap();
+    lease.execute("INSERT INTO t VALUES (1)").await.unwrap();
+    update(&mut *lease, 1).await.unwrap();
+    let mut winner = other.begin().await.unwrap();
+    for i in 100..120 {
+        insert(&mut winner, i).await.unwrap();
+    }
+    update(&mut *winner, 2).await.unwrap();
+    // The first statement is answered while the second one waits for the winner.
+    let mut steps = lease.fetch_many("SELECT 1; UPDATE locked SET n = 1 WHERE i = 2");
+    assert!(steps.next().await.unwrap().unwrap().is_right());
+    drop(steps);
+    update(&mut *winner, 1).await.unwrap();
+    winner.rollback().await.unwrap();
+    let _driver: &mut MySqlConnection = &mut lease;
+    let error = lease.execute("INSERT INTO t VALUES (2)").await.unwrap_err();
+    assert_eq!(outcome(&error), TransactionOutcome::Unknown);
+    assert!(lease.execute("COMMIT").await.is_err());
+    drop(lease);
+    assert_eq!(rows(&pool).await, [0; 0]);
 }
 
 #[tokio::test]
