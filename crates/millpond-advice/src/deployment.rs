@@ -10,8 +10,7 @@ use std::fmt;
 pub struct Deployment {
     /// The setting that findings are about.
     pub about: &'static str,
-    /// The settings that limit the pool of one replica, with their values: `pool_size 10 +
-    /// max_overflow 20`.
+    /// What limits the pool of one replica: `pool_size 10 + max_overflow 20`, or `at most 50`.
     pub parts: String,
     /// The most connections of one replica.
     pub ceiling: u64,
@@ -88,7 +87,7 @@ impl Deployment {
     pub fn of_redis(about: &'static str, max_connections: u32, replicas: u32) -> Self {
         Self {
             about,
-            parts: format!("max_connections {max_connections}"),
+            parts: format!("at most {max_connections}"),
             ceiling: max_connections.into(),
             replicas: u64::from(replicas).max(1),
         }
@@ -122,8 +121,11 @@ impl Deployment {
             let message = format!("{self}, but the server has {spelt}");
             return Finding::new(severity, self.about, message, self.ways_out(limit));
         }
-        let share = total.saturating_mul(100).checked_div(available).unwrap_or(100);
-        let message = format!("{self}, {share} % of what the server accepts: {spelt}");
+        let share = match total.saturating_mul(100).checked_div(available) {
+            Some(0) => "less than 1 %".to_owned(),
+            share => format!("{} %", share.unwrap_or(100)),
+        };
+        let message = format!("{self}, {share} of what the server accepts: {spelt}");
         let with_another = total.saturating_add(self.ceiling);
         if with_another <= available {
             return Finding::new(Severity::Note, self.about, message, "");
@@ -159,7 +161,8 @@ impl fmt::Display for Deployment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (parts, total) = (&self.parts, self.connections());
         match self.replicas {
-            1 => write!(f, "{parts} = {total} connections"),
+            1 if parts.contains('+') => write!(f, "{parts} = {total} connections"),
+            1 => write!(f, "{parts} connections"),
             more => write!(f, "{more} replicas x ({parts}) = {total} connections"),
         }
     }

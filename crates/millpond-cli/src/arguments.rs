@@ -1,7 +1,10 @@
 //! The command's arguments and its help.
 
 use clap::{Args, Parser, Subcommand};
+use std::convert::Infallible;
+use std::fmt;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 /// Connection pools: see them work, and check their settings.
 #[derive(Debug, Parser)]
@@ -23,9 +26,22 @@ pub enum Command {
     /// Check the settings and show where each comes from; connects to nothing without --connect
     #[command(after_help = CHECK_EXAMPLES)]
     Check(CheckArguments),
+    /// Connect to every server that the settings name, measure what a connection costs, and report
+    /// what does not fit together, with what to do about it
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(DoctorArguments),
     /// List the presets and the values that each sets
     Presets(PresetsArguments),
 }
+
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  millpond doctor --replicas 8
+  millpond doctor --config app.toml --json
+  millpond doctor sqlite:////var/lib/app/app.db
+
+Opens up to 10 connections for some seconds, and changes nothing at the server. A URL on the command
+line is visible to other users of this machine: name one with a password in a file or a variable.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -93,6 +109,43 @@ pub struct DeploymentArguments {
     /// How many of --max-connections are reserved for others, such as superusers
     #[arg(long, value_name = "R", requires = "max_connections", default_value_t = 0)]
     pub reserved: u64,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    /// The URL of a database or of Redis, instead of those of the settings; then no file and no
+    /// variables are read
+    #[arg(value_name = "URL", conflicts_with = "config")]
+    pub url: Option<UrlArgument>,
+    #[command(flatten)]
+    pub settings: SettingsArguments,
+    /// How many processes run with these settings: their connections together are compared with
+    /// what each server accepts
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub replicas: u32,
+    /// Print a single JSON object and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A URL, which may contain a password: not shown by `Debug`.
+#[derive(Clone)]
+pub struct UrlArgument(pub String);
+
+impl FromStr for UrlArgument {
+    type Err = Infallible;
+
+    fn from_str(url: &str) -> Result<Self, Infallible> {
+        Ok(Self(url.to_owned()))
+    }
+}
+
+impl fmt::Debug for UrlArgument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
 }
 
 /// Arguments of `presets`.

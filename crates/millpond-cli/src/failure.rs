@@ -1,5 +1,6 @@
 //! Prints a failure: every problem of the settings, or a single line for any other error.
 
+use crate::findings;
 use millpond::{ConnectError, SettingsError};
 use serde_json::json;
 use std::error::Error;
@@ -25,7 +26,11 @@ pub fn print(error: &(dyn Error + 'static), json: bool) -> io::Result<()> {
         return writeln!(out, "millpond: {error}");
     };
     writeln!(out, "millpond: {} with the settings:", count(problems.len()))?;
-    problems.iter().try_for_each(|problem| writeln!(out, "- {problem}"))
+    problems.iter().try_for_each(|problem| {
+        let mut problem = problem.clone();
+        problem.source = findings::spelt_source(&problem.source).to_owned();
+        writeln!(out, "- {problem}")
+    })
 }
 
 /// Returns true if the error only means that the reader has closed our output.

@@ -62,10 +62,15 @@ fn sorted(findings: &[Finding]) -> Vec<&Finding> {
 /// Returns the finding with the value and the source of the setting that it is about.
 fn spelt(finding: &Finding, explanation: &Explanation) -> Finding {
     let about = match explanation.row(&finding.about) {
-        Some(row) => format!("{} = {} ({})", row.setting, row.value, row.source),
+        Some(row) => format!("{} = {} ({})", row.setting, row.value, spelt_source(&row.source)),
         None => finding.about.clone(),
     };
     Finding::new(finding.severity, about, &*finding.message, &*finding.help)
+}
+
+/// Returns the source of a value, for a user who has written no code.
+pub fn spelt_source(source: &str) -> &str {
+    if source == "code" { "command line" } else { source }
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod arguments;
 mod balance;
 mod check;
 mod demo;
+mod doctor;
 mod failure;
 mod findings;
 mod histogram;
@@ -28,6 +29,7 @@ fn main() -> ExitCode {
     let (outcome, json) = match &arguments.command {
         Command::Demo(arguments) => (demo::run(arguments), arguments.json),
         Command::Check(arguments) => (check::run(arguments), arguments.json),
+        Command::Doctor(arguments) => (doctor::run(arguments), arguments.json),
         Command::Presets(arguments) => (presets::run(arguments), arguments.json),
     };
     match outcome {

@@ -31,10 +31,14 @@ pub const DEFAULT: [Kind; 5] =
     [Kind::Postgres, Kind::Mariadb, Kind::Pgbouncer, Kind::PostgresTls, Kind::MariadbTls];
 
 /// The servers that the tests of each crate need.
-const NEEDS: [(&str, &[Kind]); 7] = [
+const NEEDS: [(&str, &[Kind]); 8] = [
     (
         "millpond",
         &[Kind::Postgres, Kind::Mariadb, Kind::Mysql, Kind::Pgbouncer, Kind::Redis, Kind::Cluster],
+    ),
+    (
+        "millpond-cli",
+        &[Kind::Postgres, Kind::Mariadb, Kind::Pgbouncer, Kind::PostgresTls, Kind::Redis],
     ),
     ("millpond-postgres", &[Kind::Postgres, Kind::PostgresTls, Kind::Pgbouncer]),
     ("soak", &[Kind::Postgres, Kind::Mariadb, Kind::Mysql, Kind::Redis]),

@@ -5,6 +5,7 @@ mod check;
 mod demo;
 mod deployment;
 mod diff;
+mod doctor;
 mod interrupt;
 mod presets;
 mod run;
