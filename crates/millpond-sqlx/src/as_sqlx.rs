@@ -32,8 +32,8 @@ impl<DB: Database> SqlPool<DB> {
     ///   `pool = null` each is closed on return. On SQLite a statement that still runs then is not
     ///   interrupted: the return waits for it, at most for `ping_timeout`.
     /// - One connection alone opens a connection within the process at each acquire.
-    /// - `PoolConnection::close` and `detach` keep the slot until the next acquire of that pool, or
-    ///   until this pool is closed.
+    /// - `PoolConnection::close` and `detach` keep the slot until the next acquire of either pool.
+    ///   One that waits already does not get it.
     /// - `connect_options` of that pool leads to no server, and after `set_connect_options` it
     ///   opens connections beside this pool's: leave both alone.
     /// - A `PgListener` of that pool keeps one of its connections: the only one by default.

@@ -210,6 +210,7 @@ impl<DB: Database> SqlPool<DB> {
     /// Lends a connection if one is ready now, behind a transaction pooler too.
     pub(crate) fn try_lend(&self, request: Request) -> Option<SqlLease<DB>> {
         let main = &self.inner.main;
+        self.inner.sqlx.free_slots();
         let mut lease = main.check_identity(main.as_pool().try_acquire_with(request)?).ok()?;
         lease.begin_lease(CurrentLease::new(self.limits, Some(request.location)));
         Some(lease)
@@ -362,6 +363,7 @@ impl<DB: Database> SqlPool<DB> {
         &self,
         request: Request,
     ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
+        self.inner.sqlx.free_slots();
         self.inner.main.lend(request, self.limits)
     }
 
@@ -374,7 +376,10 @@ impl<DB: Database> SqlPool<DB> {
     ) -> impl Future<Output = Result<SqlLease<DB>, Error>> + Send + 'static + use<DB> {
         let backing = match &self.inner.readers {
             Some(readers) if (readers.only_reads)(sql) => &readers.pool.inner.main,
-            _ => &self.inner.main,
+            _ => {
+                self.inner.sqlx.free_slots();
+                &self.inner.main
+            }
         };
         backing.lend(request, self.limits)
     }

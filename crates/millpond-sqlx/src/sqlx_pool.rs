@@ -14,6 +14,7 @@ use crate::stand_in::{Swapped, pool_options};
 use crate::time_limits::Limits;
 use millpond_core::{PoolConfig, Request};
 use sqlx::{Connection, Database, Error};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 use tokio::time::timeout;
@@ -32,6 +33,8 @@ const NOT_OFFERED: &str = "a pool of sqlx's own type is offered by pools that ar
 pub(crate) struct SqlxPool<DB: Database> {
     offer: OnceLock<Offer<DB>>,
     opened: Mutex<Option<Opened<DB>>>,
+    /// Whether there is one, so that an acquire of a pool without one takes no lock.
+    is_opened: AtomicBool,
 }
 
 struct Offer<DB: Database> {
@@ -71,7 +74,18 @@ impl<DB: Database> SqlxPool<DB> {
         let source = Source { owner, connections, reuses, config };
         let (pool, swapped) = source.open(options);
         *opened = Some(Opened { pool: pool.clone(), swapped });
+        self.is_opened.store(true, Ordering::Release);
         Ok(pool)
+    }
+
+    /// Frees the slots of connections that were taken out of sqlx's pool, or closed by it.
+    pub(crate) fn free_slots(&self) {
+        if self.is_opened.load(Ordering::Acquire) {
+            let opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            if let Some(Opened { pool, swapped }) = opened {
+                swapped.keep_at_most(pool.size());
+            }
+        }
     }
 
     /// Closes it, and waits until its connections are closed, at most for `limit`.
@@ -93,7 +107,7 @@ pub(crate) fn not_offered() -> Error {
 
 impl<DB: Database> Default for SqlxPool<DB> {
     fn default() -> Self {
-        Self { offer: OnceLock::new(), opened: Mutex::default() }
+        Self { offer: OnceLock::new(), opened: Mutex::default(), is_opened: AtomicBool::new(false) }
     }
 }
 

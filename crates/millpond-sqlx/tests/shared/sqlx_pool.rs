@@ -172,6 +172,14 @@ async fn a_connection_that_is_taken_out_of_sqlxs_pool_costs_no_slot_for_long() {
             work(&theirs).await.unwrap();
             assert!(pool.status().open <= 3);
         }
+        // The next one is acquired from the pool itself, which has no other slot.
+        let (conn, mut held) = (theirs.acquire().await.unwrap(), Vec::new());
+        while let Ok(lease) = pool.acquire_within(Duration::from_millis(1)).await {
+            held.push(lease);
+        }
+        conn.detach().close().await.unwrap();
+        held.push(pool.acquire().await.unwrap());
+        drop(held);
         pool.close().await;
         assert_eq!(pool.status().open, 0);
     }
