@@ -101,15 +101,6 @@ impl MySqlManager {
         Ok(())
     }
 
-    /// Checks for a failover, if a check is due.
-    async fn check_failover(&self, conn: &mut Tracked<MySql>) -> Result<bool, Error> {
-        let due = self.failover.is_due();
-        if due {
-            self.failover.check(takes_writes(conn.driver_mut())).await?;
-        }
-        Ok(due)
-    }
-
     /// Verifies a connection and selects its initial database again.
     async fn verify_and_restore_database(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
         let (current, late_errors) = verify(conn.driver_mut()).await?;
@@ -152,7 +143,8 @@ impl Manager for MySqlManager {
 
     async fn ping(&self, conn: &mut Tracked<MySql>) -> Result<(), Error> {
         conn.refresh().await?;
-        if self.check_failover(conn).await? { Ok(()) } else { conn.driver_mut().ping().await }
+        let was_checked = self.failover.check_if_due(takes_writes(conn.driver_mut())).await?;
+        if was_checked { Ok(()) } else { conn.driver_mut().ping().await }
     }
 
     fn triage(&self, conn: &mut Tracked<MySql>) -> Triage {
@@ -202,7 +194,7 @@ impl Manager for MySqlManager {
         }
         conn.mark_in_sync();
         conn.refresh().await?;
-        self.check_failover(conn).await.map(drop)
+        self.failover.check_if_due(takes_writes(conn.driver_mut())).await.map(drop)
     }
 
     fn undoes_on_connect(&self, conn: &mut Tracked<MySql>) -> bool {

@@ -154,15 +154,6 @@ impl PgManager {
             .warn("behind", if certain { POOLER_FOUND } else { POOLER_SUSPECTED }.to_owned());
         if certain { Err(Error::Configuration(POOLER_FOUND.into())) } else { Ok(()) }
     }
-
-    /// Checks for a failover, if a check is due.
-    async fn check_failover(&self, conn: &mut Tracked<Postgres>) -> Result<bool, Error> {
-        let due = self.failover.is_due();
-        if due {
-            self.failover.check(takes_writes(conn.driver_mut())).await?;
-        }
-        Ok(due)
-    }
 }
 
 impl Manager for PgManager {
@@ -207,7 +198,8 @@ impl Manager for PgManager {
 
     async fn ping(&self, conn: &mut Tracked<Postgres>) -> Result<(), Error> {
         conn.refresh().await?;
-        if self.check_failover(conn).await? { Ok(()) } else { conn.driver_mut().ping().await }
+        let was_checked = self.failover.check_if_due(takes_writes(conn.driver_mut())).await?;
+        if was_checked { Ok(()) } else { conn.driver_mut().ping().await }
     }
 
     fn triage(&self, conn: &mut Tracked<Postgres>) -> Triage {
@@ -247,7 +239,7 @@ impl Manager for PgManager {
         if self.reset == ResetLevel::Session {
             clear_session(conn.driver_mut()).await?;
         }
-        self.check_failover(conn).await.map(drop)
+        self.failover.check_if_due(takes_writes(conn.driver_mut())).await.map(drop)
     }
 
     fn undoes_on_connect(&self, _conn: &mut Tracked<Postgres>) -> bool {

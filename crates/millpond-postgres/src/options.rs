@@ -110,33 +110,11 @@ impl PgPoolOptions {
         Ok(parse(url)?)
     }
 
-    /// Builds a pool from a URL. The first connection is opened by the first acquire.
-    ///
-    /// # Errors
-    ///
-    /// `Error::Configuration` for an invalid URL or setting.
-    pub fn connect_lazy(self, url: &str) -> Result<PgPool, Error> {
-        self.connect_lazy_with(parse(url)?)
-    }
-
-    /// Builds a pool from sqlx's options, and opens a first connection to check that it works.
+    /// Builds a pool from sqlx's options. The first connection is opened by the first acquire.
     ///
     /// With `statement_cache_capacity(0)` sqlx keeps every statement that it prepares at the
     /// server, for as long as the connection lives: set 1 or more. Behind [`Pooler::PgBouncer`] the
     /// pool takes care of this.
-    ///
-    /// # Errors
-    ///
-    /// As [`connect`](Self::connect).
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the pool is dropped.
-    pub async fn connect_with(self, options: PgConnectOptions) -> Result<PgPool, Error> {
-        check_connects(self.connect_lazy_with(options)?).await
-    }
-
-    /// Builds a pool from sqlx's options. The first connection is opened by the first acquire.
     ///
     /// # Errors
     ///

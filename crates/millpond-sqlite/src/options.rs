@@ -118,28 +118,6 @@ impl SqlitePoolOptions {
         }
     }
 
-    /// Builds a pool from a URL. The first connection is opened by the first acquire.
-    ///
-    /// # Errors
-    ///
-    /// `Error::Configuration` for an invalid URL or setting.
-    pub fn connect_lazy(self, url: &str) -> Result<SqlitePool, Error> {
-        self.connect_lazy_with(Self::parse_url(url)?)
-    }
-
-    /// Builds a pool from sqlx's options, and opens a first connection to check that it works.
-    ///
-    /// # Errors
-    ///
-    /// As [`connect`](Self::connect).
-    ///
-    /// # Cancel safety
-    ///
-    /// If the future is dropped, the pool is dropped.
-    pub async fn connect_with(self, options: SqliteConnectOptions) -> Result<SqlitePool, Error> {
-        check_connects(self.connect_lazy_with(options)?).await
-    }
-
     /// Builds a pool from sqlx's options. The first connection is opened by the first acquire.
     ///
     /// # Errors

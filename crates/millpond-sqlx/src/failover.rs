@@ -48,12 +48,8 @@ impl FailoverDetector {
         self.state().suspected = true;
     }
 
-    /// Returns true to at most one caller per second; that caller must run the check.
-    pub fn is_due(&self) -> bool {
-        self.is_due_at(Instant::now())
-    }
-
-    /// Runs a check that is due: awaits `takes_writes`, which queries the server.
+    /// Runs a check if one is due, which is so for at most one caller per second: awaits
+    /// `takes_writes`, which queries the server. Returns whether a check was due.
     ///
     /// # Errors
     ///
@@ -63,7 +59,18 @@ impl FailoverDetector {
     /// # Cancel safety
     ///
     /// If the future is dropped, the check is due again a second later.
-    pub async fn check(
+    pub async fn check_if_due(
+        &self,
+        takes_writes: impl Future<Output = Result<bool, Error>>,
+    ) -> Result<bool, Error> {
+        let due = self.is_due_at(Instant::now());
+        if due {
+            self.check(takes_writes).await?;
+        }
+        Ok(due)
+    }
+
+    async fn check(
         &self,
         takes_writes: impl Future<Output = Result<bool, Error>>,
     ) -> Result<(), Error> {
@@ -117,10 +124,10 @@ mod tests {
         let failover = FailoverDetector::new();
         failover.connected(false);
         failover.suspect();
-        assert!(!failover.has_written() && !failover.is_due());
+        assert!(!failover.has_written() && !failover.is_due_at(Instant::now()));
         failover.connected(true);
         failover.connected(false);
-        assert!(failover.has_written() && failover.is_due());
+        assert!(failover.has_written() && failover.is_due_at(Instant::now()));
     }
 
     #[test]

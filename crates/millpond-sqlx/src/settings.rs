@@ -202,11 +202,48 @@ impl<DB: Database> fmt::Debug for SqlPoolSettings<DB> {
 }
 
 /// Writes the methods of a backend's options that all backends share. The options have a field
-/// `settings: SqlPoolSettings<..>`. A macro, because inherent methods cannot be added to a type of
-/// another crate.
+/// `settings: SqlPoolSettings<..>`, and the methods `parse_url` and `connect_lazy_with`. A macro,
+/// because inherent methods cannot be added to a type of another crate.
 #[macro_export]
 macro_rules! pool_settings {
     ($Options:ty, $Connection:ty) => {
+        impl $Options {
+            /// Builds a pool from a URL. The first connection is opened by the first acquire.
+            ///
+            /// # Errors
+            ///
+            /// `Error::Configuration` for an invalid URL or setting.
+            pub fn connect_lazy(
+                self,
+                url: &str,
+            ) -> Result<
+                $crate::SqlPool<<$Connection as ::sqlx::Connection>::Database>,
+                ::sqlx::Error,
+            > {
+                self.connect_lazy_with(Self::parse_url(url)?)
+            }
+
+            /// Builds a pool from sqlx's options, and opens a first connection to check that it
+            /// works.
+            ///
+            /// # Errors
+            ///
+            /// As [`connect`](Self::connect).
+            ///
+            /// # Cancel safety
+            ///
+            /// If the future is dropped, the pool is dropped.
+            pub async fn connect_with(
+                self,
+                options: <$Connection as ::sqlx::Connection>::Options,
+            ) -> Result<
+                $crate::SqlPool<<$Connection as ::sqlx::Connection>::Database>,
+                ::sqlx::Error,
+            > {
+                $crate::backend_api::check_connects(self.connect_lazy_with(options)?).await
+            }
+        }
+
         /// Name, runtime, hooks and observers.
         impl $Options {
             /// Sets the name of the pool in events, logs and metrics.
