@@ -11,6 +11,7 @@ mod redis;
 mod sql;
 mod sqlite;
 mod tcp;
+mod tls;
 
 use crate::arguments::DoctorArguments;
 use crate::findings;

@@ -38,7 +38,15 @@ const NEEDS: [(&str, &[Kind]); 8] = [
     ),
     (
         "millpond-cli",
-        &[Kind::Postgres, Kind::Mariadb, Kind::Pgbouncer, Kind::PostgresTls, Kind::Redis],
+        &[
+            Kind::Postgres,
+            Kind::Mariadb,
+            Kind::Pgbouncer,
+            Kind::PostgresTls,
+            Kind::MariadbTls,
+            Kind::Redis,
+            Kind::RedisTls,
+        ],
     ),
     ("millpond-postgres", &[Kind::Postgres, Kind::PostgresTls, Kind::Pgbouncer]),
     ("soak", &[Kind::Postgres, Kind::Mariadb, Kind::Mysql, Kind::Redis]),

@@ -1,6 +1,7 @@
 //! What a database server says about itself and a connection, and where it is.
 
 use super::measured::{Clock, Encryption, Memory};
+use super::tls::Prelude;
 use millpond::advice::ServerLimit;
 
 /// What a server says about itself and a connection.
@@ -19,4 +20,6 @@ pub struct Address {
     pub host: String,
     pub port: u16,
     pub tls_help: &'static str,
+    /// What precedes a TLS handshake.
+    pub prelude: Prelude,
 }

@@ -27,6 +27,8 @@ pub struct Measured {
     pub connect: Option<Duration>,
     /// The median time of a TCP connect to the same address; part of `connect`.
     pub tcp: Option<Duration>,
+    /// The median time of a TLS handshake by itself; part of `connect`.
+    pub tls: Option<Duration>,
     /// The median time of one round trip.
     pub ping: Option<Duration>,
     /// What one connection needs at the server.
@@ -121,15 +123,19 @@ impl Measured {
         table
     }
 
+    /// Returns the parts of a connect, as far as they are known.
     fn parts(&self, connect: Duration) -> String {
-        self.tcp.map_or_else(String::new, |tcp| {
-            let rest = format_duration(connect.saturating_sub(tcp));
-            let what = match self.encryption {
-                Encryption::On(_) => "TLS and login",
-                Encryption::Off | Encryption::Unknown => "login",
-            };
-            format!("; TCP {}, {what} {rest}", format_duration(tcp))
-        })
+        let Some(tcp) = self.tcp else { return String::new() };
+        let rest = connect.saturating_sub(tcp).saturating_sub(self.tls.unwrap_or_default());
+        let (tcp, rest) = (format_duration(tcp), format_duration(rest));
+        match (&self.encryption, self.tls) {
+            (Encryption::On(_), Some(tls)) => {
+                let tls = format_duration(tls);
+                format!("; TCP {tcp}, TLS handshake {tls}, certificates and login {rest}")
+            }
+            (Encryption::On(_), None) => format!("; TCP {tcp}, TLS and login {rest}"),
+            (Encryption::Off | Encryption::Unknown, _) => format!("; TCP {tcp}, login {rest}"),
+        }
     }
 
     /// Returns what was measured, with times in microseconds.
@@ -146,6 +152,7 @@ impl Measured {
             "server": self.server,
             "connect_us": micros(self.connect),
             "tcp_us": micros(self.tcp),
+            "tls_us": micros(self.tls),
             "ping_us": micros(self.ping),
             "server_memory": memory(&self.server_memory),
             "client_memory": memory(&self.client_memory),

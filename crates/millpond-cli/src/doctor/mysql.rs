@@ -2,6 +2,7 @@
 
 use super::answers::{Address, Answers};
 use super::measured::{Clock, Encryption, Memory, unix_time};
+use super::tls::Prelude;
 use millpond::advice::ServerLimit;
 use millpond::mysql::{MySqlPool, MySqlPoolOptions};
 use sqlx::Row;
@@ -23,6 +24,8 @@ const CLOCK: &str = "SELECT CAST(UNIX_TIMESTAMP(NOW(6)) AS DOUBLE)";
 
 /// Asks the server. What the user may not see stays unknown.
 pub async fn ask(pool: &MySqlPool) -> sqlx::Result<Answers> {
+    // First, since other queries make the session larger.
+    let memory = memory(pool).await;
     let row = sqlx::query(LIMITS).fetch_one(pool).await?;
     // A limit of 0 means no limit.
     let number = |column: &str| row.try_get::<u64, _>(column).ok().filter(|limit| *limit > 0);
@@ -34,7 +37,7 @@ pub async fn ask(pool: &MySqlPool) -> sqlx::Result<Answers> {
     let open = status(pool, "SHOW GLOBAL STATUS LIKE 'Threads_connected'").await;
     Ok(Answers {
         server: format!("{product} {version}"),
-        memory: memory(pool).await,
+        memory,
         encryption: encryption(pool).await.unwrap_or_default(),
         limits: limits.collect(),
         open: open.and_then(|open| open.parse().ok()),
@@ -82,6 +85,7 @@ pub fn address(url: &str) -> Option<Address> {
     Some(Address {
         host: socket.unwrap_or_else(|| options.get_host().to_owned()),
         port: options.get_port(),
+        prelude: Prelude::MySql,
         tls_help: "add ?ssl-mode=VERIFY_IDENTITY to the URL",
     })
 }

@@ -3,6 +3,7 @@
 use super::answers::{Address, Answers};
 use super::measured::{Clock, Encryption, Memory, unix_time};
 use super::memory;
+use super::tls::Prelude;
 use millpond::advice::ServerLimit;
 use millpond::postgres::{PgPool, PgPoolOptions};
 use sqlx::Row;
@@ -14,9 +15,10 @@ const LIMITS: &str = "SELECT current_setting('server_version') AS version, \
     + coalesce(current_setting('reserved_connections', true), '0')::int8 AS reserved, \
     (SELECT rolconnlimit FROM pg_roles WHERE rolname = session_user)::int8 AS role, \
     (SELECT datconnlimit FROM pg_database WHERE datname = current_database())::int8 AS base, \
-    (SELECT sum(numbackends) FROM pg_stat_database)::int8 AS open, \
-    inet_server_addr() IS NULL OR inet_server_addr() = inet_client_addr() AS local, \
-    pg_backend_pid() AS process";
+    (SELECT sum(numbackends) FROM pg_stat_database)::int8 AS open";
+
+const PROCESS: &str = "SELECT pg_backend_pid() AS process, \
+    inet_server_addr() IS NULL OR inet_server_addr() = inet_client_addr() AS local";
 
 /// Needs a role that may see it, such as one that is granted pg_monitor.
 const CONTEXTS: &str = "SELECT sum(total_bytes)::int8 FROM pg_backend_memory_contexts";
@@ -28,6 +30,11 @@ const CLOCK: &str = "SELECT extract(epoch FROM clock_timestamp())::float8";
 
 /// Asks the server. What the role may not see stays unknown.
 pub async fn ask(pool: &PgPool) -> sqlx::Result<Answers> {
+    // First, since each query of the catalogue makes the session larger.
+    let memory = match of_process(pool).await {
+        Some(memory) => Some(memory),
+        None => of_contexts(pool).await,
+    };
     let row = sqlx::query(LIMITS).fetch_one(pool).await?;
     let number = |column: &str| {
         row.try_get::<Option<i64>, _>(column).ok().flatten().and_then(|n| u64::try_from(n).ok())
@@ -43,10 +50,6 @@ pub async fn ask(pool: &PgPool) -> sqlx::Result<Answers> {
         Some(ServerLimit::new(name, limit?).reserved(reserved))
     });
     let version: String = row.try_get("version")?;
-    let memory = match of_process(&row) {
-        Some(memory) => Some(memory),
-        None => of_contexts(pool).await,
-    };
     let encryption = sqlx::query(ENCRYPTION).fetch_optional(pool).await;
     Ok(Answers {
         server: format!("PostgreSQL {version}"),
@@ -59,7 +62,8 @@ pub async fn ask(pool: &PgPool) -> sqlx::Result<Answers> {
 }
 
 /// Returns the memory of the server's process for this connection, if it is on this machine.
-fn of_process(row: &PgRow) -> Option<Memory> {
+async fn of_process(pool: &PgPool) -> Option<Memory> {
+    let row = sqlx::query(PROCESS).fetch_one(pool).await.ok()?;
     let is_local: bool = row.try_get("local").ok()?;
     let process = u32::try_from(row.try_get::<i32, _>("process").ok()?).ok()?;
     // With a forwarded port the server may be elsewhere, and its number be that of another process.
@@ -100,6 +104,7 @@ pub fn address(url: &str) -> Option<Address> {
     Some(Address {
         host: socket.unwrap_or_else(|| options.get_host().to_owned()),
         port: options.get_port(),
+        prelude: Prelude::Postgres,
         tls_help: "add ?sslmode=verify-full to the URL",
     })
 }

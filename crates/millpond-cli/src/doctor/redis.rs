@@ -4,6 +4,7 @@ use super::judge;
 use super::measured::{
     CONNECTS, Clock, Encryption, Measured, Memory, PINGS, WAIT_MAX, median, unix_time,
 };
+use super::tls::{self, Prelude};
 use super::{memory, tcp};
 use millpond::advice::{Deployment, Finding, ServerLimit};
 use millpond::redis::{Command, RedisError, RedisLease, RedisPool, RedisPoolOptions};
@@ -36,11 +37,14 @@ pub async fn diagnose(
     let _ = pool.close().await;
     let mut measured = measured.map_err(|error| error.to_string())?;
     let first = first_server(url);
-    if let Some((host, port)) = &first {
-        measured.tcp = tcp::connect_time(host, *port).await;
-    }
     (measured.setting, measured.ceiling) = (setting, settings.max_connections.into());
     measured.encryption = encryption(url);
+    if let Some((host, port)) = &first {
+        measured.tcp = tcp::connect_time(host, *port).await;
+        if matches!(measured.encryption, Encryption::On(_)) {
+            measured.tls = tls::handshake_time(host, *port, Prelude::None).await;
+        }
+    }
     let deployment = Deployment::of_redis(size, settings.max_connections, replicas);
     let mut findings = judge::limits(&deployment, &measured);
     findings.extend(judge::memory(&deployment, measured.server_memory.as_ref()));
@@ -103,7 +107,7 @@ async fn measure(
         server: format!("Redis {version}"),
         connect: median(connects),
         ping: median(pings),
-        server_memory: server_memory(&mut lease).await,
+        server_memory: server_memory(pool, &mut lease).await,
         client_memory: client_memory(pool).await,
         limits: maxclients.map(|limit| ServerLimit::new("maxclients", limit)).into_iter().collect(),
         open: field("connected_clients").and_then(|open| open.parse().ok()),
@@ -120,12 +124,13 @@ async fn configured(lease: &mut RedisLease) -> Option<u64> {
     found.get("maxclients")?.parse().ok()
 }
 
-/// Returns the memory of this connection, as `CLIENT LIST` has it.
-async fn server_memory(lease: &mut RedisLease) -> Option<Memory> {
-    let number: i64 = lease.run(Command::new("CLIENT").arg("ID")).await.ok()?;
+/// Returns the memory of a new connection, as `CLIENT LIST` has it on another one, whose own list
+/// makes it larger.
+async fn server_memory(pool: &RedisPool, lease: &mut RedisLease) -> Option<Memory> {
+    let mut other = pool.acquire().await.ok()?;
+    let number: i64 = other.run(Command::new("CLIENT").arg("ID")).await.ok()?;
     let list: String = lease.run(Command::new("CLIENT").arg("LIST")).await.ok()?;
-    let bytes = memory_of(&list, number)?;
-    Some(Memory { bytes, how: "CLIENT LIST, tot-mem" })
+    Some(Memory { bytes: memory_of(&list, number)?, how: "CLIENT LIST, tot-mem" })
 }
 
 fn memory_of(list: &str, number: i64) -> Option<u64> {

@@ -3,7 +3,7 @@
 use super::answers::{Address, Answers};
 use super::judge;
 use super::measured::{CONNECTS, DATABASE, Encryption, Measured, Memory, PINGS, WAIT_MAX, median};
-use super::{memory, mysql, postgres, tcp};
+use super::{memory, mysql, postgres, tcp, tls};
 use millpond::advice::{Deployment, Finding, Severity};
 use millpond::{
     DatabaseConnection, Dialect, Event, EventContext, Invalidate, Loader, Pooler, Settings,
@@ -38,10 +38,13 @@ pub async fn diagnose(
     let _ = database.close().await;
     let mut measured = measured.map_err(|error| error.to_string())?;
     let address = address(settings, database.dialect());
-    if let Some(Address { host, port, .. }) = &address
+    if let Some(Address { host, port, prelude, .. }) = &address
         && !host.starts_with('/')
     {
         measured.tcp = tcp::connect_time(host, *port).await;
+        if matches!(measured.encryption, Encryption::On(_)) {
+            measured.tls = tls::handshake_time(host, *port, *prelude).await;
+        }
     }
     let deployment = Deployment::of_pool(&settings.db.pool, replicas);
     let mut findings = judge::limits(&deployment, &measured);
@@ -99,6 +102,7 @@ async fn measure(database: &DatabaseConnection, heard: &Mutex<Heard>) -> sqlx::R
         server: answers.server,
         connect: median(connects),
         tcp: None,
+        tls: None,
         ping: median(pings),
         server_memory: answers.memory,
         client_memory: client_memory(database).await,
