@@ -1,6 +1,6 @@
 //! Acquire errors, with what is needed to diagnose them.
 
-use crate::{AcquireFailure, Holder, HookPoint, RequestRefusal, SharedError, Status};
+use crate::{AcquireFailure, BoxError, Holder, HookPoint, RequestRefusal, SharedError, Status};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,7 +107,12 @@ impl std::error::Error for PoolError {
     }
 }
 
-named! {
+/// Makes a shared error of a boxed one.
+pub(crate) fn share(error: BoxError) -> SharedError {
+    Arc::from(error)
+}
+
+millpond_observe::named! {
     /// In which part of an acquire its deadline passed.
     pub enum Phase {
         /// Waiting for a connection to come back: every slot was taken.

@@ -1,68 +1,16 @@
 //! Hooks act on a connection at five hook points and may refuse it.
 
-use crate::{BoxError, ConnectionInfo};
+use crate::{ConnectionInfo, HookPoint, HookPoints};
 use std::fmt;
 use std::future::{Future, ready};
-use std::ops::BitOr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+/// An error of any kind, as hooks return it and as causes are kept.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// What a hook given as a closure returns: `Box::pin(async move { .. })`.
 pub type HookFuture<'a> = Pin<Box<dyn Future<Output = Result<(), BoxError>> + Send + 'a>>;
-
-named! {
-    /// One hook point in the life of a connection at which hooks are called.
-    pub enum HookPoint {
-        /// After the pool's very first connection was opened, before `Connect`.
-        FirstConnect = "on_first_connect",
-        /// After any connection was opened.
-        Connect = "on_connect",
-        /// Before a connection is lent.
-        Checkout = "on_checkout",
-        /// After a connection came back.
-        Checkin = "on_checkin",
-        /// Before a connection is closed.
-        Close = "on_close",
-    }
-    /// The name of the hook: `on_connect` and so on.
-    pub fn name;
-}
-
-/// A set of [`HookPoint`]s.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HookPoints(u8);
-
-impl HookPoints {
-    /// All five.
-    pub const ALL: Self = Self(0b1_1111);
-    /// None.
-    pub const NONE: Self = Self(0);
-
-    /// Whether the hook point is in the set.
-    pub fn contains(self, point: HookPoint) -> bool {
-        self.0 & Self::from(point).0 != 0
-    }
-}
-
-impl From<HookPoint> for HookPoints {
-    fn from(point: HookPoint) -> Self {
-        Self(1 << point as u8)
-    }
-}
-
-impl<R: Into<HookPoints>> BitOr<R> for HookPoints {
-    type Output = Self;
-    fn bitor(self, other: R) -> Self {
-        Self(self.0 | other.into().0)
-    }
-}
-
-impl<R: Into<HookPoints>> BitOr<R> for HookPoint {
-    type Output = HookPoints;
-    fn bitor(self, other: R) -> HookPoints {
-        HookPoints::from(self) | other
-    }
-}
 
 /// Why a hook refuses a request, and not the connection: a tenant that is suspended, a quota that
 /// is used up.
@@ -233,6 +181,7 @@ impl<C: Send + 'static> Hook<C> {
             (Self::Object(hooks), HookPoint::Checkout) => hooks.on_checkout(conn, info),
             (Self::Object(hooks), HookPoint::Checkin) => hooks.on_checkin(conn, info),
             (Self::Object(hooks), HookPoint::Close) => hooks.on_close(conn, info),
+            (Self::Object(_), _) => Box::pin(ready(Ok(()))),
         }
     }
 }

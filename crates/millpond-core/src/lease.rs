@@ -27,8 +27,9 @@ pub trait LeaseOwner<C: Send + 'static>: Send + Sync + 'static {
 
     /// Information about a lent connection. The default knows its number.
     fn info(&self, meta: &LeaseMeta) -> ConnectionInfo {
-        let info = ConnectionInfo::new(Arc::from(""), meta.id, meta.generation);
-        ConnectionInfo { uses: meta.uses, ..info }
+        let mut info = ConnectionInfo::new(Arc::from(""), meta.id, meta.generation);
+        info.uses = meta.uses;
+        info
     }
 }
 

@@ -44,14 +44,10 @@
 mod macros;
 
 mod error;
-mod event;
-mod histogram;
 mod hooks;
-mod info;
 mod manager;
 mod pools;
 mod request;
-mod status;
 
 mod lease;
 
@@ -68,17 +64,18 @@ use millpond_runtime as rt;
 pub use async_trait::async_trait;
 pub use engine::{Acquire, PoolParts};
 pub use error::{Phase, PoolError, TimedOut};
-pub use event::{
-    AcquireFailure, CloseReason, Event, EventContext, Interest, Observer, SharedError,
-};
-pub use histogram::PoolHistograms;
-pub use hooks::{HookFuture, HookPoint, HookPoints, Hooks, RequestRefusal};
-pub use info::{ConnectInfo, ConnectionId, ConnectionInfo};
+pub use hooks::{BoxError, HookFuture, Hooks, RequestRefusal};
 pub use lease::{Lease, LeaseOwner};
 #[doc(hidden)] // For `millpond-shared`.
 pub use ledger::WaitOutcome;
 pub use ledger::{LeaseMeta, PooledConnection};
-pub use manager::{BoxError, ErrorClass, Manager, Triage};
+pub use manager::{ConnectInfo, Manager, Triage};
+#[doc(inline)]
+pub use millpond_observe::{
+    AcquireFailure, CloseReason, CloseReport, ConnectionId, ConnectionInfo, ErrorClass, Event,
+    EventContext, Holder, HookPoint, HookPoints, Interest, Observer, PoolHistograms, SharedError,
+    Status, Totals,
+};
 #[doc(inline)]
 pub use millpond_settings::{
     ConfigError, Conflict, Limits, MAX_CONNECTIONS, PoolConfig, PoolKind, PoolSetting, Pooler,
@@ -97,7 +94,6 @@ pub use request::Request;
 pub use rt::catch_panic;
 #[doc(inline)]
 pub use rt::{Handle, Histogram};
-pub use status::{CloseReport, Holder, Status, Totals};
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -1,11 +1,10 @@
 //! The trait that a backend implements: how to connect, check, reset and close one kind of
 //! connection.
 
-use crate::ConnectInfo;
+use crate::{ConnectionId, ErrorClass};
 use std::future::Future;
-
-/// An error of any kind, as hooks return it and as causes are kept.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+use std::sync::Arc;
+use std::time::Duration;
 
 /// Opens, checks, resets and closes one kind of connection.
 ///
@@ -171,17 +170,26 @@ pub enum Triage {
     Broken,
 }
 
-/// What an error means for the pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// What [`Manager::connect`] learns about the attempt.
+#[derive(Debug, Clone)]
 #[non_exhaustive]
-pub enum ErrorClass {
-    /// This connection is broken; the others need not be. From `connect`: try again.
-    Connection,
-    /// The server is no longer the one to talk to: everything opened so far is invalidated.
-    Failover,
-    /// Trying again will not help (a wrong password, an unknown database): waiting callers get the
-    /// error at once if nothing is open.
-    Permanent,
-    /// It may pass: the pool goes on trying until the caller's deadline.
-    Transient,
+pub struct ConnectInfo {
+    /// The name of the pool, as given to its builder.
+    pub pool: Arc<str>,
+    /// The number that the connection will have.
+    pub id: ConnectionId,
+    /// 1 for the first attempt, and one more for every attempt that failed in a row before this
+    /// one.
+    pub attempt: u32,
+    /// How often everything was invalidated before: what is opened now belongs to this generation.
+    pub generation: u64,
+    /// The limit of this attempt (`connect_timeout`); the pool drops the future when it has passed.
+    pub limit: Duration,
+}
+
+impl ConnectInfo {
+    /// An attempt as a pool of that name would make it first: for testing a manager without a pool.
+    pub fn first(pool: &str, limit: Duration) -> Self {
+        Self { pool: pool.into(), id: ConnectionId::new(1), attempt: 1, generation: 0, limit }
+    }
 }

@@ -21,15 +21,23 @@ use Allowed::{AllBut, Exactly, Ours};
 
 const BACKEND: Allowed = Ours(&["millpond-core", "millpond-sqlx", "millpond-url"]);
 
-const ROWS: [(&str, Allowed); 22] = [
+const ROWS: [(&str, Allowed); 23] = [
     ("millpond-advice", Exactly(&["millpond-settings"])),
     ("millpond-settings", Exactly(&[])),
     // loom only for the models.
     ("millpond-runtime", Exactly(&["coarsetime", "loom", "spin", "tokio"])),
     (
         "millpond-core",
-        Exactly(&["async-trait", "fastrand", "millpond-runtime", "millpond-settings", "tracing"]),
+        Exactly(&[
+            "async-trait",
+            "fastrand",
+            "millpond-observe",
+            "millpond-runtime",
+            "millpond-settings",
+            "tracing",
+        ]),
     ),
+    ("millpond-observe", Exactly(&["millpond-runtime"])),
     ("millpond-url", Ours(&[])),
     ("millpond-shared", Ours(&["millpond-core", "millpond-runtime"])),
     ("millpond-compat", Ours(&["millpond-core"])),

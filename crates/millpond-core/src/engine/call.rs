@@ -2,7 +2,7 @@
 //! and with a guard for the connection that it is called on.
 
 use crate::engine::{Held, Shared};
-use crate::event::share;
+use crate::error::share;
 use crate::rt::{Time, catch_panic, drop_catching_panic};
 use crate::{
     BoxError, CloseReason, ConnectionInfo, ErrorClass, Event, HookPoint, Manager, RequestRefusal,

@@ -2,7 +2,7 @@
 
 use crate::engine::call::{CallError, call};
 use crate::engine::{Held, Shared};
-use crate::event::share;
+use crate::error::share;
 use crate::rt::drop_catching_panic;
 use crate::{CloseReason, HookPoint, LeaseMeta, Manager, SharedError};
 use std::sync::Arc;

@@ -5,7 +5,7 @@
 
 use crate::engine::Shared;
 use crate::engine::call::call;
-use crate::event::share;
+use crate::error::share;
 use crate::ledger::Attempt;
 use crate::rt::Time;
 use crate::{ConnectInfo, ConnectionInfo, ErrorClass, Event, HookPoint, Manager, SharedError, rt};

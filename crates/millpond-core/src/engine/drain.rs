@@ -17,7 +17,7 @@ pub(crate) async fn close<M: Manager>(shared: Arc<Shared<M>>, limit: Duration) -
     let _ = wait_for(&shared, began.after(limit), empty).await;
     let now = shared.now();
     let (holders, pending) = shared.read(|ledger| (ledger.slots().holders(now), ledger.pending()));
-    CloseReport { holders, pending, took: now.since(began) }
+    CloseReport::new(holders, pending, now.since(began))
 }
 
 /// Opens connections until `connections` exist. A pool that keeps none does nothing.

@@ -127,7 +127,7 @@ fn poll_sleep<M: Manager>(
 }
 
 fn log_leaks<M: Manager>(shared: &Shared<M>, leaks: Vec<Holder>) {
-    for Holder { id, location, label, held } in leaks {
+    for Holder { id, location, label, held, .. } in leaks {
         let (pool, connection) = (&*shared.name, id.get());
         tracing::warn!(pool, connection, holder = %location, label, ?held,
             "connection held longer than leak_after");

@@ -2,7 +2,7 @@
 //! to change the ledger.
 
 use crate::engine::Held;
-use crate::event::share;
+use crate::error::share;
 use crate::hooks::HookLists;
 use crate::ledger::{Effect, Effects, LeaseMeta, Ledger, PoolTraits, TimersSet, Unlocked};
 use crate::rt::deadline_thread;
@@ -220,7 +220,7 @@ impl<M: Manager> Shared<M> {
     }
 
     fn deliver(&self, seq: u64, event: &Event) {
-        let context = EventContext { pool: &self.name, seq };
+        let context = EventContext::new(&self.name, seq);
         for Registered { observer, .. } in
             self.observers.iter().filter(|registered| registered.routine || !event.is_routine())
         {
@@ -257,14 +257,10 @@ impl<M: Manager> Shared<M> {
     }
 
     pub(crate) fn describe(&self, meta: &LeaseMeta) -> ConnectionInfo {
-        ConnectionInfo {
-            pool: Arc::clone(&self.name),
-            id: meta.id,
-            generation: meta.generation,
-            uses: meta.uses,
-            age: self.now().since(meta.created),
-            idle: Duration::from_nanos(meta.idled),
-        }
+        let mut info = ConnectionInfo::new(Arc::clone(&self.name), meta.id, meta.generation);
+        (info.uses, info.age) = (meta.uses, self.now().since(meta.created));
+        info.idle = Duration::from_nanos(meta.idled);
+        info
     }
 
     /// Registers the pool with the deadline thread. `false` if waiters must set timers from the

@@ -69,7 +69,7 @@ impl LeaseMeta {
 
     /// The metadata of a lease of a custom pool.
     pub(crate) fn of_a_custom_pool() -> Self {
-        Self { uses: 1, ..Self::new(0, ConnectionId(0), 0, Time::ZERO) }
+        Self { uses: 1, ..Self::new(0, ConnectionId::new(0), 0, Time::ZERO) }
     }
 
     /// The number of the connection.

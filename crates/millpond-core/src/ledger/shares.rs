@@ -86,7 +86,7 @@ impl<C: Send + 'static> Ledger<C> {
         let since = since.unwrap_or(now);
         bump(&mut self.totals.succeeded);
         if let Some(histograms) = &self.histograms {
-            histograms.wait.add(now.nanos_since(since));
+            histograms.wait().add(now.nanos_since(since));
         }
         let slot = self.slots.lend_share(member.slot, caller, now);
         if let Some(age) = self.config.report_after() {
@@ -102,7 +102,7 @@ impl<C: Send + 'static> Ledger<C> {
         let since = self.slots.since(share.slot);
         self.slots.end_share(share.slot);
         if let Some(histograms) = &self.histograms {
-            histograms.hold.add(now.nanos_since(since));
+            histograms.hold().add(now.nanos_since(since));
         }
         let held = now.since(since);
         self.report_of_share(Event::Returned { id: share.id, held });

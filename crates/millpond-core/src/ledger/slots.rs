@@ -107,7 +107,7 @@ impl Slots {
     /// Takes a free slot for a connection that is about to be opened.
     pub(crate) fn take(&mut self, now: Time) -> (u32, ConnectionId) {
         self.last_id = self.last_id.saturating_add(1);
-        let id = ConnectionId(self.last_id);
+        let id = ConnectionId::new(self.last_id);
         let slot = self.find_free(id, now);
         self.shift(slot, Stage::Connecting, now);
         (slot, id)
@@ -236,7 +236,7 @@ impl Slots {
 
     /// Lends a share of the connection in a slot; returns the slot of the share.
     pub(crate) fn lend_share(&mut self, member: u32, caller: Caller, now: Time) -> u32 {
-        let mut id = ConnectionId(0);
+        let mut id = ConnectionId::new(0);
         if let Some(entry) = self.slots.get_mut(member as usize) {
             debug_assert_eq!(entry.stage, Stage::InUse, "only what is lent is shared");
             id = entry.id;
@@ -367,11 +367,8 @@ impl Slot {
             return None;
         }
         let caller = self.caller?;
-        Some(Holder {
-            id: self.id,
-            location: caller.location,
-            label: caller.label,
-            held: now.since(self.since),
-        })
+        let mut holder = Holder::new(self.id, caller.location, now.since(self.since));
+        holder.label = caller.label;
+        Some(holder)
     }
 }

@@ -143,7 +143,7 @@ impl<C: Send + 'static> Ledger<C> {
         if wanted {
             bump(&mut self.seq);
             self.effects.push(Effect::Report(self.seq, event));
-        } else if event.has_an_error() {
+        } else if event.error().is_some() {
             // This may be its last owner, and its destructor is user code.
             self.effects.discard(event);
         }
@@ -153,14 +153,14 @@ impl<C: Send + 'static> Ledger<C> {
     #[inline]
     pub(super) fn measure_use(&self, since: Time, now: Time) {
         if let Some(histograms) = self.histograms.as_ref().filter(|_| self.borrowers.is_none()) {
-            histograms.hold.add(now.nanos_since(since));
+            histograms.hold().add(now.nanos_since(since));
         }
     }
 
     pub(super) fn note_took(&mut self, took: Duration) {
         self.connects.note_took(took);
         if let Some(histograms) = &self.histograms {
-            histograms.connect.add(Time::at(took).nanos_since(Time::ZERO));
+            histograms.connect().add(Time::at(took).nanos_since(Time::ZERO));
         }
     }
 
@@ -210,7 +210,7 @@ impl<C: Send + 'static> Ledger<C> {
         if self.borrowers.is_none() {
             bump(&mut self.totals.succeeded);
             if let Some(histograms) = &self.histograms {
-                histograms.wait.add(now.nanos_since(since));
+                histograms.wait().add(now.nanos_since(since));
             }
         }
     }
@@ -256,24 +256,23 @@ impl<C: Send + 'static> Ledger<C> {
             None => self.waiters.first().map(|(_, since)| since),
             Some(borrowers) => borrowers.oldest_waiter(),
         };
-        Status {
-            pool_size: self.config.pool_size,
-            max_overflow: self.config.max_overflow,
-            open: self.slots.open(),
-            connecting: self.slots.count(Stage::Connecting),
-            idle: self.slots.count(Stage::Idle).saturating_add(unshared),
-            in_use: self.slots.count(Stage::InUse).saturating_sub(unshared),
-            resetting: self.slots.count(Stage::Resetting),
-            closing: self.slots.count(Stage::Closing),
-            reserved: self.slots.count(Stage::Reserved),
-            waiting: self.waiting(),
-            oldest_waiter: oldest_waiter.map(|since| now.since(since)),
-            failing_since: self.failing_for(now),
-            generation: self.generation,
-            suspended: self.suspended,
-            closed: self.closed,
-            totals: Totals { succeeded, ..self.totals },
-        }
+        let mut status = Status::default();
+        (status.pool_size, status.max_overflow) = (self.config.pool_size, self.config.max_overflow);
+        status.open = self.slots.open();
+        status.connecting = self.slots.count(Stage::Connecting);
+        status.idle = self.slots.count(Stage::Idle).saturating_add(unshared);
+        status.in_use = self.slots.count(Stage::InUse).saturating_sub(unshared);
+        status.resetting = self.slots.count(Stage::Resetting);
+        status.closing = self.slots.count(Stage::Closing);
+        status.reserved = self.slots.count(Stage::Reserved);
+        status.waiting = self.waiting();
+        status.oldest_waiter = oldest_waiter.map(|since| now.since(since));
+        status.failing_since = self.failing_for(now);
+        status.generation = self.generation;
+        (status.suspended, status.closed) = (self.suspended, self.closed);
+        status.totals = self.totals;
+        status.totals.succeeded = succeeded;
+        status
     }
 
     #[inline]

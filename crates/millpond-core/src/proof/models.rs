@@ -8,11 +8,11 @@
 //! The clock stands still, so nobody times out: a waiter to whom nothing comes hangs, and that is
 //! found.
 
+use crate::ConnectInfo;
 use crate::PoolConfig;
 use crate::engine::{Acquire, Closing, PoolParts, Shared, SlotGuard, close_connection, connect};
 use crate::error::PoolError;
 use crate::hooks::HookLists;
-use crate::info::ConnectInfo;
 use crate::lease::Lease;
 use crate::ledger::Job;
 use crate::manager::Manager;

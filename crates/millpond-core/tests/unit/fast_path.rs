@@ -2,12 +2,11 @@
 //! are the same, whether the fast paths are tried or not.
 
 use super::*;
-use crate::PoolConfig;
-use crate::event::{SharedError, share};
+use crate::error::share;
 use crate::ledger::effects::Effect;
 use crate::ledger::entry::{Answer, Job, PoolTraits, Verdict};
-use crate::manager::ErrorClass;
 use crate::proof::paused_runtime;
+use crate::{ErrorClass, PoolConfig, SharedError};
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;

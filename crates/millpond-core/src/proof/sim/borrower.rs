@@ -5,7 +5,7 @@ use super::desk::Phase;
 use super::plan::Fate;
 use super::users::State;
 use super::world::World;
-use crate::event::CloseReason;
+use crate::CloseReason;
 use crate::ledger::Verdict;
 
 impl World {

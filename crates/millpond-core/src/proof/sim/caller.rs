@@ -5,7 +5,7 @@ use super::desk::{self, Phase, Wire};
 use super::plan::Fate;
 use super::users::{Kind, State, Validation};
 use super::world::World;
-use crate::event::CloseReason;
+use crate::CloseReason;
 use crate::ledger::{
     Answer, Caller, Claimant, Grant, LeaseMeta, Ledger, PooledConnection, RECENT_PING, Ticket,
 };

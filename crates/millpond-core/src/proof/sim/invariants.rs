@@ -24,7 +24,7 @@ use super::users::Kind;
 use super::world::World;
 use crate::ledger::Job;
 use crate::rt::Time;
-use crate::status::{Status, Totals};
+use crate::{Status, Totals};
 use std::mem;
 
 impl World {

@@ -2,14 +2,14 @@
 
 use super::desk::{Phase, Wire};
 use super::plan::Plan;
+use crate::ConnectionId;
+use crate::ErrorClass;
 use crate::PoolConfig;
+use crate::Status;
 use crate::error::PoolError;
-use crate::info::ConnectionId;
 use crate::ledger::PooledConnection;
 use crate::ledger::{Claimant, Pause};
-use crate::manager::ErrorClass;
 use crate::rt::Time;
-use crate::status::Status;
 use std::collections::BTreeMap;
 use std::time::Duration;
 

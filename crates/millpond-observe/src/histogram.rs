@@ -1,7 +1,7 @@
 //! How long waits, loans and connects took, as the pool counts them for its observers.
 
-use crate::rt::Histogram;
-use crate::rt::lock::AtomicBool;
+use millpond_runtime::Histogram;
+use millpond_runtime::lock::AtomicBool;
 use std::sync::atomic::Ordering;
 
 /// How long waits for a pool's connections, loans of them and their opening took, since the pool
@@ -9,24 +9,27 @@ use std::sync::atomic::Ordering;
 /// [`Observer::attach_histograms`](crate::Observer::attach_histograms).
 #[derive(Debug, Default)]
 pub struct PoolHistograms {
-    pub(crate) wait: Histogram,
-    pub(crate) hold: Histogram,
-    pub(crate) connect: Histogram,
+    wait: Histogram,
+    hold: Histogram,
+    connect: Histogram,
     ended: AtomicBool,
 }
 
 impl PoolHistograms {
     /// From an acquire to its lease. Acquires that ended without one are not counted.
+    #[inline]
     pub fn wait(&self) -> &Histogram {
         &self.wait
     }
 
     /// From the lease to its end. What was detached is not counted.
+    #[inline]
     pub fn hold(&self) -> &Histogram {
         &self.hold
     }
 
     /// How long it took to open connections, hooks included. Failed attempts are not counted.
+    #[inline]
     pub fn connect(&self) -> &Histogram {
         &self.connect
     }
@@ -36,7 +39,8 @@ impl PoolHistograms {
         self.ended.load(Ordering::Acquire)
     }
 
-    pub(crate) fn end(&self) {
+    /// Notes that nothing more will be counted, for pools.
+    pub fn end(&self) {
         self.ended.store(true, Ordering::Release);
     }
 }

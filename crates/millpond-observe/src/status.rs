@@ -1,4 +1,4 @@
-//! A consistent snapshot of a pool, taken under its lock.
+//! Snapshots of a pool: its counts, its holders, and how its close ended.
 
 use crate::ConnectionId;
 use std::fmt;
@@ -28,7 +28,7 @@ pub struct Status {
     /// Connections being closed.
     pub closing: u32,
     /// Slots held for connections that are not the pool's: see
-    /// [`QueuePool::try_reserve`](crate::QueuePool::try_reserve).
+    /// `QueuePool::try_reserve`.
     pub reserved: u32,
     /// Callers that wait.
     pub waiting: u32,
@@ -132,6 +132,13 @@ pub struct Holder {
     pub held: Duration,
 }
 
+impl Holder {
+    /// A holder of a connection of a custom pool, without a label.
+    pub fn new(id: ConnectionId, location: &'static Location<'static>, held: Duration) -> Self {
+        Self { id, location, label: None, held }
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.label {
@@ -156,9 +163,14 @@ pub struct CloseReport {
 }
 
 impl CloseReport {
+    /// A report of what is left after this time.
+    pub fn new(holders: Vec<Holder>, pending: u32, took: Duration) -> Self {
+        Self { holders, pending, took }
+    }
+
     /// A report of a pool in which nothing is left: for custom pools.
     pub fn clean(took: Duration) -> Self {
-        Self { holders: Vec::new(), pending: 0, took }
+        Self::new(Vec::new(), 0, took)
     }
 
     /// Whether nothing is left open.

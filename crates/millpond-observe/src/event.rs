@@ -1,6 +1,6 @@
 //! Everything that happens in a pool, as one stream of events for metrics, logs, pages and tests.
 
-use crate::{BoxError, ConnectionId, ErrorClass, HookPoint, PoolHistograms};
+use crate::{ConnectionId, HookPoint, PoolHistograms};
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,9 +85,19 @@ impl<'a> EventContext<'a> {
 /// An error that several share: the waiters that it fails, an event, the status.
 pub type SharedError = Arc<dyn std::error::Error + Send + Sync>;
 
-/// Makes a shared error of a boxed one.
-pub(crate) fn share(error: BoxError) -> SharedError {
-    Arc::from(error)
+/// What an error means for the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorClass {
+    /// This connection is broken; the others need not be. From `connect`: try again.
+    Connection,
+    /// The server is no longer the one to talk to: everything opened so far is invalidated.
+    Failover,
+    /// Trying again will not help (a wrong password, an unknown database): waiting callers get the
+    /// error at once if nothing is open.
+    Permanent,
+    /// It may pass: the pool goes on trying until the caller's deadline.
+    Transient,
 }
 
 /// Something that happened in a pool.
@@ -234,9 +244,8 @@ pub enum Event {
         /// The generation that holds from now on.
         generation: u64,
     },
-    /// A setting does not go together with another one
-    /// ([`PoolConfig::conflicts`](crate::PoolConfig::conflicts)), or with the server
-    /// ([`QueuePool::warn`](crate::QueuePool::warn)).
+    /// A setting does not go together with another one (`PoolConfig::conflicts`), or with the
+    /// server (`QueuePool::warn`).
     Warned {
         /// The setting that could be changed.
         setting: &'static str,
@@ -254,28 +263,30 @@ pub enum Event {
 }
 
 impl Event {
-    /// Whether it belongs to a loan that goes well.
-    pub(crate) fn is_routine(&self) -> bool {
+    /// Returns true if it belongs to a loan that goes well.
+    #[inline]
+    pub fn is_routine(&self) -> bool {
         matches!(self, Self::Waiting { .. } | Self::Acquired { .. } | Self::Returned { .. })
     }
 
-    /// Whether it owns an error of the manager or of a hook.
-    pub(crate) fn has_an_error(&self) -> bool {
-        match self {
-            Self::ConnectFailed { .. }
-            | Self::PingFailed { .. }
-            | Self::ResetFailed { .. }
-            | Self::HookFailed { .. }
-            | Self::FailingFast { .. } => true,
-            Self::Closed { error, .. } => error.is_some(),
-            _ => false,
-        }
-    }
-
-    /// Whether it belongs to an acquire or a loan, however that goes.
-    pub(crate) fn is_of_a_loan(&self) -> bool {
+    /// Returns true if it belongs to an acquire or a loan, however that goes.
+    #[inline]
+    pub fn is_of_a_loan(&self) -> bool {
         self.is_routine()
             || matches!(self, Self::AcquireFailed { .. } | Self::AcquireCancelled { .. })
+    }
+
+    /// The error of the manager or of a hook that it carries.
+    pub fn error(&self) -> Option<&SharedError> {
+        match self {
+            Self::ConnectFailed { error, .. }
+            | Self::PingFailed { error, .. }
+            | Self::ResetFailed { error, .. }
+            | Self::HookFailed { error, .. }
+            | Self::FailingFast { error } => Some(error),
+            Self::Closed { error, .. } => error.as_ref(),
+            _ => None,
+        }
     }
 }
 
