@@ -1,10 +1,12 @@
 //! The command's arguments and its help.
 
 use clap::{Args, Parser, Subcommand};
+use millpond::settings::parse_time;
 use std::convert::Infallible;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+use std::time::Duration;
 
 /// Connection pools: see them work, and check their settings.
 #[derive(Debug, Parser)]
@@ -30,6 +32,12 @@ pub enum Command {
     /// what does not fit together, with what to do about it
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(DoctorArguments),
+    /// Compute the pool that a load needs, by Little's law and Erlang's formula
+    #[command(after_help = SIZE_EXAMPLES)]
+    Size(SizeArguments),
+    /// Drive a pool with queries and print how long callers took
+    #[command(after_help = LOAD_EXAMPLES)]
+    Load(LoadArguments),
     /// List the presets and the values that each sets
     Presets(PresetsArguments),
 }
@@ -42,6 +50,19 @@ Examples:
 
 Opens up to 10 connections for some seconds, and changes nothing at the server. A URL on the command
 line is visible to other users of this machine: name one with a password in a file or a variable.";
+
+const SIZE_EXAMPLES: &str = "\
+Examples:
+  millpond size --rate 200 --hold 40ms --wait 5ms
+  millpond size --rate 900 --hold 12ms --spread 2 --replicas 4";
+
+const LOAD_EXAMPLES: &str = "\
+Examples:
+  millpond load --concurrency 50 --seconds 30
+  millpond load --rate 500 --query 'SELECT count(*) FROM ponds'
+  millpond load redis://localhost --query 'GET mill'
+
+The query is sent again and again, as it is: on a production server that is a load.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -111,15 +132,22 @@ pub struct DeploymentArguments {
     pub reserved: u64,
 }
 
-/// Arguments of `doctor`.
+/// The settings, or a single URL instead of them.
 #[derive(Debug, Args)]
-pub struct DoctorArguments {
+pub struct SourceArguments {
     /// The URL of a database or of Redis, instead of those of the settings; then no file and no
     /// variables are read
     #[arg(value_name = "URL", conflicts_with = "config")]
     pub url: Option<UrlArgument>,
     #[command(flatten)]
     pub settings: SettingsArguments,
+}
+
+/// Arguments of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArguments {
+    #[command(flatten)]
+    pub source: SourceArguments,
     /// How many processes run with these settings: their connections together are compared with
     /// what each server accepts
     #[arg(long, value_name = "N", default_value_t = 1)]
@@ -146,6 +174,72 @@ impl fmt::Debug for UrlArgument {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
     }
+}
+
+/// Arguments of `size`.
+#[derive(Debug, Args)]
+pub struct SizeArguments {
+    /// How many connections are acquired per second, by all processes together
+    #[arg(long, value_name = "PER_SECOND", value_parser = positive)]
+    pub rate: f64,
+    /// How long a connection is held on average, such as 40ms
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub hold: Duration,
+    /// The wait for a connection that 99 % of the callers must not exceed
+    #[arg(long, value_name = "TIME", value_parser = time, default_value = "10ms")]
+    pub wait: Duration,
+    /// The spread of the hold times: standard deviation / mean; 0 if all are equal
+    #[arg(long, value_name = "RATIO", value_parser = not_negative, default_value_t = 1.0)]
+    pub spread: f64,
+    /// How many processes share the load
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub replicas: u32,
+    #[command(flatten)]
+    pub settings: SettingsArguments,
+    /// Print a single JSON object and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Arguments of `load`.
+#[derive(Debug, Args)]
+pub struct LoadArguments {
+    #[command(flatten)]
+    pub source: SourceArguments,
+    /// How many tasks send queries at the same time
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub concurrency: u32,
+    /// Send this many queries per second, whether or not those before are answered; without it each
+    /// task sends the next one when the last is answered
+    #[arg(long, value_name = "PER_SECOND", value_parser = positive)]
+    pub rate: Option<f64>,
+    /// How long the load runs
+    #[arg(long, value_name = "S", default_value_t = 10)]
+    #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub seconds: u64,
+    /// The query, or the command of Redis with its arguments; by default SELECT 1 or PING
+    #[arg(long, value_name = "QUERY")]
+    pub query: Option<String>,
+    /// Print a single JSON object and nothing else
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let time = parse_time(text).filter(|time| !time.is_zero());
+    time.ok_or_else(|| "expected a time such as 40ms, 0.5s or 2m".to_owned())
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0);
+    number.ok_or_else(|| "expected a number above 0".to_owned())
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "expected a number from 0".to_owned())
 }
 
 /// Arguments of `presets`.

@@ -38,7 +38,7 @@ struct Diagnosis {
 ///
 /// Invalid settings are an error. A server that cannot be reached is a finding.
 pub fn run(arguments: &DoctorArguments) -> Result<bool, Box<dyn Error>> {
-    let loader = loader(arguments);
+    let loader = arguments.source.loader();
     let loaded = load::load(loader.clone())?;
     let runtime = tokio::runtime::Runtime::new()?;
     let diagnosis = runtime.block_on(diagnose_all(loader, loaded, arguments.replicas));
@@ -48,16 +48,6 @@ pub fn run(arguments: &DoctorArguments) -> Result<bool, Box<dyn Error>> {
         false => diagnosis.print()?,
     }
     Ok(!findings::has_errors(&diagnosis.findings))
-}
-
-fn loader(arguments: &DoctorArguments) -> Loader {
-    let Some(url) = &arguments.url else { return arguments.settings.loader() };
-    let scheme = url.0.split([':', '+', '-']).next().unwrap_or_default();
-    let setting = match scheme {
-        "redis" | "rediss" | "valkey" | "valkeys" => "cache.url",
-        _ => DATABASE,
-    };
-    Settings::loader().no_file().no_environment().set(setting, url.0.as_str())
 }
 
 async fn diagnose_all(loader: Loader, loaded: Loaded, replicas: u32) -> Diagnosis {

@@ -20,6 +20,15 @@ impl DurationHistogram {
         }
     }
 
+    /// Adds all durations of another histogram.
+    pub fn add(&mut self, other: &Self) {
+        self.max = self.max.max(other.max);
+        if let (Some(times), Some(others)) = (&mut self.times, &other.times) {
+            // Fails only for different bounds, and all are created with the same ones.
+            let _ = times.add(others);
+        }
+    }
+
     /// Returns the duration that at least `per_mille` of a thousand did not exceed; zero if there
     /// were none. The result is at most 1 % too high, and never too low.
     pub fn quantile(&self, per_mille: u64) -> Duration {
@@ -69,6 +78,15 @@ mod tests {
         assert_eq!(histogram.max(), Duration::from_millis(1));
         assert_eq!(histogram.quantile(1000), histogram.max());
         assert_eq!(histogram.count(), 1000);
+    }
+
+    #[test]
+    fn the_durations_of_several_histograms_add_up() {
+        let (mut one, mut other) = (DurationHistogram::default(), DurationHistogram::default());
+        one.record(Duration::from_millis(1));
+        other.record(Duration::from_millis(9));
+        one.add(&other);
+        assert_eq!((one.count(), one.max()), (2, Duration::from_millis(9)));
     }
 
     #[test]

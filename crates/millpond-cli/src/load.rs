@@ -1,6 +1,6 @@
 //! Loads the settings that the arguments name, as a service would.
 
-use crate::arguments::SettingsArguments;
+use crate::arguments::{SettingsArguments, SourceArguments};
 use millpond::advice::Database;
 use millpond::sqlite::SqlitePoolOptions;
 use millpond::{ConnectError, DatabaseConnection, Dialect, Loader, Settings};
@@ -22,6 +22,19 @@ impl SettingsArguments {
             Some(file) => loader.file(file),
             None => loader,
         }
+    }
+}
+
+impl SourceArguments {
+    /// Returns a loader for these settings, or for the URL alone.
+    pub fn loader(&self) -> Loader {
+        let Some(url) = &self.url else { return self.settings.loader() };
+        let scheme = url.0.split([':', '+', '-']).next().unwrap_or_default();
+        let setting = match scheme {
+            "redis" | "rediss" | "valkey" | "valkeys" => "cache.url",
+            _ => "storage.connection_string",
+        };
+        Settings::loader().no_file().no_environment().set(setting, url.0.as_str())
     }
 }
 

@@ -8,6 +8,7 @@ mod balance;
 mod check;
 mod demo;
 mod doctor;
+mod drive;
 mod failure;
 mod findings;
 mod histogram;
@@ -17,6 +18,7 @@ mod observer;
 mod presets;
 mod reach;
 mod scratch;
+mod size;
 mod table;
 mod terminal;
 
@@ -30,6 +32,8 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => (demo::run(arguments), arguments.json),
         Command::Check(arguments) => (check::run(arguments), arguments.json),
         Command::Doctor(arguments) => (doctor::run(arguments), arguments.json),
+        Command::Size(arguments) => (size::run(arguments), arguments.json),
+        Command::Load(arguments) => (drive::run(arguments), arguments.json),
         Command::Presets(arguments) => (presets::run(arguments), arguments.json),
     };
     match outcome {

@@ -103,6 +103,7 @@ pub use changes::Change;
 pub use error::{Refusal, SettingProblem, SettingsError};
 pub use explain::{Explanation, Row};
 pub use loader::{DEFAULT_FILE, Loader};
+pub use parse::parse_time;
 pub use presets::{Preset, presets};
 pub use secret::Secret;
 pub use settings::{DbSettings, RedisSettings, Settings, StorageSettings};

@@ -48,6 +48,18 @@ pub(crate) fn read_time(raw: &Raw) -> Option<Duration> {
     }
 }
 
+/// Parses a duration as the settings do: `60`, `0.5`, `500ms`, `60s`, `2m`, `1h`; a number without
+/// a unit is in seconds. Returns `None` for anything else.
+///
+/// ```
+/// # use std::time::Duration;
+/// assert_eq!(millpond_config::parse_time("0.5"), Some(Duration::from_millis(500)));
+/// assert_eq!(millpond_config::parse_time("soon"), None);
+/// ```
+pub fn parse_time(text: &str) -> Option<Duration> {
+    read_time_text(text.trim())
+}
+
 /// Parses `true`, `yes`, `on`, `1` or one of their opposites, in any case.
 pub(crate) fn read_flag(raw: &Raw) -> Option<bool> {
     match raw {

@@ -81,7 +81,8 @@ pub use transaction::DatabaseTransaction;
 pub mod settings {
     pub use millpond_config::{
         Change, DEFAULT_FILE, DbSettings, Explanation, Loader, Preset, RedisSettings, Refusal, Row,
-        Secret, SettingProblem, Settings, SettingsError, StorageSettings, Value, presets,
+        Secret, SettingProblem, Settings, SettingsError, StorageSettings, Value, parse_time,
+        presets,
     };
 }
 

@@ -25,7 +25,7 @@ fn help_names_the_commands() {
     let sandbox = Sandbox::new();
     let help = sandbox.run(&["--help"]);
     help.assert_code(0);
-    for named in ["demo", "check", "doctor", "presets", "Exit codes"] {
+    for named in ["demo", "check", "doctor", "size", "load", "presets", "Exit codes"] {
         assert!(help.stdout.contains(named), "{named}: {help:?}");
     }
     let help = sandbox.run(&["check", "--help"]);

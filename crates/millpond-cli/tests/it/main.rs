@@ -7,5 +7,6 @@ mod deployment;
 mod diff;
 mod doctor;
 mod interrupt;
+mod load;
 mod presets;
 mod run;
