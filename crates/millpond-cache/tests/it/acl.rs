@@ -8,7 +8,7 @@ use std::time::Duration;
 const DOCS: &str = include_str!("../../../../docs/redis.md");
 
 #[tokio::test]
-async fn the_rights_that_the_docs_list_suffice() {
+async fn the_permissions_in_the_docs_are_sufficient() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let url = server.redis_user(DOCS, "An ACL that suffices for a cache").unwrap();
     let hour = Duration::from_secs(3600);

@@ -4,7 +4,7 @@ use crate::support::builders;
 use millpond_redis::Command;
 
 #[tokio::test]
-async fn clearing_a_namespace_removes_all_of_it_and_nothing_else() {
+async fn clear_removes_all_keys_of_its_namespace_and_no_others() {
     for builder in builders() {
         let cache = builder.connect_lazy().unwrap();
         let other = cache.namespace(&format!("other-{:x}", fastrand::u64(..))).unwrap();
@@ -21,7 +21,7 @@ async fn clearing_a_namespace_removes_all_of_it_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn another_version_does_not_see_what_is_there() {
+async fn another_version_does_not_see_existing_values() {
     let namespace = format!("test-{:x}", fastrand::u64(..));
     let of = |version| builders().into_iter().map(move |builder| builder.version(version));
     for (one, two) in of(1).zip(of(2)) {
@@ -35,7 +35,7 @@ async fn another_version_does_not_see_what_is_there() {
 }
 
 #[tokio::test]
-async fn a_namespace_with_keys_of_others_that_are_no_text_is_cleared() {
+async fn clear_works_beside_keys_that_are_not_text() {
     for builder in builders() {
         let namespace = format!("test-{:x}", fastrand::u64(..));
         let cache = builder.namespace(namespace.clone()).connect_lazy().unwrap();

@@ -60,12 +60,12 @@ async fn only_callers_of_a_lost_node_do_without_redis(signal: &str) {
 }
 
 #[tokio::test]
-async fn while_a_killed_master_is_missed_the_keys_of_the_others_are_found() {
+async fn keys_of_other_masters_are_found_while_one_is_killed() {
     only_callers_of_a_lost_node_do_without_redis("KILL").await;
 }
 
 #[tokio::test]
-async fn while_a_master_is_silent_the_keys_of_the_others_are_found() {
+async fn keys_of_other_masters_are_found_while_one_is_silent() {
     only_callers_of_a_lost_node_do_without_redis("STOP").await;
 }
 

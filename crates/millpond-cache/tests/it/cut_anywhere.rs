@@ -194,7 +194,7 @@ async fn next_is_served(world: &InPieces, what: impl std::fmt::Debug) {
 }
 
 #[tokio::test]
-async fn whatever_is_cut_off_wherever_it_is_the_next_caller_gets_the_value_that_it_requested() {
+async fn the_next_caller_gets_its_own_value_after_any_operation_was_dropped_at_any_poll() {
     let Some(world) = InPieces::new(|builder| builder).await else { return };
     let mut cuts = 0;
     for operation in OPERATIONS {
@@ -340,12 +340,12 @@ async fn a_load_can_be_dropped_anywhere_and_the_next_one_loads_at_once() {
 }
 
 #[tokio::test]
-async fn a_load_that_locks_out_other_processes_can_be_dropped_anywhere_and_the_next_one_loads() {
+async fn a_load_with_a_lock_can_be_dropped_anywhere_and_the_next_one_loads() {
     sweep(|builder| builder.lock_across_processes(LONG), false).await;
 }
 
 #[tokio::test]
-async fn a_load_of_what_is_past_its_time_can_be_dropped_anywhere_and_the_next_one_loads_at_once() {
+async fn a_load_of_a_stale_value_can_be_dropped_anywhere_and_the_next_one_loads_at_once() {
     let short = |builder: CacheBuilder| builder.ttl(Duration::from_millis(1)).ttl_jitter(0);
     sweep(|builder| short(builder).stale_while_revalidate(LONG), true).await;
 }

@@ -34,7 +34,7 @@ impl Source {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_tasks_that_ask_for_one_missing_key_cause_one_load() {
+async fn a_thousand_requests_for_a_missing_key_cause_one_load() {
     for cache in caches() {
         let source = Source::default();
         let tasks = (0..1000).map(|_| {
@@ -77,7 +77,7 @@ async fn with_a_lock_several_processes_cause_one_load() {
 }
 
 #[tokio::test]
-async fn with_a_lock_one_process_reloads_a_value_past_its_time_and_the_others_have_the_old_one() {
+async fn with_a_lock_one_process_reloads_a_stale_value_and_the_others_return_it() {
     for name in ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"] {
         let Some(url) = variable(name) else { continue };
         let (namespace, minute) =
@@ -114,7 +114,7 @@ async fn with_a_lock_one_process_reloads_a_value_past_its_time_and_the_others_ha
 }
 
 #[tokio::test]
-async fn a_leader_who_goes_away_leaves_the_load_to_one_who_waits() {
+async fn a_waiting_caller_takes_over_the_load_of_a_dropped_one() {
     for cache in caches() {
         let began = Arc::new(Notify::new());
         let leader = {
@@ -143,7 +143,7 @@ async fn a_leader_who_goes_away_leaves_the_load_to_one_who_waits() {
 }
 
 #[tokio::test]
-async fn a_loader_who_goes_away_does_not_lock_out_other_processes() {
+async fn a_dropped_load_releases_its_lock() {
     for name in ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"] {
         let Some(url) = variable(name) else { continue };
         let namespace = format!("test-{:x}", fastrand::u64(..));
@@ -171,7 +171,7 @@ async fn a_loader_who_goes_away_does_not_lock_out_other_processes() {
 }
 
 #[tokio::test]
-async fn who_waits_for_a_load_that_fails_shares_its_error_and_the_next_one_loads_again() {
+async fn waiting_callers_share_the_error_of_a_failed_load_and_the_next_one_loads_again() {
     for cache in caches() {
         let loads = AtomicU32::new(0);
         let fails = || async {
@@ -196,7 +196,7 @@ async fn who_waits_for_a_load_that_fails_shares_its_error_and_the_next_one_loads
 }
 
 #[tokio::test]
-async fn that_there_is_nothing_is_remembered_if_it_is_wished() {
+async fn a_missing_value_is_remembered_if_configured() {
     for builder in builders() {
         let cache = builder.negative_ttl(Duration::from_secs(60)).connect_lazy().unwrap();
         let loads = AtomicU32::new(0);
@@ -224,7 +224,7 @@ async fn that_there_is_nothing_is_remembered_if_it_is_wished() {
 }
 
 #[tokio::test]
-async fn a_value_past_its_time_is_answered_while_one_loads_it_anew() {
+async fn a_stale_value_is_returned_while_one_caller_reloads_it() {
     for builder in builders() {
         let events = Arc::new(std::sync::Mutex::new(Vec::new()));
         let seen = Arc::clone(&events);
@@ -261,7 +261,7 @@ async fn a_value_past_its_time_is_answered_while_one_loads_it_anew() {
 }
 
 #[tokio::test]
-async fn a_loader_that_takes_too_long_is_given_up() {
+async fn a_loader_that_takes_too_long_is_dropped() {
     for builder in builders() {
         let cache = builder.load_timeout(Duration::from_millis(50)).connect_lazy().unwrap();
         let never = || std::future::pending::<Result<Option<u32>, Error>>();
@@ -271,7 +271,7 @@ async fn a_loader_that_takes_too_long_is_given_up() {
 }
 
 #[tokio::test]
-async fn what_a_loader_read_before_a_write_or_a_delete_is_not_stored_after_it() {
+async fn a_value_loaded_before_a_write_or_delete_is_not_stored_after_it() {
     for cache in caches() {
         for operation in ["delete", "set", "clear", "incr"] {
             let (began, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -317,7 +317,7 @@ async fn what_a_loader_read_before_a_write_or_a_delete_is_not_stored_after_it() 
 }
 
 #[tokio::test]
-async fn what_a_caller_who_went_away_was_storing_is_not_stored_after_a_delete() {
+async fn the_value_of_a_dropped_caller_is_not_stored_after_a_delete() {
     let Some(straight) = variable("MILLPOND_TEST_REDIS_URL") else { return };
     let place = straight.split_once("://").unwrap().1.split('/').next().unwrap();
     let proxy = ChaosProxy::start(place).await.unwrap();

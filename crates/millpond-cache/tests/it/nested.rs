@@ -38,7 +38,7 @@ async fn page(cache: &RedisCache, n: u32, user: &str) -> Result<Option<String>, 
 }
 
 #[tokio::test]
-async fn cold_callers_whose_loaders_ask_the_cache_are_served() {
+async fn nested_loads_of_an_empty_cache_succeed() {
     for cache in caches() {
         let pages = soon(join_all((0..64).map(|n| {
             let cache = &cache;
@@ -52,7 +52,7 @@ async fn cold_callers_whose_loaders_ask_the_cache_are_served() {
 }
 
 #[tokio::test]
-async fn what_a_loader_waits_for_is_loaded_though_its_first_asker_waits_for_a_turn() {
+async fn a_nested_load_does_not_wait_for_a_leader_without_a_permit() {
     for builder in builders() {
         let cache = builder.loads_max(1).load_timeout(SOON * 3).connect_lazy().unwrap();
         let (asks, holds) = (tokio::sync::Notify::new(), tokio::sync::Notify::new());
@@ -88,7 +88,7 @@ async fn what_a_loader_waits_for_is_loaded_though_its_first_asker_waits_for_a_tu
 }
 
 #[tokio::test]
-async fn a_loader_that_asks_for_its_own_key_gets_an_error_at_once() {
+async fn a_loader_that_requests_its_own_key_gets_an_error_at_once() {
     for cache in caches() {
         let own = || async {
             let inner = cache.get_or_load("key", || async { Ok::<_, Error>(Some(1)) }).await;
@@ -100,7 +100,7 @@ async fn a_loader_that_asks_for_its_own_key_gets_an_error_at_once() {
 }
 
 #[tokio::test]
-async fn loaders_that_ask_for_each_other_s_keys_do_not_wait_for_each_other() {
+async fn loaders_that_request_each_other_s_keys_do_not_wait_for_each_other() {
     for cache in caches() {
         let at_work = AtomicU32::new(0);
         let ask = async |mine: &str, other: &str| {
@@ -123,7 +123,7 @@ async fn loaders_that_ask_for_each_other_s_keys_do_not_wait_for_each_other() {
 }
 
 #[tokio::test]
-async fn a_nested_load_that_is_dropped_leaves_nobody_waiting() {
+async fn a_dropped_nested_load_leaves_no_caller_waiting() {
     for cache in caches() {
         let gives_up = || async {
             let never = || std::future::pending::<Result<Option<i32>, Error>>();

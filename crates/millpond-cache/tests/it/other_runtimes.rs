@@ -77,7 +77,7 @@ impl Caches {
 }
 
 #[test]
-fn a_load_that_is_not_driven_to_its_end_is_begun_anew_by_another_caller() {
+fn another_caller_loads_if_a_load_is_no_longer_polled() {
     let Some(caches) = Caches::new() else { return };
     let began = Notify::new();
     let cache = caches.cache.clone();
@@ -100,7 +100,7 @@ fn a_load_that_is_not_driven_to_its_end_is_begun_anew_by_another_caller() {
 }
 
 #[test]
-fn a_value_that_nobody_drives_into_redis_holds_up_no_later_write_and_does_not_come_after_it() {
+fn a_store_that_is_no_longer_polled_does_not_delay_or_overwrite_a_later_write() {
     let Some(caches) = Caches::new() else { return };
     caches.load_without_storing(1);
     caches.serve(caches.cache.set("k", &2)).unwrap();
@@ -111,7 +111,7 @@ fn a_value_that_nobody_drives_into_redis_holds_up_no_later_write_and_does_not_co
 }
 
 #[test]
-fn a_value_that_nobody_drives_into_redis_holds_up_no_delete_and_no_clear() {
+fn a_store_that_is_no_longer_polled_does_not_delay_delete_or_clear() {
     let Some(caches) = Caches::new() else { return };
     for clears in [false, true] {
         caches.load_without_storing(1);
@@ -125,7 +125,7 @@ fn a_value_that_nobody_drives_into_redis_holds_up_no_delete_and_no_clear() {
 }
 
 #[test]
-fn a_value_that_nobody_drives_into_redis_is_loaded_anew_by_another_caller() {
+fn another_caller_loads_if_a_store_is_no_longer_polled() {
     let Some(caches) = Caches::new() else { return };
     caches.load_without_storing(1);
     assert_eq!(caches.serve(caches.load(2)), Some(2));

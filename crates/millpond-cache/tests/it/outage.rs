@@ -16,7 +16,7 @@ fn cache(url: &str, on_outage: OnOutage) -> RedisCache {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn with_fail_open_the_loader_answers_and_no_more_of_them_are_at_work_than_may() {
+async fn with_fail_open_loaders_answer_within_their_limit() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let cache = cache(server.url(), OnOutage::Open);
     until("Redis has it", async || {
@@ -59,7 +59,7 @@ async fn with_fail_open_the_loader_answers_and_no_more_of_them_are_at_work_than_
 }
 
 #[tokio::test]
-async fn with_fail_closed_everything_is_an_error_in_time() {
+async fn with_fail_closed_every_operation_fails_in_time() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let cache = cache(server.url(), OnOutage::Closed);
     until("Redis has it", async || cache.set("k", &1).await.is_ok()).await;
@@ -73,7 +73,7 @@ async fn with_fail_closed_everything_is_an_error_in_time() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_are_ended_one_after_the_other_are_no_outage() {
+async fn killed_connections_are_not_an_outage() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
     // However busy the machine is, nobody takes Redis for down.
@@ -119,7 +119,7 @@ async fn a_connection_may_take_longer_to_open_than_a_command() {
 }
 
 #[tokio::test]
-async fn a_loop_over_a_redis_that_is_down_lets_other_tasks_run() {
+async fn a_loop_during_an_outage_lets_other_tasks_run() {
     // Nobody listens there.
     let cache = cache("redis://127.0.0.1:1/0", OnOutage::Open);
     let asked = cache.totals().bypassed;

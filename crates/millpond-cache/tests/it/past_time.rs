@@ -26,7 +26,7 @@ async fn past(cache: &RedisCache, key: &str, value: &str) {
 }
 
 #[tokio::test]
-async fn a_value_past_its_time_is_answered_by_get_or_load_alone() {
+async fn only_get_or_load_returns_a_stale_value() {
     for builder in with_stale() {
         let cache = builder.connect_lazy().unwrap();
         past(&cache, "k", "old").await;
@@ -43,7 +43,7 @@ async fn a_value_past_its_time_is_answered_by_get_or_load_alone() {
 }
 
 #[tokio::test]
-async fn a_value_past_its_time_is_gone_for_all_once_a_loader_finds_it_no_more() {
+async fn a_stale_value_is_removed_once_a_loader_finds_nothing() {
     let fails = || async { Err::<Option<String>, _>(Error::other("dry")) };
     for builder in with_stale() {
         let cache = builder.max_value_size(10).connect_lazy().unwrap();
@@ -67,7 +67,7 @@ async fn a_value_past_its_time_is_gone_for_all_once_a_loader_finds_it_no_more() 
 }
 
 #[tokio::test]
-async fn a_value_that_another_process_has_deleted_is_given_to_nobody_whose_load_began_later() {
+async fn a_value_deleted_by_another_process_is_not_returned_by_later_loads() {
     for name in ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"] {
         let Some(url) = variable(name) else { continue };
         let namespace = format!("test-{:x}", fastrand::u64(..));
@@ -103,7 +103,7 @@ async fn a_value_that_another_process_has_deleted_is_given_to_nobody_whose_load_
 }
 
 #[tokio::test]
-async fn a_counter_lives_for_its_time_and_is_found_until_its_end() {
+async fn a_counter_is_found_until_it_expires() {
     for builder in with_stale() {
         let cache = builder.connect_lazy().unwrap();
         assert_eq!(cache.incr("n", 3).await.unwrap(), 3);
@@ -122,7 +122,7 @@ async fn a_counter_lives_for_its_time_and_is_found_until_its_end() {
 }
 
 #[tokio::test]
-async fn a_remembered_nothing_does_not_exist_and_has_no_time() {
+async fn a_remembered_missing_value_does_not_exist_and_has_no_ttl() {
     for (builder, stale) in
         with_stale().map(|it| (it, true)).chain(builders().into_iter().map(|it| (it, false)))
     {
@@ -145,7 +145,7 @@ async fn a_remembered_nothing_does_not_exist_and_has_no_time() {
 }
 
 #[tokio::test]
-async fn a_value_past_its_time_that_cannot_be_read_is_loaded_once_for_all_who_ask() {
+async fn an_unreadable_stale_value_is_loaded_once_for_all_callers() {
     for builder in with_stale() {
         let cache = builder.connect_lazy().unwrap();
         past(&cache, "k", "a text, and a number is asked for").await;
@@ -165,7 +165,7 @@ async fn a_value_past_its_time_that_cannot_be_read_is_loaded_once_for_all_who_as
 }
 
 #[tokio::test]
-async fn a_key_that_is_called_lock_is_a_key_as_any_other() {
+async fn a_key_named_lock_is_an_ordinary_key() {
     for builder in builders() {
         let cache = builder.lock_across_processes(LONG).connect_lazy().unwrap();
         cache.set("a:lock", "mine").await.unwrap();
@@ -184,7 +184,7 @@ async fn a_key_that_is_called_lock_is_a_key_as_any_other() {
 }
 
 #[tokio::test]
-async fn a_time_beyond_a_year_is_refused_with_the_range() {
+async fn a_ttl_beyond_a_year_is_refused_with_the_range() {
     for cache in caches() {
         for ttl in [Duration::MAX, Duration::from_secs(365 * 86_400 + 1)] {
             let error = cache.set_with_ttl("k", &1, ttl).await.unwrap_err();

@@ -35,7 +35,7 @@ async fn refuse(admin: &RedisPool, how: &str) {
 }
 
 #[tokio::test]
-async fn reads_go_on_while_writes_are_refused() {
+async fn reads_succeed_while_writes_are_refused() {
     for how in ["OOM", "NOREPLICAS", "READONLY"] {
         let Some(server) = OwnServer::or_skip("redis") else { return };
         let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
@@ -72,7 +72,7 @@ async fn reads_go_on_while_writes_are_refused() {
 }
 
 #[tokio::test]
-async fn an_old_value_that_a_new_one_cannot_replace_is_given_to_nobody_any_more() {
+async fn an_old_value_is_not_returned_after_a_refused_write() {
     let long = Duration::from_secs(300);
     let fails = || async { Err::<Option<i32>, _>(Error::other("dry")) };
     for on_outage in [OnOutage::Open, OnOutage::Closed] {
@@ -103,7 +103,7 @@ async fn an_old_value_that_a_new_one_cannot_replace_is_given_to_nobody_any_more(
 }
 
 #[tokio::test]
-async fn with_fail_closed_a_refused_write_is_the_server_s_own_error() {
+async fn with_fail_closed_a_refused_write_returns_the_server_s_error() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
     let cache = cache(server.url(), OnOutage::Closed);
@@ -115,7 +115,7 @@ async fn with_fail_closed_a_refused_write_is_the_server_s_own_error() {
 }
 
 #[tokio::test]
-async fn where_nothing_could_be_sent_the_error_says_so_and_why() {
+async fn the_error_shows_that_nothing_was_sent_and_why() {
     // Nobody listens there.
     let builder = RedisCache::builder().url("redis://127.0.0.1:1/0");
     let cache = builder.on_outage(OnOutage::Closed).connect_lazy().unwrap();

@@ -4,7 +4,7 @@ use millpond_cache::RedisCache;
 use std::time::Duration;
 
 #[test]
-fn every_problem_is_reported_at_once_and_no_secret_with_it() {
+fn all_problems_are_reported_at_once_without_secrets() {
     let builder = RedisCache::builder()
         .url("redsi://:hunter2@h")
         .max_connections(500)
@@ -32,7 +32,7 @@ fn every_problem_is_reported_at_once_and_no_secret_with_it() {
 }
 
 #[test]
-fn the_place_is_said_once() {
+fn the_source_of_a_setting_is_shown_once() {
     let text = RedisCache::builder().connect_lazy().unwrap_err().to_string();
     assert!(text.contains("redis://localhost:6379/0"), "{text}");
     let text = RedisCache::builder()

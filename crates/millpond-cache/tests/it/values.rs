@@ -26,7 +26,7 @@ fn pond(n: u64) -> Pond {
 }
 
 #[tokio::test]
-async fn values_of_every_shape_come_out_as_they_went_in() {
+async fn values_of_every_type_are_returned_as_they_were_stored() {
     for cache in caches() {
         assert_eq!(cache.get::<Pond>("none").await.unwrap(), None);
         cache.set("pond", &pond(1)).await.unwrap();
@@ -44,7 +44,7 @@ async fn values_of_every_shape_come_out_as_they_went_in() {
 }
 
 #[tokio::test]
-async fn what_another_program_has_stored_in_another_type_counts_as_missing_and_is_replaced() {
+async fn a_key_of_another_type_counts_as_missing_and_is_replaced() {
     let shapes: [fn(CacheBuilder) -> CacheBuilder; 2] =
         [|builder| builder, |builder| builder.stale_while_revalidate(Duration::from_secs(60))];
     for builder in shapes.into_iter().flat_map(|shape| builders().into_iter().map(shape)) {
@@ -63,7 +63,7 @@ async fn what_another_program_has_stored_in_another_type_counts_as_missing_and_i
 }
 
 #[tokio::test]
-async fn a_hundred_keys_are_had_at_once_wherever_they_live() {
+async fn a_hundred_keys_on_any_node_are_read_at_once() {
     for cache in caches() {
         let names: Vec<String> = (0..100).map(|n| format!("pond {n} {{{}}}", n % 7)).collect();
         for (n, name) in names.iter().enumerate().filter(|(n, _)| n % 3 > 0) {
@@ -80,7 +80,7 @@ async fn a_hundred_keys_are_had_at_once_wherever_they_live() {
 }
 
 #[tokio::test]
-async fn a_value_lives_for_its_time_less_the_jitter() {
+async fn a_value_expires_after_its_ttl_less_the_jitter() {
     for cache in builders()
         .into_iter()
         .map(|builder| builder.ttl(Duration::from_secs(100)).connect_lazy().unwrap())
@@ -103,7 +103,7 @@ async fn a_value_lives_for_its_time_less_the_jitter() {
 }
 
 #[tokio::test]
-async fn a_counter_counts_lives_for_its_time_and_reads_as_a_number() {
+async fn a_counter_counts_expires_and_is_read_as_a_number() {
     for cache in caches() {
         assert_eq!(cache.incr("n", 5).await.unwrap(), 5);
         assert_eq!(cache.incr("n", -2).await.unwrap(), 3);
@@ -113,7 +113,7 @@ async fn a_counter_counts_lives_for_its_time_and_reads_as_a_number() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_read_counts_as_missing_and_is_loaded_anew() {
+async fn an_unreadable_value_counts_as_missing_and_is_loaded_again() {
     for cache in caches() {
         cache.set("k", "text").await.unwrap();
         assert_eq!(cache.get::<Pond>("k").await.unwrap(), None);
@@ -127,7 +127,7 @@ async fn what_cannot_be_read_counts_as_missing_and_is_loaded_anew() {
 }
 
 #[tokio::test]
-async fn a_value_that_is_too_large_is_not_stored_and_still_returned_by_its_loader() {
+async fn a_value_that_is_too_large_is_returned_but_not_stored() {
     for cache in
         builders().into_iter().map(|builder| builder.max_value_size(10).connect_lazy().unwrap())
     {
@@ -156,7 +156,7 @@ impl Codec for Backwards {
 }
 
 #[tokio::test]
-async fn another_codec_will_do() {
+async fn another_codec_can_be_used() {
     let Some(url) = variable("MILLPOND_TEST_REDIS_URL") else { return };
     let namespace = format!("test-{:x}", fastrand::u64(..));
     let cache = RedisCache::builder()
@@ -173,7 +173,7 @@ async fn another_codec_will_do() {
 }
 
 #[tokio::test]
-async fn deleting_many_keys_may_take_the_time_limit_for_each_hundred_of_them() {
+async fn a_delete_has_the_time_limit_for_each_hundred_keys() {
     let Some(straight) = variable("MILLPOND_TEST_REDIS_URL") else { return };
     let place = straight.split_once("://").unwrap().1.split('/').next().unwrap();
     let proxy = ChaosProxy::start(place).await.unwrap();

@@ -15,7 +15,7 @@ fn granted(entry: Admission) -> ConcurrencyLease {
 }
 
 #[tokio::test]
-async fn so_many_run_at_once_and_the_next_one_when_a_place_is_given_back() {
+async fn a_full_limiter_admits_the_next_one_after_a_release() {
     for storage in storages() {
         let limiter =
             ConcurrencyLimiter::new(&storage, "jobs", 2, Duration::from_secs(60)).unwrap();
@@ -38,7 +38,7 @@ async fn so_many_run_at_once_and_the_next_one_when_a_place_is_given_back() {
 }
 
 #[tokio::test]
-async fn a_lease_that_nobody_gives_back_expires_and_one_that_is_renewed_does_not() {
+async fn a_lease_expires_unless_it_is_renewed() {
     for storage in storages() {
         let expiry = Duration::from_secs(5);
         let limiter = ConcurrencyLimiter::new(&storage, "jobs", 2, expiry).unwrap();
@@ -59,7 +59,7 @@ async fn a_lease_that_nobody_gives_back_expires_and_one_that_is_renewed_does_not
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn however_many_ask_no_more_run_than_may() {
+async fn never_more_than_the_limit_run_at_once() {
     for storage in storages() {
         let limiter =
             ConcurrencyLimiter::new(&storage, "jobs", 3, Duration::from_secs(60)).unwrap();
@@ -106,7 +106,7 @@ async fn is_free_again(server: &OwnServer, who: &str) {
 }
 
 #[tokio::test]
-async fn a_lease_whose_answer_came_too_late_is_free_when_it_is_given_back() {
+async fn a_lease_whose_answer_came_too_late_is_released() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let limiter = one_for_an_hour(&server, OnOutage::Open);
     granted(limiter.enter("first").await.unwrap()).release().await.unwrap();
@@ -126,7 +126,7 @@ async fn is_connected(limiter: &ConcurrencyLimiter) {
 }
 
 #[tokio::test]
-async fn a_lease_that_was_refused_because_its_answer_came_too_late_is_free() {
+async fn a_lease_refused_because_its_answer_came_too_late_is_released() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let limiter = one_for_an_hour(&server, OnOutage::Closed);
     is_connected(&limiter).await;
@@ -137,7 +137,7 @@ async fn a_lease_that_was_refused_because_its_answer_came_too_late_is_free() {
 }
 
 #[tokio::test]
-async fn a_lease_is_free_that_a_caller_asked_for_who_went_away() {
+async fn the_lease_of_a_dropped_caller_is_released() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let limiter = one_for_an_hour(&server, OnOutage::Open);
     // Opens a connection.
@@ -151,7 +151,7 @@ async fn a_lease_is_free_that_a_caller_asked_for_who_went_away() {
 }
 
 #[tokio::test]
-async fn a_lease_that_is_given_back_during_an_outage_is_free_after_it() {
+async fn a_lease_released_during_an_outage_is_free_after_it() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     for is_back_before in [true, false] {
         let limiter = one_for_an_hour(&server, OnOutage::Closed);

@@ -218,7 +218,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn what_is_cut_off_anywhere_is_charged_whole_or_not_at_all_and_the_next_one_is_decided_on() {
+async fn a_dropped_operation_is_charged_wholly_or_not_at_all_and_the_next_decision_is_right() {
     let Some(world) = World::new().await else { return };
     let mut cuts = 0;
     for operation in OPERATIONS {
@@ -237,7 +237,7 @@ async fn what_is_cut_off_anywhere_is_charged_whole_or_not_at_all_and_the_next_on
 }
 
 #[tokio::test]
-async fn a_lease_that_no_caller_learned_of_is_free_when_it_expires() {
+async fn a_lease_whose_caller_was_dropped_is_free_when_it_expires() {
     let Some(world) = World::new().await else { return };
     let jobs = ConcurrencyLimiter::new(&world.near.storage, "jobs", 1, Duration::from_millis(100))
         .unwrap();

@@ -24,7 +24,7 @@ async fn is_admitted(storage: &CentralizedStateStorage, name: &str, who: &str) -
 }
 
 #[tokio::test]
-async fn a_rate_and_a_concurrency_of_one_name_do_not_meet() {
+async fn a_rate_limit_and_a_concurrency_limit_of_one_name_are_separate() {
     for storage in storages() {
         let who = subject("both");
         assert!(is_admitted(&storage, "export", &who).await);
@@ -39,7 +39,7 @@ async fn a_rate_and_a_concurrency_of_one_name_do_not_meet() {
 }
 
 #[tokio::test]
-async fn a_prefix_and_a_subject_do_not_run_into_each_other() {
+async fn prefixes_and_subjects_cannot_be_confused() {
     for name in ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"] {
         let Some(url) = variable(name) else { continue };
         let run = format!("{:x}", fastrand::u64(..));
@@ -67,7 +67,7 @@ async fn a_prefix_and_a_subject_do_not_run_into_each_other() {
 }
 
 #[tokio::test]
-async fn the_limits_of_any_subject_live_in_one_slot() {
+async fn all_limits_of_a_subject_are_in_one_slot() {
     for storage in storages() {
         let limit = Limit::per_second(10).unwrap();
         let limiter =
@@ -80,7 +80,7 @@ async fn the_limits_of_any_subject_live_in_one_slot() {
 }
 
 #[tokio::test]
-async fn the_rights_that_the_docs_list_suffice() {
+async fn the_permissions_in_the_docs_are_sufficient() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
     let url = server.redis_user(DOCS, "An ACL that suffices for a rate limiter").unwrap();

@@ -9,7 +9,7 @@ const MINUTE: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(86_400);
 
 #[tokio::test]
-async fn the_first_request_is_admitted_and_a_full_burst_with_it_but_no_more() {
+async fn a_full_burst_is_admitted_at_once_and_no_more() {
     for storage in storages() {
         let limiter = RateLimiter::new(&storage, "minute", Limit::new(5, MINUTE).unwrap()).unwrap();
         let (who, began) = (subject("burst"), Instant::now());
@@ -35,7 +35,7 @@ async fn the_first_request_is_admitted_and_a_full_burst_with_it_but_no_more() {
 }
 
 #[tokio::test]
-async fn a_request_may_cost_more_and_is_charged_wholly_or_not_at_all() {
+async fn a_request_of_a_higher_cost_is_charged_wholly_or_not_at_all() {
     for storage in storages() {
         let limiter = RateLimiter::new(&storage, "hour", Limit::per_hour(10).unwrap()).unwrap();
         let who = subject("cost");
@@ -68,7 +68,7 @@ async fn used_up(limiter: &RateLimiter) -> (String, Instant) {
 }
 
 #[tokio::test]
-async fn what_was_used_up_comes_back_with_time() {
+async fn used_capacity_returns_with_time() {
     for storage in storages() {
         let limiter =
             RateLimiter::new(&storage, "fast", Limit::per_second(20).unwrap().burst(1).unwrap())
@@ -87,7 +87,7 @@ async fn what_was_used_up_comes_back_with_time() {
 }
 
 #[tokio::test]
-async fn several_limits_are_asked_in_one_decision_and_charged_together() {
+async fn several_limits_are_one_decision_and_charged_together() {
     for storage in storages() {
         let limiter = RateLimiter::new(&storage, "hour", Limit::per_hour(3).unwrap()).unwrap();
         let limiter = limiter.and("day", Limit::new(100, DAY).unwrap()).unwrap();
@@ -113,7 +113,7 @@ async fn several_limits_are_asked_in_one_decision_and_charged_together() {
 }
 
 #[tokio::test]
-async fn limits_may_change_on_the_fly() {
+async fn limits_can_change_at_run_time() {
     for storage in storages() {
         let wide = RateLimiter::new(&storage, "limit", Limit::new(100, MINUTE).unwrap()).unwrap();
         let who = subject("change");
@@ -129,7 +129,7 @@ async fn limits_may_change_on_the_fly() {
 }
 
 #[tokio::test]
-async fn a_key_of_another_kind_is_an_error_that_says_so() {
+async fn a_key_of_another_type_is_an_error() {
     for storage in storages() {
         let limiter = RateLimiter::new(&storage, "limit", Limit::per_second(1).unwrap()).unwrap();
         let pool: &SharedRedisPool = storage.pool();
@@ -146,7 +146,7 @@ async fn a_key_of_another_kind_is_an_error_that_says_so() {
 }
 
 #[tokio::test]
-async fn after_the_scripts_are_gone_they_are_sent_again() {
+async fn scripts_that_the_server_has_lost_are_sent_again() {
     for storage in storages() {
         let limiter = RateLimiter::new(&storage, "limit", Limit::per_hour(10).unwrap()).unwrap();
         let who = subject("noscript");
@@ -160,7 +160,7 @@ async fn after_the_scripts_are_gone_they_are_sent_again() {
 }
 
 #[tokio::test]
-async fn subjects_with_braces_are_like_any_other() {
+async fn subjects_may_contain_braces() {
     for storage in storages() {
         let limiter = RateLimiter::new(&storage, "minute", Limit::new(3, MINUTE).unwrap()).unwrap();
         let limiter = limiter.and("hour", Limit::per_hour(100).unwrap()).unwrap();
@@ -172,7 +172,7 @@ async fn subjects_with_braces_are_like_any_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn eight_clients_that_ask_at_once_get_no_more_than_the_limit() {
+async fn eight_concurrent_clients_get_no_more_than_the_limit() {
     for storage in storages() {
         let limit = Limit::per_second(2_000).unwrap().burst(50).unwrap();
         let limiter = RateLimiter::new(&storage, "limit", limit).unwrap();

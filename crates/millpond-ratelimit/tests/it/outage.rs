@@ -17,7 +17,7 @@ fn limiter(url: &str, what: OnOutage) -> RateLimiter {
 }
 
 #[tokio::test]
-async fn each_way_on_is_taken_quickly_and_left_when_redis_is_back() {
+async fn each_fallback_is_used_quickly_and_left_when_redis_is_back() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let url = server.url();
     let who = subject("outage");
@@ -60,7 +60,7 @@ async fn each_way_on_is_taken_quickly_and_left_when_redis_is_back() {
 }
 
 #[tokio::test]
-async fn a_redis_that_was_never_there_is_an_outage_too() {
+async fn a_redis_that_was_never_up_is_an_outage() {
     let limiter = limiter("redis://127.0.0.1:1", OnOutage::default());
     let who = subject("nowhere");
     let began = Instant::now();
@@ -71,7 +71,7 @@ async fn a_redis_that_was_never_there_is_an_outage_too() {
 }
 
 #[tokio::test]
-async fn when_there_are_too_many_keys_one_limit_does_not_use_up_another() {
+async fn with_too_many_keys_one_limit_does_not_use_up_another() {
     let storage = StorageOptions::new().on_outage(OnOutage::Local { keys: 1 });
     let storage = storage.connect_lazy("redis://127.0.0.1:1").unwrap();
     let of = |name, limit| RateLimiter::new(&storage, name, limit).unwrap();
@@ -123,7 +123,7 @@ async fn promoted(node: &RedisPool) -> bool {
 }
 
 #[tokio::test]
-async fn a_master_that_has_just_become_one_gets_the_script_and_knows_what_was_used_up() {
+async fn a_promoted_replica_gets_the_script_and_has_the_used_capacity() {
     let Some(servers) = OwnServer::or_skip("cluster") else { return };
     let options = StorageOptions::new().on_outage(OnOutage::Closed).timeout(PATIENCE);
     let storage = options.connect_lazy(servers.url()).unwrap();
@@ -146,7 +146,7 @@ async fn a_master_that_has_just_become_one_gets_the_script_and_knows_what_was_us
 }
 
 #[tokio::test]
-async fn a_redis_that_takes_no_writes_is_asked_again_by_the_next_one() {
+async fn a_redis_that_refuses_writes_is_tried_again_by_the_next_caller() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
     let config = async |name: &'static str, value: &'static str| {
@@ -174,7 +174,7 @@ fn subjects() -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_master_that_is_lost_concerns_only_its_own_subjects() {
+async fn a_lost_master_affects_only_its_own_subjects() {
     let Some(servers) = OwnServer::or_skip("cluster") else { return };
     for node in servers.variable("CLUSTER_NODES").split(',') {
         let pool = RedisPoolOptions::new().connect(&format!("redis://{node}")).await.unwrap();
@@ -204,7 +204,7 @@ async fn a_master_that_is_lost_concerns_only_its_own_subjects() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn connections_that_are_ended_cost_no_decision_but_those_that_were_under_way() {
+async fn killed_connections_affect_only_decisions_under_way() {
     const TASKS: u32 = 8;
     const KILLS: u32 = 10;
     let Some(server) = OwnServer::or_skip("redis") else { return };

@@ -25,7 +25,7 @@ fn the_variables_of_the_guide_are_read() {
 }
 
 #[test]
-fn every_problem_is_reported_at_once_with_its_variable_and_without_a_secret() {
+fn all_problems_are_reported_at_once_with_their_variables_and_without_secrets() {
     let text = from(&[]).unwrap_err();
     assert!(
         text.contains("redis.url") && text.contains("is not set") && text.contains("PSN_REDIS_URL"),
@@ -56,7 +56,7 @@ fn every_problem_is_reported_at_once_with_its_variable_and_without_a_secret() {
 }
 
 #[test]
-fn files_presets_and_limits_hold_as_for_every_other_setting() {
+fn files_presets_and_limits_apply_as_for_other_settings() {
     let path = std::path::PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("ratelimit-url");
     std::fs::write(&path, "redis://:hunter2@localhost\r\n").unwrap();
     let path = path.to_str().unwrap();
