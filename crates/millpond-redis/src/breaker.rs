@@ -56,7 +56,7 @@ impl Breaker {
             return true;
         }
         let now = Instant::now();
-        let mut may = |place| match pauses.get_mut(&place) {
+        let mut may = |node| match pauses.get_mut(&node) {
             Some(until) if now < *until => false,
             Some(until) => {
                 *until = now + PAUSE;
@@ -74,8 +74,8 @@ impl Breaker {
             Err(RedisError::Lost { .. } | RedisError::NotSent { .. }) => {}
             Err(error) if error.is_outage() => {
                 // Without a connection the pool has reached none of the nodes.
-                let place = if matches!(error, RedisError::Pool(_)) { None } else { owner() };
-                pauses.entry(place).or_insert_with(|| Instant::now() + PAUSE);
+                let node = if matches!(error, RedisError::Pool(_)) { None } else { owner() };
+                pauses.entry(node).or_insert_with(|| Instant::now() + PAUSE);
             }
             _ if pauses.is_empty() => {}
             _ => {

@@ -46,8 +46,8 @@ impl RedisClient {
     }
 
     /// Returns the masters of the cluster, or the one server: for [`run_on`](Self::run_on). These
-    /// are the masters of when a node last told them, which after a failover or a resharding may
-    /// be others by now: see [`nodes_now`](Self::nodes_now).
+    /// are the masters that a node last reported, which a failover or a resharding may have changed
+    /// since: see [`nodes_now`](Self::nodes_now).
     pub fn nodes(&self) -> Vec<ClusterNode> {
         self.link.nodes()
     }

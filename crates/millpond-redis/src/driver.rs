@@ -20,7 +20,7 @@ use crate::deadlines::within;
 use crate::error::RedisError;
 use crate::subscription::{MessageReceiver, until_closed};
 use crate::value::Value;
-use dial::{Place, dial};
+use dial::{Destination, dial};
 #[cfg(feature = "fred")]
 use fred::Wire;
 use overdue::Deadline;
@@ -71,14 +71,14 @@ impl Socket {
     ///
     /// The socket is closed.
     pub(crate) async fn dial(
-        place: Place<'_>,
+        destination: Destination<'_>,
         login: &Login,
         options: &RedisConnectOptions,
         limit: Duration,
     ) -> Result<Self, RedisError> {
         let deadline = Deadline::new(limit);
         let dialling = async {
-            let stream = dial(place, options.tls.as_ref(), options.tcp).await?;
+            let stream = dial(destination, options.tls.as_ref(), options.tcp).await?;
             let wire = match options.driver {
                 #[cfg(feature = "fred")]
                 Driver::Fred => DriverSocket::Fred(Wire::over(stream)),
@@ -98,9 +98,9 @@ impl Socket {
         let reason = match within(limit, dialling).await {
             Some(Err(RedisError::Lost { reason })) => reason,
             Some(outcome) => return outcome,
-            None => return Err(late(place, limit)),
+            None => return Err(late(destination, limit)),
         };
-        if let (Place::Network(node), None) = (place, &options.tls)
+        if let (Destination::Network(node), None) = (destination, &options.tls)
             && speaks_tls(node, deadline.left()).await
         {
             return Err(RedisError::Setup { reason: format!("{node}: {SPEAKS_TLS}") });
@@ -112,7 +112,7 @@ impl Socket {
             }
             _ => "",
         };
-        let reason = format!("{place}: {reason}{hint}");
+        let reason = format!("{destination}: {reason}{hint}");
         Err(if is_another { RedisError::Setup { reason } } else { RedisError::NotSent { reason } })
     }
 
@@ -277,9 +277,12 @@ impl Socket {
     }
 }
 
-fn late(place: Place<'_>, limit: Duration) -> RedisError {
+fn late(destination: Destination<'_>, limit: Duration) -> RedisError {
     RedisError::NotSent {
-        reason: format!("{place} did not answer the handshake within {:.3} s", limit.as_secs_f64()),
+        reason: format!(
+            "{destination} did not answer the handshake within {:.3} s",
+            limit.as_secs_f64()
+        ),
     }
 }
 

@@ -138,7 +138,7 @@ impl RedisError {
 
     /// Returns whether the server is no longer a master, if the error is not one that a script
     /// returns by itself.
-    pub(crate) fn tells_of_a_failover(&self) -> bool {
+    pub(crate) fn indicates_failover(&self) -> bool {
         self.is_of_a_replica() || self.ends_a_wait_by_failover()
     }
 
@@ -236,13 +236,13 @@ mod tests {
         );
         assert_eq!(error.code(), Some("WRONGTYPE"));
         assert_eq!(RedisError::of_server("something else").code(), Some("ERR"));
-        assert!(RedisError::of_server("READONLY You can't write").tells_of_a_failover());
+        assert!(RedisError::of_server("READONLY You can't write").indicates_failover());
         let error = RedisError::of_server(
             "UNBLOCKED force unblock from blocking operation, instance state changed (..)",
         );
-        assert!(error.tells_of_a_failover() && error.is_outage());
+        assert!(error.indicates_failover() && error.is_outage());
         let error = RedisError::of_server("UNBLOCKED client unblocked via CLIENT UNBLOCK");
-        assert!(!error.tells_of_a_failover() && !error.is_outage() && !error.ends_the_connection());
+        assert!(!error.indicates_failover() && !error.is_outage() && !error.ends_the_connection());
     }
 
     #[test]
@@ -259,19 +259,19 @@ mod tests {
 
     #[test]
     fn a_write_that_is_refused_inside_a_script_is_one_for_every_version_of_redis() {
-        for told in [
+        for message in [
             "ERR Error running script (call to f_0f): @user_script:6: @user_script: 6: \
              -READONLY You can't write against a read only replica.",
             "READONLY You can't write against a read only replica. script: f_0f, on \
              @user_script:6.",
         ] {
-            let error = RedisError::of_server(told);
+            let error = RedisError::of_server(message);
             assert_eq!(error.code(), Some("READONLY"));
-            assert!(error.is_refused_write() && error.tells_of_a_failover());
+            assert!(error.is_refused_write() && error.indicates_failover());
         }
         let wrap = |inner: &str| {
-            let place = "Error running script (call to f_0f): @user_script:1: @user_script: 1";
-            RedisError::of_server(&format!("ERR {place}: {inner}"))
+            let origin = "Error running script (call to f_0f): @user_script:1: @user_script: 1";
+            RedisError::of_server(&format!("ERR {origin}: {inner}"))
         };
         for code in WRITES_REFUSED {
             assert_eq!(wrap(&format!("-{code} x")).code(), Some(code));
@@ -284,7 +284,7 @@ mod tests {
     #[test]
     fn an_error_of_a_script_in_the_name_of_a_replica_is_no_failover() {
         let error = RedisError::of_server("READONLY the pond is frozen");
-        assert!(!error.tells_of_a_failover() && !error.ends_the_connection());
+        assert!(!error.indicates_failover() && !error.ends_the_connection());
         assert!(error.is_refused_write());
     }
 

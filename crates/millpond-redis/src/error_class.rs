@@ -7,7 +7,7 @@ use millpond_core::ErrorClass;
 pub(crate) fn classify(error: &RedisError) -> ErrorClass {
     match error {
         RedisError::Setup { .. } => ErrorClass::Permanent,
-        error if error.tells_of_a_failover() => ErrorClass::Failover,
+        error if error.indicates_failover() => ErrorClass::Failover,
         RedisError::Server { code, message } => match code.as_str() {
             "WRONGPASS" | "NOAUTH" | "NOPERM" | "DENIED" => ErrorClass::Permanent,
             "ERR" if is_permanent(message) => ErrorClass::Permanent,
@@ -35,7 +35,7 @@ fn is_permanent(message: &str) -> bool {
         "unknown command 'CLUSTER'",
     ]
     .iter()
-    .any(|told| message.contains(told))
+    .any(|text| message.contains(text))
 }
 
 #[cfg(test)]

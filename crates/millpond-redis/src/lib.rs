@@ -47,7 +47,7 @@
 //! to a cluster dials the lost node again. A command is sent again only if it is
 //! [`idempotent`](Command::idempotent), or after a redirection, which says that it was not
 //! executed. [`RedisError::NotSent`] means that nothing was sent; [`RedisError::is_ambiguous`]
-//! tells whether a command may have been executed.
+//! shows whether a command may have been executed.
 //!
 //! A connection that is known to be lost is never lent. After the first `READONLY` every older
 //! connection is replaced: that server is a replica now.

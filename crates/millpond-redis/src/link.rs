@@ -23,7 +23,7 @@ use crate::connect::node::Node;
 use crate::connect::options::Deployment;
 use crate::deadlines::{answer_within, within};
 use crate::driver::Socket;
-use crate::driver::dial::Place;
+use crate::driver::dial::Destination;
 use crate::driver::overdue::{Deadline, SILENT};
 use crate::error::RedisError;
 use crate::staggered::staggered;
@@ -106,7 +106,7 @@ impl Link {
         let sockets = match &options.deployment {
             Deployment::Single(node) => Sockets::One(Arc::new(topology.dial(node, limit).await?)),
             Deployment::Unix(path) => Sockets::One(Arc::new(
-                Socket::dial(Place::Unix(path), &options.login, options, limit).await?,
+                Socket::dial(Destination::Unix(path), &options.login, options, limit).await?,
             )),
             Deployment::Sentinel { nodes, service, login, tls } => {
                 let sentinels = Sentinels::new(options, nodes, service, login, tls);
@@ -246,7 +246,7 @@ impl Link {
         yielding(outcome).await
     }
 
-    /// Returns whether an outcome tells of a failover. A script may return such an error by itself:
+    /// Returns whether an outcome reports a failover. A script may return such an error by itself:
     /// then `role` asks its server.
     ///
     /// # Cancel safety
@@ -258,7 +258,7 @@ impl Link {
         role: impl FnOnce() -> Option<Command>,
     ) -> bool {
         let Err(error) = outcome else { return false };
-        if !error.tells_of_a_failover() {
+        if !error.indicates_failover() {
             return false;
         }
         match role() {

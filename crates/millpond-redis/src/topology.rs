@@ -21,7 +21,7 @@ use crate::connect::node::Node;
 use crate::connect::options::{Deployment, RedisConnectOptions};
 use crate::deadlines::within;
 use crate::driver::Socket;
-use crate::driver::dial::Place;
+use crate::driver::dial::Destination;
 use crate::driver::overdue::Deadline;
 use crate::error::RedisError;
 use crate::staggered::staggered;
@@ -153,7 +153,7 @@ impl Topology {
 
     /// Connects to whatever server is at an address.
     pub(crate) async fn dial(&self, node: &Node, limit: Duration) -> Result<Socket, RedisError> {
-        Socket::dial(Place::Network(node), &self.options.login, &self.options, limit).await
+        Socket::dial(Destination::Network(node), &self.options.login, &self.options, limit).await
     }
 
     /// Connects to a node of the cluster.

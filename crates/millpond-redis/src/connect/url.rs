@@ -253,8 +253,8 @@ impl Parts {
     }
 }
 
-fn put<T: PartialEq>(place: &mut Option<T>, value: T, name: &str) -> Result<(), UrlError> {
-    if set_once(place, value) { Ok(()) } else { Err(UrlError::Twice(name.to_owned())) }
+fn put<T: PartialEq>(target: &mut Option<T>, value: T, name: &str) -> Result<(), UrlError> {
+    if set_once(target, value) { Ok(()) } else { Err(UrlError::Twice(name.to_owned())) }
 }
 
 /// Reads the name of a driver that is built in.

@@ -12,12 +12,12 @@ use tokio::net::UnixStream;
 
 /// Where a server is.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Place<'a> {
+pub(crate) enum Destination<'a> {
     Network(&'a Node),
     Unix(&'a Path),
 }
 
-impl fmt::Display for Place<'_> {
+impl fmt::Display for Destination<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Network(node) => node.fmt(f),
@@ -40,17 +40,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send> Stream for S {}
 ///
 /// The socket is closed.
 pub(crate) async fn dial(
-    place: Place<'_>,
+    destination: Destination<'_>,
     tls: Option<&Tls>,
     times: TcpTimes,
 ) -> Result<Box<dyn Stream>, RedisError> {
-    match (place, tls) {
-        (Place::Unix(path), _) => {
+    match (destination, tls) {
+        (Destination::Unix(path), _) => {
             let stream = UnixStream::connect(path).await;
-            Ok(Box::new(stream.map_err(|error| unsent(&place.to_string(), &error))?))
+            Ok(Box::new(stream.map_err(|error| unsent(&destination.to_string(), &error))?))
         }
-        (Place::Network(node), None) => Ok(Box::new(tcp(node, times).await?)),
-        (Place::Network(node), Some(tls)) => {
+        (Destination::Network(node), None) => Ok(Box::new(tcp(node, times).await?)),
+        (Destination::Network(node), Some(tls)) => {
             Ok(Box::new(encrypt(node, tls, tcp(node, times).await?).await?))
         }
     }

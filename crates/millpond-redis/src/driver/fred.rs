@@ -26,7 +26,7 @@ use crate::subscription::MessageReceiver;
 use crate::value::Value;
 use bytes::{BufMut, BytesMut};
 use pump::Pump;
-use state::{Recipient, Shared, Waiting, gone, unsent};
+use state::{Recipient, Shared, Waiting, connection_ended, unsent};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -71,7 +71,7 @@ impl Wire {
     ) -> Result<Value, RedisError> {
         let (caller, answer) = oneshot::channel();
         self.put(std::slice::from_ref(command), Recipient::One(caller), deadline)?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        answer.await.unwrap_or_else(|_| Err(connection_ended()))
     }
 
     /// Sends commands as one write. Error replies are returned as values.
@@ -91,7 +91,7 @@ impl Wire {
         let (caller, answers) = oneshot::channel();
         let (left, received) = (commands.len(), Vec::with_capacity(commands.len()));
         self.put(commands, Recipient::Many { left, received, caller }, deadline)?;
-        answers.await.unwrap_or_else(|_| Err(gone()))
+        answers.await.unwrap_or_else(|_| Err(connection_ended()))
     }
 
     /// Sends a SUBSCRIBE or PSUBSCRIBE and waits until the server has confirmed every channel.
@@ -118,7 +118,7 @@ impl Wire {
         let (caller, confirmed) = oneshot::channel();
         let recipient = Recipient::Listener { left: command.args.len(), caller };
         self.put(std::slice::from_ref(command), recipient, deadline)?;
-        confirmed.await.unwrap_or_else(|_| Err(gone()))
+        confirmed.await.unwrap_or_else(|_| Err(connection_ended()))
     }
 
     /// Notes that the handshake has ended well.
@@ -154,7 +154,7 @@ impl Wire {
 
     /// Closes it. Callers that wait for an answer get an error.
     pub(crate) fn abort(&self) {
-        self.shared.lock().end(gone());
+        self.shared.lock().end(connection_ended());
         self.shared.dead.store(true, Ordering::Release);
         self.task.abort();
     }

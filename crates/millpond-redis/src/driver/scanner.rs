@@ -61,7 +61,7 @@ impl Scanner {
         self.feed_lines(bytes, |_| {})
     }
 
-    /// As [`feed`](Self::feed). Calls a function with the place of each byte that belongs to a
+    /// As [`feed`](Self::feed). Calls a function with the position of each byte that belongs to a
     /// line of text, such as an error, and is not ASCII.
     pub(crate) fn feed_lines(
         &mut self,

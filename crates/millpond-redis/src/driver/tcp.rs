@@ -46,10 +46,10 @@ async fn one_of(
 }
 
 async fn try_address(address: SocketAddr, times: TcpTimes) -> Result<TcpStream, String> {
-    let told = |error: io::Error| format!("{address}: {error}");
-    let stream = TcpStream::connect(address).await.map_err(told)?;
-    stream.set_nodelay(true).map_err(told)?;
-    set_times(&stream, times).map_err(told)?;
+    let describe = |error: io::Error| format!("{address}: {error}");
+    let stream = TcpStream::connect(address).await.map_err(describe)?;
+    stream.set_nodelay(true).map_err(describe)?;
+    set_times(&stream, times).map_err(describe)?;
     Ok(stream)
 }
 
@@ -90,8 +90,8 @@ fn interval(idle: Duration) -> Duration {
     (idle / PROBE_SHARE).max(Duration::from_secs(1))
 }
 
-pub(crate) fn unsent(place: &str, error: &io::Error) -> RedisError {
-    RedisError::NotSent { reason: format!("{place}: {error}") }
+pub(crate) fn unsent(destination: &str, error: &io::Error) -> RedisError {
+    RedisError::NotSent { reason: format!("{destination}: {error}") }
 }
 
 #[cfg(test)]
@@ -132,8 +132,8 @@ mod tests {
             addresses.push(TcpListener::bind(host).await.unwrap().local_addr().unwrap());
         }
         let refused = one_of(addresses.clone().into_iter(), &node(), TcpTimes::default()).await;
-        let told = refused.unwrap_err().to_string();
-        assert!(addresses.iter().all(|one| told.contains(&one.to_string())), "{told}");
+        let message = refused.unwrap_err().to_string();
+        assert!(addresses.iter().all(|one| message.contains(&one.to_string())), "{message}");
     }
 
     #[tokio::test]

@@ -118,8 +118,8 @@ async fn answers_without_tls(node: &Node) {
 }
 
 fn has_no_tls(node: &Node) -> RedisError {
-    let way_out = "give the port on which it does (tls-port in redis.conf)";
-    RedisError::Setup { reason: format!("the server does not speak TLS at {node}: {way_out}") }
+    let help = "give the port on which it does (tls-port in redis.conf)";
+    RedisError::Setup { reason: format!("the server does not speak TLS at {node}: {help}") }
 }
 
 fn server_name(node: &Node) -> Result<ServerName<'static>, RedisError> {

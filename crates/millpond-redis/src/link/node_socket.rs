@@ -66,8 +66,9 @@ impl NodeSocket {
     /// The attempt goes on.
     pub(super) async fn opened(&self) -> Result<Arc<Socket>, RedisError> {
         until_closed(self.ended.clone()).await;
-        let gone = || RedisError::NotSent { reason: "the attempt to connect was given up".into() };
-        self.outcome.get().cloned().unwrap_or_else(|| Err(gone()))
+        let abandoned =
+            || RedisError::NotSent { reason: "the attempt to connect was given up".into() };
+        self.outcome.get().cloned().unwrap_or_else(|| Err(abandoned()))
     }
 
     /// Ends the attempt, or closes the socket.

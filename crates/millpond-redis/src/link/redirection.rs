@@ -19,7 +19,7 @@ pub(super) enum Redirection {
 /// redirection.
 pub(super) fn redirection(error: &RedisError, asked: Slot, answering: &str) -> Option<Redirection> {
     let RedisError::Server { code, message } = error else { return None };
-    let place = || {
+    let target = || {
         let (slot, address) = message.split_once(' ')?;
         let slot =
             slot.parse().ok().filter(|slot| asked == Slot::Any || asked == Slot::One(*slot))?;
@@ -29,8 +29,8 @@ pub(super) fn redirection(error: &RedisError, asked: Slot, answering: &str) -> O
         Some((slot, Node { host: host.to_owned(), port: port.parse().ok()? }))
     };
     match code.as_str() {
-        "MOVED" => place().map(|(slot, node)| Redirection::Moved(slot, node)),
-        "ASK" => place().map(|(_, node)| Redirection::Ask(node)),
+        "MOVED" => target().map(|(slot, node)| Redirection::Moved(slot, node)),
+        "ASK" => target().map(|(_, node)| Redirection::Ask(node)),
         // In the server's exact words: a script may return an error of that name after its
         // execution.
         "TRYAGAIN" if message.starts_with("Multiple keys request during rehashing") => {

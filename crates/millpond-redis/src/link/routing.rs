@@ -73,7 +73,7 @@ impl Link {
     /// script may return an error in the words of a redirection, after its execution.
     async fn confirmed(
         &self,
-        told: Option<Redirection>,
+        known: Option<Redirection>,
         node: &Arc<Node>,
         script: &Command,
         asking: bool,
@@ -86,7 +86,7 @@ impl Link {
         match Box::pin(self.ask(node, &probe, asking, deadline)).await {
             Ok(_) => None,
             // The user may not ask.
-            Err(error) if error.code() == Some("NOPERM") => told,
+            Err(error) if error.code() == Some("NOPERM") => known,
             Err(error) => redirection(&error, probe.slot, &node.host),
         }
     }
@@ -183,8 +183,8 @@ impl Link {
         let count = self.topology.refresh_count();
         if self.refresh_count.swap(count, Ordering::AcqRel) != count {
             let (members, watched) = (self.topology.nodes(), self.watched());
-            sockets.retain(|place, _| {
-                place == node || members.contains(place) || watched.as_ref() == Some(place)
+            sockets.retain(|address, _| {
+                address == node || members.contains(address) || watched.as_ref() == Some(address)
             });
         }
         let known = sockets.get(node);

@@ -8,7 +8,7 @@ use crate::connect::node::Node;
 use crate::connect::options::{RedisConnectOptions, SentinelTls};
 use crate::deadlines::within;
 use crate::driver::Socket;
-use crate::driver::dial::Place;
+use crate::driver::dial::Destination;
 use crate::driver::overdue::Deadline;
 use crate::error::RedisError;
 use crate::topology::Topology;
@@ -130,7 +130,7 @@ async fn ask(
 ) -> Result<Option<Node>, RedisError> {
     let question = Command::new("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(*service);
     let asking = async {
-        let socket = Socket::dial(Place::Network(sentinel), login, options, limit).await?;
+        let socket = Socket::dial(Destination::Network(sentinel), login, options, limit).await?;
         let master = Option::<(String, u16)>::from_value(
             socket.send(&question, Deadline::new(limit)).await?,
         )?;

@@ -30,11 +30,11 @@ impl Slots {
 
     /// Returns all owners, sorted.
     pub(super) fn owners(&self) -> Vec<Arc<Node>> {
-        let mut places: Vec<usize> = self.owners.iter().flatten().copied().collect();
-        places.sort_unstable();
-        places.dedup();
+        let mut positions: Vec<usize> = self.owners.iter().flatten().copied().collect();
+        positions.sort_unstable();
+        positions.dedup();
         let mut nodes: Vec<Arc<Node>> =
-            places.into_iter().filter_map(|at| self.nodes.get(at).cloned()).collect();
+            positions.into_iter().filter_map(|at| self.nodes.get(at).cloned()).collect();
         nodes.sort();
         nodes
     }
@@ -135,7 +135,7 @@ mod tests {
         Node { host: "here".to_owned(), port }
     }
 
-    fn told(host: &'static str, port: i64) -> Value {
+    fn announced(host: &'static str, port: i64) -> Value {
         Value::List(vec![
             Value::Bytes(Bytes::from_static(host.as_bytes())),
             Value::Int(port),
@@ -149,12 +149,16 @@ mod tests {
             Value::List([vec![Value::Int(first), Value::Int(last)], nodes].concat())
         };
         let answer = Value::List(vec![
-            range(0, 100, vec![told("here", 1), told("here", 2)]),
-            range(101, 16_383, vec![told("", 3)]),
+            range(0, 100, vec![announced("here", 1), announced("here", 2)]),
+            range(101, 16_383, vec![announced("", 3)]),
         ]);
         let mut slots = read(answer, &node(9)).unwrap();
         assert_eq!(slots.owner(100).as_deref(), Some(&node(1)));
-        assert_eq!(slots.owner(101).as_deref(), Some(&node(3)), "no host is that of who told it");
+        assert_eq!(
+            slots.owner(101).as_deref(),
+            Some(&node(3)),
+            "an empty host is that of the node that answered"
+        );
         assert_eq!((slots.nodes().len(), slots.owners().len()), (3, 2));
         slots.put(100, Arc::new(node(7)));
         assert_eq!(slots.owner(100).as_deref(), Some(&node(7)));

@@ -242,8 +242,8 @@ async fn a_long_answer_and_one_of_many_parts_arrive_whole() {
     }
 }
 
-/// Runs so many commands at a time, and tells how often a connection was opened. Every answer must
-/// be that to its own command.
+/// Runs so many commands at a time, and asserts that each gets its own answer. Returns how often a
+/// connection was opened.
 async fn all_are_answered_with_their_own(url: &str, at_a_time: usize) -> Vec<u64> {
     let mut created = Vec::new();
     for pool in Either::of(url).await {
@@ -340,7 +340,7 @@ async fn an_answer_that_never_comes_ends_the_connection_with_the_first_wait_that
 }
 
 #[tokio::test]
-async fn a_connection_that_is_out_of_step_is_found_out_by_its_next_ping() {
+async fn a_connection_that_is_out_of_sync_is_closed_by_its_next_ping() {
     use millpond_core::{ConnectInfo, Manager};
     use millpond_redis::{RedisConnectOptions, SharedRedisManager};
     // One answer is missing, as behind a proxy that drops it: from then on all are somebody else's.
@@ -355,9 +355,9 @@ async fn a_connection_that_is_out_of_step_is_found_out_by_its_next_ping() {
         assert!(lost.is_none());
         let mut other = client.clone();
         let (one, two) = tokio::join!(manager.ping(&mut client), client_ping(&manager, &mut other));
-        let told = [one, two]
+        let errors = [one, two]
             .map(|outcome| outcome.err().map(|error| error.to_string()).unwrap_or_default());
-        assert!(told.iter().any(|told| told.contains("out of sync")), "{told:?}");
+        assert!(errors.iter().any(|errors| errors.contains("out of sync")), "{errors:?}");
     }
 }
 

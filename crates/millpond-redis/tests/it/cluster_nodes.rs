@@ -25,10 +25,10 @@ fn slots(ranges: &[(u16, u16, Vec<SocketAddr>)]) -> Vec<u8> {
     format!("*{}\r\n{all}", ranges.len()).into_bytes()
 }
 
-/// A node that tells of these slots and owns none.
-async fn telling(told: Arc<Mutex<Vec<u8>>>) -> Scripted {
+/// A node that announces these slots and owns none.
+async fn announcing(announced: Arc<Mutex<Vec<u8>>>) -> Scripted {
     Scripted::start(move |_, words| match &words[0][..] {
-        b"CLUSTER" => told.lock().unwrap().clone(),
+        b"CLUSTER" => announced.lock().unwrap().clone(),
         b"GET" => b"-MOVED 7 127.0.0.1:1\r\n".to_vec(),
         _ => plain(words),
     })
@@ -53,15 +53,15 @@ async fn a_cluster_whose_nodes_have_all_got_new_addresses_is_found_by_its_startu
     for query in by_each_driver("") {
         let gone = GONE.parse().unwrap();
         let old = answering().await;
-        let told = Arc::new(Mutex::new(everything(&[old.address, gone])));
-        let startup = telling(Arc::clone(&told)).await;
+        let announced = Arc::new(Mutex::new(everything(&[old.address, gone])));
+        let startup = announcing(Arc::clone(&announced)).await;
         let url = format!("redis-cluster://{}{query}", startup.address);
         let shared = shared().max_connections(1).connect(&url).await.unwrap();
         let own = few(1).connect(&url).await.unwrap();
         assert_eq!(shared.run::<String>(get("a")).await.unwrap(), "a");
         assert_eq!(own.run::<String>(get("a")).await.unwrap(), "a");
         let new = answering().await;
-        *told.lock().unwrap() = everything(&[new.address]);
+        *announced.lock().unwrap() = everything(&[new.address]);
         drop(old);
         until("the new address is found", async || {
             shared.run::<String>(get("b")).await.is_ok()
@@ -82,11 +82,11 @@ async fn a_first_connection_does_not_wait_for_a_master_that_is_silent() {
                 break (silent, healthy);
             }
         };
-        let told = slots(&[
+        let announced = slots(&[
             (0, 8_000, vec![silent.local_addr().unwrap()]),
             (8_001, 16_383, vec![healthy.address]),
         ]);
-        let startup = telling(Arc::new(Mutex::new(told))).await;
+        let startup = announcing(Arc::new(Mutex::new(announced))).await;
         let url = format!("redis-cluster://{}{query}", startup.address);
         // A silent one is waited for longer than that: for its `command_timeout`.
         let limit = PATIENCE - Duration::from_secs(1);
@@ -99,15 +99,15 @@ async fn a_first_connection_does_not_wait_for_a_master_that_is_silent() {
 async fn a_moved_to_a_node_that_is_gone_costs_nobody_else_an_answer() {
     let gone = GONE;
     for query in by_each_driver("") {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let slots_told = Arc::clone(&told);
+        let announced = Arc::new(Mutex::new(Vec::new()));
+        let announced_slots = Arc::clone(&announced);
         let node = Scripted::start(move |_, words| match (&words[0][..], words.last()) {
-            (b"CLUSTER", _) => slots_told.lock().unwrap().clone(),
+            (b"CLUSTER", _) => announced_slots.lock().unwrap().clone(),
             (b"GET", Some(key)) if key == b"foo" => format!("-MOVED 12182 {gone}\r\n").into_bytes(),
             _ => plain(words),
         })
         .await;
-        *told.lock().unwrap() = everything(&[node.address]);
+        *announced.lock().unwrap() = everything(&[node.address]);
         let url = format!("redis-cluster://{}{query}", node.address);
         let pool = shared().max_connections(1).connect(&url).await.unwrap();
         for _ in 0..5 {
@@ -123,12 +123,12 @@ async fn a_moved_to_a_node_that_is_gone_costs_nobody_else_an_answer() {
 #[tokio::test]
 async fn a_node_that_redirects_to_itself_for_ever_is_an_error_and_nothing_is_executed() {
     for query in by_each_driver("") {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let slots_told = Arc::clone(&told);
+        let announced = Arc::new(Mutex::new(Vec::new()));
+        let announced_slots = Arc::clone(&announced);
         let node = Scripted::start(move |_, words| match &words[0][..] {
-            b"CLUSTER" => slots_told.lock().unwrap().clone(),
+            b"CLUSTER" => announced_slots.lock().unwrap().clone(),
             b"GET" | b"EXISTS" => {
-                let port = slots_told.lock().unwrap();
+                let port = announced_slots.lock().unwrap();
                 let text = String::from_utf8_lossy(&port).into_owned();
                 let port = text.rsplit_once(':').unwrap().1.trim().to_owned();
                 format!("-MOVED 12182 :{port}\r\n").into_bytes()
@@ -136,7 +136,7 @@ async fn a_node_that_redirects_to_itself_for_ever_is_an_error_and_nothing_is_exe
             _ => plain(words),
         })
         .await;
-        *told.lock().unwrap() = everything(&[node.address]);
+        *announced.lock().unwrap() = everything(&[node.address]);
         let url = format!("redis-cluster://{}{query}", node.address);
         let pool = few(1).connect(&url).await.unwrap();
         let error = pool.run::<Value>(get("foo")).await.unwrap_err();
@@ -147,25 +147,25 @@ async fn a_node_that_redirects_to_itself_for_ever_is_an_error_and_nothing_is_exe
 
 #[tokio::test]
 async fn settings_that_no_cluster_accepts_are_an_error_at_once() {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let slots_told = Arc::clone(&told);
+    let announced = Arc::new(Mutex::new(Vec::new()));
+    let announced_slots = Arc::clone(&announced);
     let node = Scripted::start(move |_, words| match &words[0][..] {
-        b"CLUSTER" => slots_told.lock().unwrap().clone(),
+        b"CLUSTER" => announced_slots.lock().unwrap().clone(),
         b"SELECT" => b"-ERR SELECT is not allowed in cluster mode\r\n".to_vec(),
         _ => plain(words),
     })
     .await;
-    *told.lock().unwrap() = everything(&[node.address]);
+    *announced.lock().unwrap() = everything(&[node.address]);
     let options = RedisConnectOptions::cluster([("127.0.0.1", node.address.port())]).database(3);
     let pool = few(1).pool_timeout(Duration::from_secs(60)).connect_with(options);
     let error = tokio::time::timeout(Duration::from_secs(20), pool).await.unwrap().unwrap_err();
     assert!(error.to_string().contains("not allowed in cluster mode"), "{error}");
 }
 
-/// Two nodes that share the slots, of which a third tells.
+/// Two nodes that share the slots, which a third announces.
 async fn shared_by(lower: SocketAddr, upper: SocketAddr) -> Scripted {
-    let told = slots(&[(0, 8_000, vec![lower]), (8_001, 16_383, vec![upper])]);
-    telling(Arc::new(Mutex::new(told))).await
+    let announced = slots(&[(0, 8_000, vec![lower]), (8_001, 16_383, vec![upper])]);
+    announcing(Arc::new(Mutex::new(announced))).await
 }
 
 #[tokio::test]
@@ -196,15 +196,15 @@ async fn callers_who_do_not_wait_long_share_one_attempt_to_connect() {
 #[tokio::test]
 async fn a_handshake_may_take_longer_than_a_command() {
     for query in by_each_driver("") {
-        let told = Arc::new(Mutex::new(Vec::new()));
-        let slots_told = Arc::clone(&told);
+        let announced = Arc::new(Mutex::new(Vec::new()));
+        let announced_slots = Arc::clone(&announced);
         let node = Scripted::start(move |_, words| match &words[0][..] {
-            b"CLUSTER" => slots_told.lock().unwrap().clone(),
+            b"CLUSTER" => announced_slots.lock().unwrap().clone(),
             _ => plain(words),
         })
         .await;
         let far = ChaosProxy::start(&node.address.to_string()).await.unwrap();
-        *told.lock().unwrap() = everything(&[far.address()]);
+        *announced.lock().unwrap() = everything(&[far.address()]);
         let delay = Duration::from_millis(150);
         far.plan(move |_, _| Flow::free().delayed(delay));
         let url = format!("redis-cluster://{}{query}", far.address());
@@ -260,7 +260,7 @@ fn a_new_owner_is_found_by_callers_on_another_runtime() {
         // Bound, so that no other test gets the port, and refused since it never listens.
         let gone = TcpSocket::new_v4().unwrap();
         gone.bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let (_old, healthy, told, startup) = servers.block_on(async {
+        let (_old, healthy, announced, startup) = servers.block_on(async {
             let old = Scripted::start(|_, words| match &words[0][..] {
                 b"GET" => b"-CLUSTERDOWN Hash slot not served\r\n".to_vec(),
                 b"CLUSTER" => b"-ERR not now\r\n".to_vec(),
@@ -269,10 +269,11 @@ fn a_new_owner_is_found_by_callers_on_another_runtime() {
             .await;
             let healthy = answering().await;
             let owner = if serves_nothing { old.address } else { gone.local_addr().unwrap() };
-            let told = slots(&[(0, 8_000, vec![healthy.address]), (8_001, 16_383, vec![owner])]);
-            let told = Arc::new(Mutex::new(told));
-            let startup = telling(Arc::clone(&told)).await;
-            (old, healthy, told, startup)
+            let announced =
+                slots(&[(0, 8_000, vec![healthy.address]), (8_001, 16_383, vec![owner])]);
+            let announced = Arc::new(Mutex::new(announced));
+            let startup = announcing(Arc::clone(&announced)).await;
+            (old, healthy, announced, startup)
         });
         let [first, second] =
             [(); 2].map(|()| Builder::new_current_thread().enable_all().build().unwrap());
@@ -282,7 +283,7 @@ fn a_new_owner_is_found_by_callers_on_another_runtime() {
         let pool = first.block_on(options.connect(&url)).unwrap();
         let ask = || pool.run::<String>(get("foo"));
         assert!(first.block_on(ask()).is_err(), "nobody serves slot 12182");
-        *told.lock().unwrap() = everything(&[healthy.address]);
+        *announced.lock().unwrap() = everything(&[healthy.address]);
         let since = Instant::now();
         while let Err(error) = second.block_on(ask()) {
             assert!(since.elapsed() < Duration::from_secs(30), "{error}");
@@ -321,14 +322,14 @@ async fn a_cluster_behind_one_address_is_used_whichever_node_answers() {
 async fn a_node_at_the_former_address_of_another_one_is_not_taken_for_it() {
     for query in by_each_driver("") {
         let id = |number| format!("$40\r\n{number:040x}\r\n");
-        let told = Arc::new(Mutex::new(String::new()));
+        let announced = Arc::new(Mutex::new(String::new()));
         let node = async |number: Option<i32>| {
-            let told = Arc::clone(&told);
+            let announced = Arc::clone(&announced);
             Scripted::start(move |_, words| match (&words[0][..], words.get(1), number) {
                 (b"CLUSTER", Some(word), Some(number)) if word == b"MYID" => {
                     id(number).into_bytes()
                 }
-                (b"CLUSTER", ..) => told.lock().unwrap().clone().into_bytes(),
+                (b"CLUSTER", ..) => announced.lock().unwrap().clone().into_bytes(),
                 _ => plain(words),
             })
             .await
@@ -341,7 +342,7 @@ async fn a_node_at_the_former_address_of_another_one_is_not_taken_for_it() {
         };
         let lower = range(0, 8_000, restarted.address, 1);
         let upper = range(8_001, 16_383, former.address, 2);
-        *told.lock().unwrap() = format!("*2\r\n{lower}{upper}");
+        *announced.lock().unwrap() = format!("*2\r\n{lower}{upper}");
         let url = format!("redis-cluster://{}{query}", restarted.address);
         let own = few(1).connect(&url).await.unwrap();
         let many = shared().max_connections(1).connect(&url).await.unwrap();

@@ -12,7 +12,7 @@ use std::sync::{Arc, OnceLock};
 struct Servers {
     variable: &'static str,
     driver: Driver,
-    /// The user that the manager logs in as, by which the server tells its connections from others.
+    /// The user of the manager, which identifies its connections at the server.
     user: OnceLock<String>,
 }
 

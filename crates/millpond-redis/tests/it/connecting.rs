@@ -35,7 +35,7 @@ async fn a_client_with_tls_learns_at_once_that_the_server_has_none_and_not_to_go
 }
 
 #[tokio::test]
-async fn what_the_server_refuses_for_good_is_not_tried_again() {
+async fn a_permanent_refusal_of_the_server_is_not_retried() {
     for (text, shown) in [
         ("-WRONGPASS invalid username-password pair or user is disabled.", "WRONGPASS"),
         ("-ERR Client sent AUTH, but no password is set", "no password is set"),
@@ -220,10 +220,10 @@ async fn no_part_of_a_password_is_in_the_error_of_a_refused_login() {
         for url in by_each_driver(&format!("redis://miller:{password}@{}", server.address)) {
             let pool = few(1).pool_timeout(Duration::from_millis(200)).connect_lazy(&url).unwrap();
             let error = pool.run::<()>(Command::new("GET").key("k")).await.unwrap_err();
-            let told = format!("{error} {error:?}");
+            let text = format!("{error} {error:?}");
             assert!(
-                !told.contains(&part) && !told.contains(&password),
-                "{part} of {password}: {told}"
+                !text.contains(&part) && !text.contains(&password),
+                "{part} of {password}: {text}"
             );
         }
     }

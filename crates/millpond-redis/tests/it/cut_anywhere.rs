@@ -17,7 +17,7 @@ const POLLS_MAX: usize = 2_000;
 const LONG: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Clone, Copy)]
-enum Deed {
+enum Operation {
     Acquire,
     AcquireAnew,
     Prewarm,
@@ -30,18 +30,19 @@ enum Deed {
     Message,
 }
 
-const DEEDS: [Deed; 7] = [
-    Deed::Acquire,
-    Deed::AcquireAnew,
-    Deed::Prewarm,
-    Deed::Connect,
-    Deed::Run,
-    Deed::RunOnPool,
-    Deed::Transaction,
+const OPERATIONS: [Operation; 7] = [
+    Operation::Acquire,
+    Operation::AcquireAnew,
+    Operation::Prewarm,
+    Operation::Connect,
+    Operation::Run,
+    Operation::RunOnPool,
+    Operation::Transaction,
 ];
 
 /// What only one of the drivers can do.
-const LISTENING: [Deed; 3] = [Deed::Subscribe, Deed::SubscribeToPattern, Deed::Message];
+const LISTENING: [Operation; 3] =
+    [Operation::Subscribe, Operation::SubscribeToPattern, Operation::Message];
 
 /// A pool of one connection over a network in pieces, and one that goes straight to the server.
 struct World {
@@ -63,15 +64,15 @@ impl World {
     }
 
     /// Does it, at most for so many polls. Whether it came to its end.
-    async fn done_within(&self, polls: usize, deed: Deed) -> bool {
+    async fn done_within(&self, polls: usize, operation: Operation) -> bool {
         let (pool, key) = (&self.pool, key("anywhere"));
-        match deed {
-            Deed::Acquire => poll_n(pool.acquire(), polls).await.is_some(),
-            Deed::AcquireAnew => {
+        match operation {
+            Operation::Acquire => poll_n(pool.acquire(), polls).await.is_some(),
+            Operation::AcquireAnew => {
                 pool.invalidate_all(Invalidate::Soft);
                 poll_n(pool.acquire(), polls).await.is_some()
             }
-            Deed::Prewarm => {
+            Operation::Prewarm => {
                 until("it is idle", async || pool.status().idle == 1).await;
                 pool.invalidate_all(Invalidate::Hard);
                 poll_n(pool.as_core().prewarm(1), polls)
@@ -79,25 +80,25 @@ impl World {
                     .inspect(|warm| assert!(warm.is_ok()))
                     .is_some()
             }
-            Deed::Connect => poll_n(few(1).connect(&self.url), polls).await.is_some(),
-            Deed::Run => {
+            Operation::Connect => poll_n(few(1).connect(&self.url), polls).await.is_some(),
+            Operation::Run => {
                 let mut lease = pool.acquire().await.unwrap();
                 let answer = poll_n(lease.run::<String>(echo(&key)), polls).await;
                 answer.inspect(|answer| assert_eq!(*answer.as_ref().unwrap(), key)).is_some()
             }
-            Deed::RunOnPool => poll_n(pool.run::<Value>(get(&key)), polls).await.is_some(),
-            Deed::Transaction => {
+            Operation::RunOnPool => poll_n(pool.run::<Value>(get(&key)), polls).await.is_some(),
+            Operation::Transaction => {
                 let mut lease = pool.acquire().await.unwrap();
                 lease.run::<()>(Command::new("WATCH").key(&key)).await.unwrap();
                 poll_n(lease.transaction::<Value>([set(&key, 1), get(&key)]), polls).await.is_some()
             }
-            Deed::Subscribe => {
+            Operation::Subscribe => {
                 poll_n(pool.acquire().await.unwrap().subscribe([key]), polls).await.is_some()
             }
-            Deed::SubscribeToPattern => {
+            Operation::SubscribeToPattern => {
                 poll_n(pool.acquire().await.unwrap().psubscribe([key]), polls).await.is_some()
             }
-            Deed::Message => {
+            Operation::Message => {
                 let mut lease = pool.acquire().await.unwrap();
                 lease.subscribe([&key]).await.unwrap();
                 // The driver does not wait for the server's word that it listens.
@@ -121,19 +122,19 @@ async fn the_next_borrower_sees_no_trace_of_a_call_dropped_at_any_poll() {
     let Some(url) = single() else { return };
     for url in by_each_driver(&url) {
         let world = World::over(&url).await;
-        let listening: &[Deed] = if can_subscribe(&url) { &LISTENING } else { &[] };
+        let listening: &[Operation] = if can_subscribe(&url) { &LISTENING } else { &[] };
         let mut cuts = 0;
-        for deed in DEEDS.iter().chain(listening).copied() {
+        for operation in OPERATIONS.iter().chain(listening).copied() {
             let mut polls = 0;
-            while !world.done_within(polls, deed).await {
+            while !world.done_within(polls, operation).await {
                 polls += 1;
-                assert!(polls < POLLS_MAX, "{deed:?} is polled without end");
+                assert!(polls < POLLS_MAX, "{operation:?} is polled without end");
                 next_is_clean(&world.pool).await;
             }
             cuts += polls;
             next_is_clean(&world.pool).await;
         }
-        assert!(cuts >= DEEDS.len(), "{cuts} cuts: the messages came in one piece");
+        assert!(cuts >= OPERATIONS.len(), "{cuts} cuts: the messages came in one piece");
         let open = || world.proxy.links().iter().filter(|link| link.is_open()).count();
         until("one connection is left", async || open() == 1).await;
     }
@@ -159,7 +160,7 @@ async fn a_close_goes_on_when_its_future_is_dropped_at_any_poll() {
 
 /// What can be done with connections that many use at once.
 #[derive(Debug, Clone, Copy)]
-enum SharedDeed {
+enum SharedOperation {
     Connect,
     Acquire,
     AcquireAnew,
@@ -169,41 +170,48 @@ enum SharedDeed {
     RunScript,
 }
 
-const SHARED_DEEDS: [SharedDeed; 7] = [
-    SharedDeed::Connect,
-    SharedDeed::Acquire,
-    SharedDeed::AcquireAnew,
-    SharedDeed::Run,
-    SharedDeed::RunOnNode,
-    SharedDeed::RunOnPool,
-    SharedDeed::RunScript,
+const SHARED_OPERATIONS: [SharedOperation; 7] = [
+    SharedOperation::Connect,
+    SharedOperation::Acquire,
+    SharedOperation::AcquireAnew,
+    SharedOperation::Run,
+    SharedOperation::RunOnNode,
+    SharedOperation::RunOnPool,
+    SharedOperation::RunScript,
 ];
 
 /// Does it, at most for so many polls. Whether it came to its end.
-async fn shared_within(polls: usize, deed: SharedDeed, pool: &SharedRedisPool, url: &str) -> bool {
+async fn shared_within(
+    polls: usize,
+    operation: SharedOperation,
+    pool: &SharedRedisPool,
+    url: &str,
+) -> bool {
     let nonce = key("anywhere");
-    let answer = match deed {
-        SharedDeed::Connect => return poll_n(one_shared().connect(url), polls).await.is_some(),
-        SharedDeed::Acquire => return poll_n(pool.acquire(), polls).await.is_some(),
-        SharedDeed::AcquireAnew => {
+    let answer = match operation {
+        SharedOperation::Connect => {
+            return poll_n(one_shared().connect(url), polls).await.is_some();
+        }
+        SharedOperation::Acquire => return poll_n(pool.acquire(), polls).await.is_some(),
+        SharedOperation::AcquireAnew => {
             pool.invalidate_all(Invalidate::Soft);
             return poll_n(pool.acquire(), polls).await.is_some();
         }
-        SharedDeed::Run => {
+        SharedOperation::Run => {
             poll_n(pool.acquire().await.unwrap().run::<String>(echo(&nonce)), polls).await
         }
-        SharedDeed::RunOnNode => {
+        SharedOperation::RunOnNode => {
             let lease = pool.acquire().await.unwrap();
             poll_n(lease.run_on::<String>(&lease.nodes()[0], echo(&nonce)), polls).await
         }
-        SharedDeed::RunOnPool => poll_n(pool.run::<String>(echo(&nonce)), polls).await,
-        SharedDeed::RunScript => {
+        SharedOperation::RunOnPool => poll_n(pool.run::<String>(echo(&nonce)), polls).await,
+        SharedOperation::RunScript => {
             // A text of its own each time: the server does not know it yet.
             let script = Script::new(format!("return ARGV[1] -- {nonce}"));
             poll_n(script.call([key("none")], [&nonce]).run::<String>(pool), polls).await
         }
     };
-    answer.inspect(|answer| assert_eq!(*answer.as_ref().unwrap(), nonce, "{deed:?}")).is_some()
+    answer.inspect(|answer| assert_eq!(*answer.as_ref().unwrap(), nonce, "{operation:?}")).is_some()
 }
 
 fn one_shared() -> SharedRedisPoolOptions {
@@ -225,16 +233,16 @@ async fn whatever_is_cut_off_on_a_shared_connection_the_next_caller_gets_its_own
             .await;
         };
         let mut cuts = 0;
-        for deed in SHARED_DEEDS {
+        for operation in SHARED_OPERATIONS {
             let mut polls = 0;
-            while !shared_within(polls, deed, &pool, &world.url).await {
+            while !shared_within(polls, operation, &pool, &world.url).await {
                 polls += 1;
-                assert!(polls < POLLS_MAX, "{deed:?} is polled without end");
+                assert!(polls < POLLS_MAX, "{operation:?} is polled without end");
                 next_is_answered().await;
             }
             cuts += polls;
             next_is_answered().await;
         }
-        assert!(cuts >= SHARED_DEEDS.len(), "{cuts} cuts: the messages came in one piece");
+        assert!(cuts >= SHARED_OPERATIONS.len(), "{cuts} cuts: the messages came in one piece");
     }
 }

@@ -1,4 +1,4 @@
-//! What cannot be had is said at once, and nothing secret with it.
+//! What is not supported is refused at once, and no message contains a secret.
 
 use crate::support::{by_each_driver, few, single};
 use millpond_core::PoolError;

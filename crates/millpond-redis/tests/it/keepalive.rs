@@ -1,4 +1,4 @@
-//! TCP keepalive, as the system tells it.
+//! TCP keepalive, as the system reports it.
 
 use crate::support::{by_each_driver, few, single};
 use millpond_redis::{Command, RedisError};

@@ -191,7 +191,7 @@ async fn in_a_cluster_connections_or_sockets_are_counted() {
 }
 
 #[tokio::test]
-async fn keys_of_two_slots_in_one_command_are_refused_in_a_cluster_with_the_way_out() {
+async fn keys_of_two_slots_in_one_command_are_refused_in_a_cluster_with_help() {
     let Some(url) = variable("MILLPOND_TEST_CLUSTER_URL") else { return };
     let pool = few(1).connect(&url).await.unwrap();
     let two = millpond_redis::Command::new("MGET").keys(["foo", "bar"]);

@@ -181,7 +181,7 @@ async fn a_channel_whose_name_is_not_utf_8_is_heard() {
 }
 
 #[tokio::test]
-async fn a_subscribed_connection_still_answers_commands_and_tells_lists_from_messages() {
+async fn a_subscribed_connection_still_answers_commands_and_distinguishes_lists_from_messages() {
     let Some(url) = single() else { return };
     let pool = few(2).connect(&url).await.unwrap();
     let (channel, list) = (key("channel"), key("list"));

@@ -64,7 +64,7 @@ async fn with_fail_a_resized_pool_refuses_beyond_its_new_size() {
 }
 
 #[test]
-fn sizes_out_of_range_are_reported_together_with_the_way_out() {
+fn sizes_out_of_range_are_reported_together_with_help() {
     let options = RedisPoolOptions::new()
         .max_connections(9)
         .command_timeout(Duration::ZERO)

@@ -170,7 +170,7 @@ async fn when_the_sentinels_swap_master_and_replica_nobody_keeps_writing_to_the_
             named.join(":") != servers.variable("SENTINEL_MASTER_ADDRESS")
         })
         .await;
-        // The sentinels tell the former master some ten seconds later; until then both take writes.
+        // The sentinels notify the former master some 10 s later; until then both take writes.
         former.run::<()>(Command::new("REPLICAOF").args::<String>(named)).await.unwrap();
     })
     .await;

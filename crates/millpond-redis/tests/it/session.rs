@@ -9,7 +9,7 @@ use millpond_redis::{Command, RedisError, RedisPool, Value, slot_of};
 use millpond_testkit::{Trace, poll_n, until};
 use std::time::Duration;
 
-/// A pool of one connection, what it told, and the connection's number.
+/// A pool of one connection, the warnings that it reported, and the connection's number.
 async fn one(url: &str) -> (RedisPool, Trace, i64) {
     let trace = Trace::new();
     let pool = few(1).observer(trace.clone()).connect(url).await.unwrap();

@@ -1,7 +1,7 @@
 //! The task of a connection: writes the callers' commands and delivers the answers.
 
 use super::frame::{Frame, read};
-use super::state::{Shared, gone, lost};
+use super::state::{Shared, connection_ended, lost};
 use crate::driver::overdue::{Overdue, SILENT};
 use crate::driver::scanner::{Malformed, Scanner};
 use crate::driver::tls::{SPEAKS_TLS, tls_error};
@@ -72,7 +72,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Pump<S> {
     fn write(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
         loop {
             if self.out.is_empty() {
-                // The capacity does not tell: it leaves out the part that was written.
+                // The capacity is no measure: it leaves out the part that was written.
                 if self.is_large {
                     self.out = BytesMut::new();
                 }
@@ -184,9 +184,9 @@ impl<S> Drop for Pump<S> {
     fn drop(&mut self) {
         self.shared.dead.store(true, Ordering::Release);
         let mut state = self.shared.lock();
-        state.end(gone());
+        state.end(connection_ended());
         let (waiting, written) = (mem::take(&mut state.waiting), state.written);
-        let ended = state.ended.clone().unwrap_or_else(gone);
+        let ended = state.ended.clone().unwrap_or_else(connection_ended);
         drop(state);
         for waiting in waiting {
             waiting.fail(written, &ended);

@@ -87,7 +87,7 @@ impl Waiting {
     /// Reports that there will be no answer.
     pub(super) fn fail(self, written: u64, ended: &RedisError) {
         let error = if self.begin < written { if_sent(ended) } else { unsent(ended) };
-        // The caller may have gone.
+        // The caller may have been dropped.
         match self.recipient {
             Recipient::One(caller) => drop(caller.send(Err(error))),
             Recipient::Many { caller, .. } => drop(caller.send(Err(error))),
@@ -104,7 +104,7 @@ pub(super) enum Done {
 }
 
 impl Done {
-    /// Delivers the answer. The caller may have gone.
+    /// Delivers the answer. The caller may have been dropped.
     pub(super) fn deliver(self) {
         match self {
             Self::One(caller, answer) => drop(caller.send(Ok(answer))),
@@ -210,7 +210,7 @@ impl State {
     }
 }
 
-pub(super) fn gone() -> RedisError {
+pub(super) fn connection_ended() -> RedisError {
     RedisError::Lost { reason: "it was given up".to_owned() }
 }
 

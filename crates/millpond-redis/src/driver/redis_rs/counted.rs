@@ -110,8 +110,10 @@ impl<S> Counted<S> {
             let malformed = |malformed: Malformed| io::Error::other(malformed.to_string());
             // Rarely any, so that this allocates nothing.
             let mut not_ascii = Vec::new();
-            let end =
-                self.answers.feed_lines(bytes, |place| not_ascii.push(place)).map_err(malformed)?;
+            let end = self
+                .answers
+                .feed_lines(bytes, |position| not_ascii.push(position))
+                .map_err(malformed)?;
             if let Some(text) = buf.filled_mut().get_mut(at..).filter(|_| !not_ascii.is_empty()) {
                 replace_invalid(text, &not_ascii);
             }
@@ -187,10 +189,10 @@ fn unfinished(bytes: &[u8]) -> &[u8] {
     ends.into_iter().find(begins_one).unwrap_or_default()
 }
 
-/// Replaces bytes at these places that are no characters by question marks: redis-rs would end the
-/// connection for all its callers.
-fn replace_invalid(bytes: &mut [u8], places: &[usize]) {
-    for run in places.chunk_by(|one, next| one.checked_add(1) == Some(*next)) {
+/// Replaces bytes at these positions that are no characters by question marks, for which redis-rs
+/// would end the connection for all its callers.
+fn replace_invalid(bytes: &mut [u8], positions: &[usize]) {
+    for run in positions.chunk_by(|one, next| one.checked_add(1) == Some(*next)) {
         let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
         let mut rest = bytes.get_mut(*first..=*last).unwrap_or_default();
         while let Err(error) = str::from_utf8(rest) {
@@ -287,22 +289,22 @@ mod tests {
     async fn an_error_that_nobody_waits_for_is_the_last_that_is_heard() {
         let error = b"-ERR max number of clients reached\r\n";
         for pieces in [&[&error[..9], &error[9..], b"+PONG\r\n"][..], &[error, error]] {
-            let (told, end) = heard(0, pieces).await;
-            assert_eq!(told, error);
+            let (forwarded, end) = heard(0, pieces).await;
+            assert_eq!(forwarded, error);
             assert!(end.unwrap_err().to_string().contains("refused"));
         }
-        let (told, end) = heard(1, &[&[b"+PONG\r\n", &error[..], error].concat()]).await;
-        assert_eq!(told, [b"+PONG\r\n", &error[..]].concat());
+        let (forwarded, end) = heard(1, &[&[b"+PONG\r\n", &error[..], error].concat()]).await;
+        assert_eq!(forwarded, [b"+PONG\r\n", &error[..]].concat());
         assert!(end.is_err());
     }
 
     #[tokio::test]
     async fn an_answer_that_nobody_waits_for_is_never_complete() {
-        let (told, end) = heard(0, &[b"+PO", b"NG\r\n+PONG\r\n"]).await;
-        assert_eq!(told, b"+PO");
+        let (forwarded, end) = heard(0, &[b"+PO", b"NG\r\n+PONG\r\n"]).await;
+        assert_eq!(forwarded, b"+PO");
         assert!(end.unwrap_err().to_string().contains("out of sync"));
-        let (told, end) = heard(1, &[b"+PONG\r\n:1\r\n"]).await;
-        assert_eq!(told, b"+PONG\r\n");
+        let (forwarded, end) = heard(1, &[b"+PONG\r\n:1\r\n"]).await;
+        assert_eq!(forwarded, b"+PONG\r\n");
         assert!(end.is_err());
     }
 
@@ -346,16 +348,16 @@ mod tests {
         ];
         for push in kinds {
             let all = [push, b"+PO", b"NG\r\n", push, b":1\r\n", push].concat();
-            let (told, end) = heard(2, &[&all]).await;
-            assert_eq!(told, b"+PONG\r\n:1\r\n");
+            let (forwarded, end) = heard(2, &[&all]).await;
+            assert_eq!(forwarded, b"+PONG\r\n:1\r\n");
             assert!(end.is_ok());
-            let (told, end) = heard(1, &[push, b"+PONG\r\n", push, b"+PONG\r\n"]).await;
-            assert_eq!(told, b"+PONG\r\n");
+            let (forwarded, end) = heard(1, &[push, b"+PONG\r\n", push, b"+PONG\r\n"]).await;
+            assert_eq!(forwarded, b"+PONG\r\n");
             assert!(end.is_err());
         }
         let pieces: Vec<&[u8]> = kinds[1].chunks(1).collect();
-        let (told, end) = heard(1, &[&pieces[..], &[b"+PONG\r\n"]].concat()).await;
-        assert_eq!(told, b"+PONG\r\n");
+        let (forwarded, end) = heard(1, &[&pieces[..], &[b"+PONG\r\n"]].concat()).await;
+        assert_eq!(forwarded, b"+PONG\r\n");
         assert!(end.is_ok());
         let pieces: Vec<&[u8]> = kinds[2].chunks(1).collect();
         assert!(heard(1, &pieces).await.1.is_err(), "a part of it was passed on");
