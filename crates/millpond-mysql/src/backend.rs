@@ -114,6 +114,10 @@ impl Backend<MySql> for MySqlBackend {
         error_class::is_suspicious(error)
     }
 
+    fn is_savepoint_gone(&self, error: &Error) -> bool {
+        error_class::is_savepoint_gone(error)
+    }
+
     fn cache_validity(&self, error: &Error) -> CacheValidity {
         error_class::cache_validity(error)
     }

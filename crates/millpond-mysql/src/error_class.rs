@@ -12,6 +12,9 @@ use sqlx::mysql::MySqlDatabaseError;
 /// A wrong or missing password.
 const ACCESS_DENIED: u16 = 1045;
 
+/// No such savepoint, or procedure.
+const NO_SUCH_SAVEPOINT: u16 = 1305;
+
 /// Classifies an error of `connect` or `ping` for the pool.
 pub(crate) fn classify(error: &Error) -> ErrorClass {
     driver_error_class(error).unwrap_or_else(|| {
@@ -58,6 +61,14 @@ pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
 /// Returns true if an error may mean that the server has been or will be demoted.
 pub(crate) fn is_suspicious(error: &Error) -> bool {
     server_error(error).is_some_and(|server_error| may_indicate_failover(server_error.number()))
+}
+
+/// Returns true if one of the driver's savepoints does not exist.
+pub(crate) fn is_savepoint_gone(error: &Error) -> bool {
+    server_error(error).is_some_and(|server_error| {
+        server_error.number() == NO_SUCH_SAVEPOINT
+            && server_error.message().contains("_sqlx_savepoint_")
+    })
 }
 
 /// Returns what an error means for the driver's prepared statements.

@@ -5,7 +5,7 @@
 //! shows it: set outside a transaction, it is gone at once. With autocommit disabled it is not, but
 //! then the settings of the next transaction cannot be changed while one is open.
 
-use crate::error_class::{is_fatal, server_error};
+use crate::error_class::{is_fatal, is_savepoint_gone, server_error};
 use crate::verify::drain;
 use millpond_sqlx::backend_api::{MayEnd, TransactionState};
 use sqlx::{AssertSqlSafe, Error, MySqlConnection, Row, SqlSafeStr, raw_sql};
@@ -44,7 +44,7 @@ pub(crate) fn ends_transaction(keyword: &str) -> MayEnd {
 pub(crate) async fn transaction_state(
     conn: &mut MySqlConnection,
 ) -> Result<TransactionState, Error> {
-    drain_driver_queue(conn).await?;
+    let late_errors = drain(conn).await?;
     let is_open = match ask(conn, "SELECT CAST(@@in_transaction AS SIGNED)").await? {
         Answer::Value(value) => value == 1,
         Answer::Error(NO_VARIABLE) => {
@@ -59,7 +59,7 @@ pub(crate) async fn transaction_state(
         }
         Answer::Error(_) => false,
     };
-    Ok(if is_open { TransactionState::Open } else { TransactionState::None })
+    state(is_open, late_errors)
 }
 
 /// Returns true if the session's transactions are read-only by default. Before MySQL 5.7.20 the
@@ -84,15 +84,17 @@ pub(crate) async fn is_marked(
     conn: &mut MySqlConnection,
     mark: &str,
 ) -> Result<TransactionState, Error> {
-    drain_driver_queue(conn).await?;
-    let is_open = release(conn, mark).await?;
-    Ok(if is_open { TransactionState::Open } else { TransactionState::None })
+    let late_errors = drain(conn).await?;
+    state(release(conn, mark).await?, late_errors)
 }
 
-/// Drains the answers to statements that the driver has queued, such as the rollback of a dropped
-/// savepoint.
-async fn drain_driver_queue(conn: &mut MySqlConnection) -> Result<(), Error> {
-    drain(conn).await.map(drop)
+/// Returns the state, or the error of a savepoint that the driver has not rolled back. Its rollback
+/// is queued when it is dropped, and fails as well if the whole transaction has ended.
+fn state(is_open: bool, late_errors: Vec<Error>) -> Result<TransactionState, Error> {
+    if !is_open {
+        return Ok(TransactionState::None);
+    }
+    late_errors.into_iter().find(is_savepoint_gone).map_or(Ok(TransactionState::Open), Err)
 }
 
 async fn release(conn: &mut MySqlConnection, mark: &str) -> Result<bool, Error> {

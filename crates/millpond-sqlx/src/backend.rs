@@ -151,6 +151,13 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
         false
     }
 
+    /// Returns true if an error shows that the driver's savepoint is gone, and the transaction goes
+    /// on with what was to be rolled back to it. By default none does.
+    fn is_savepoint_gone(&self, error: &Error) -> bool {
+        let _ = error;
+        false
+    }
+
     /// Returns whether the driver's cached statements and types are still valid after an error. By
     /// default they are.
     fn cache_validity(&self, error: &Error) -> CacheValidity {

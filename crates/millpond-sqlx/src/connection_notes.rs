@@ -5,6 +5,7 @@ use crate::backend::Unfinished;
 use crate::statement_cache::SchemaChanges;
 use crate::sync_state::SyncState;
 use crate::tracked::{IdentityCheck, Tracked};
+use crate::transaction_state::TransactionLost;
 use sqlx::{Connection, Database, Error};
 use std::mem;
 
@@ -43,8 +44,11 @@ impl<DB: Database> Tracked<DB> {
     }
 
     /// Records whether an error of a dropped statement shows that the driver's caches are outdated,
-    /// for backends that have read such an error.
+    /// or that a savepoint is gone, for backends that have read such an error.
     pub fn note_late_error(&mut self, error: &Error) {
+        if self.tracker.is_open() && self.backend().is_savepoint_gone(error) {
+            self.tracker.lose(TransactionLost::by_savepoint());
+        }
         self.cache.note(self.backend().cache_validity(error));
     }
 

@@ -15,7 +15,7 @@ use crate::pending_cancel::{CancelHandle, CancelReason};
 use crate::statement_cache::StatementCache;
 use crate::sync_state::SyncState;
 use crate::time_limits::OperationTimer;
-use crate::transaction_state::Tracker;
+use crate::transaction_state::{Tracker, TransactionLost};
 use either::Either;
 use futures_core::Stream;
 use futures_core::future::BoxFuture;
@@ -122,6 +122,9 @@ impl<'e, DB: Database> OperationGuard<'e, DB> {
         let impact = error.map(|error| self.backend.error_impact(error));
         if let Some(error) = error.filter(|_| self.tracked.tracker.is_open()) {
             match impact {
+                _ if self.backend.is_savepoint_gone(error) => {
+                    self.tracked.tracker.lose(TransactionLost::by_savepoint());
+                }
                 Some(ErrorImpact::InSync) if self.backend.refuses_after_failure() => {
                     self.tracked.tracker.fail_with_rollback(error.to_string());
                 }

@@ -40,6 +40,10 @@ pub enum TransactionOutcome {
     Unknown,
 }
 
+const SAVEPOINT_GONE: &str = "the transaction is lost: a savepoint in it was gone before it was \
+    rolled back or released, since a statement in it released an older savepoint or rolled back to \
+    one: roll the transaction back and begin again";
+
 /// The error of every operation in a transaction that is no longer open at the server, and of the
 /// commit of a failed one. [`transaction_lost`] extracts it from a `sqlx::Error`.
 #[derive(Debug, Clone)]
@@ -56,6 +60,11 @@ impl TransactionLost {
 
     pub(crate) fn new(outcome: TransactionOutcome, message: String) -> Self {
         Self { message, outcome }
+    }
+
+    /// A savepoint is gone, and what was to be rolled back to it is still in the transaction.
+    pub(crate) fn by_savepoint() -> Self {
+        Self::new(TransactionOutcome::RolledBack, SAVEPOINT_GONE.to_owned())
     }
 
     pub(crate) fn to_error(&self) -> Error {

@@ -316,3 +316,25 @@ async fn a_begin_in_a_transaction_that_was_begun_in_sql_is_refused_and_costs_it_
     drop(lease);
     assert_eq!(rows(&pool).await, [0, 1, 2]);
 }
+
+#[tokio::test]
+async fn a_savepoint_that_is_gone_when_it_ends_is_not_committed() {
+    let dir = Dir::new();
+    let pool = table(&dir).await;
+    for sql in ["RELEASE a", "ROLLBACK TO a"] {
+        for end in 0..3 {
+            let mut tx = pool.begin().await.unwrap();
+            tx.execute("SAVEPOINT a").await.unwrap();
+            let mut inner = tx.begin().await.unwrap();
+            inner.execute(sql).await.unwrap();
+            insert(&mut inner, 1).await.unwrap();
+            match end {
+                0 => drop(inner),
+                1 => drop(inner.rollback().await.unwrap_err()),
+                _ => drop(inner.commit().await.unwrap_err()),
+            }
+            tx.commit().await.unwrap_err();
+            assert_eq!(rows(&pool).await, [0; 0], "{sql}");
+        }
+    }
+}

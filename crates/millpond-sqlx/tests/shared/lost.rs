@@ -1,7 +1,7 @@
 //! A transaction that is no longer the one that was begun returns an error, and unread rows do not
 //! disturb it.
 
-use crate::backend::{Db, MANY};
+use crate::backend::{Connection, Db, MANY};
 use crate::support::{rows, server};
 use futures_util::TryStreamExt;
 use millpond_sqlx::{Transaction, TransactionOutcome, transaction_lost};
@@ -182,5 +182,30 @@ async fn a_dropped_stream_after_the_first_result_leaves_nothing_pending() {
     insert(&mut tx, 2).await.unwrap();
     tx.commit().await.unwrap();
     assert_eq!(rows(&pool).await, [1, 2]);
+    server.same_is_clean(&pool).await;
+}
+
+#[tokio::test]
+async fn a_savepoint_that_is_gone_when_its_guard_is_dropped_loses_the_transaction() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_savepoint_gone").await;
+    for sql in ["RELEASE SAVEPOINT a", "ROLLBACK TO SAVEPOINT a"] {
+        for is_asked in [false, true] {
+            let mut tx = pool.begin().await.unwrap();
+            tx.execute("SAVEPOINT a").await.unwrap();
+            let mut inner = tx.begin().await.unwrap();
+            inner.execute(sql).await.unwrap();
+            insert(&mut inner, 1).await.unwrap();
+            drop(inner);
+            if is_asked {
+                // The server is queried before the next statement.
+                let _driver: &mut Connection = &mut tx;
+            }
+            assert!(insert(&mut tx, 2).await.is_err(), "{sql}");
+            let error = tx.commit().await.unwrap_err();
+            assert_eq!(outcome(&error), TransactionOutcome::RolledBack, "{sql}");
+            assert_eq!(rows(&pool).await, [0; 0], "{sql}");
+        }
+    }
     server.same_is_clean(&pool).await;
 }
