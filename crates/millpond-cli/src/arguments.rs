@@ -40,6 +40,11 @@ pub enum Command {
     Load(LoadArguments),
     /// List the presets and the values that each sets
     Presets(PresetsArguments),
+    /// Print the completions for a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArguments),
+    /// Print the man page
+    Man(ManArguments),
 }
 
 const DOCTOR_EXAMPLES: &str = "\
@@ -63,6 +68,12 @@ Examples:
   millpond load redis://localhost --query 'GET mill'
 
 The query is sent again and again, as it is: on a production server that is a load.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  millpond completions bash > /etc/bash_completion.d/millpond
+  millpond completions zsh > \"${fpath[1]}/_millpond\"
+  millpond completions fish > ~/.config/fish/completions/millpond.fish";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:
@@ -240,6 +251,21 @@ fn positive(text: &str) -> Result<f64, String> {
 fn not_negative(text: &str) -> Result<f64, String> {
     let number = text.parse().ok().filter(|number: &f64| number.is_finite() && *number >= 0.0);
     number.ok_or_else(|| "expected a number from 0".to_owned())
+}
+
+/// Arguments of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArguments {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// Arguments of `man`.
+#[derive(Debug, Args)]
+pub struct ManArguments {
+    /// Write one page for each subcommand to this directory, instead of printing one
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
 }
 
 /// Arguments of `presets`.

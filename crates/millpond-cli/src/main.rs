@@ -18,6 +18,7 @@ mod observer;
 mod presets;
 mod reach;
 mod scratch;
+mod shell;
 mod size;
 mod table;
 mod terminal;
@@ -35,6 +36,8 @@ fn main() -> ExitCode {
         Command::Size(arguments) => (size::run(arguments), arguments.json),
         Command::Load(arguments) => (drive::run(arguments), arguments.json),
         Command::Presets(arguments) => (presets::run(arguments), arguments.json),
+        Command::Completions(arguments) => (shell::completions(arguments), false),
+        Command::Man(arguments) => (shell::man(arguments), false),
     };
     match outcome {
         Ok(true) => ExitCode::SUCCESS,

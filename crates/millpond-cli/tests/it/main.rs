@@ -10,3 +10,4 @@ mod interrupt;
 mod load;
 mod presets;
 mod run;
+mod shell;
