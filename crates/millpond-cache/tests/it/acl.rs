@@ -1,4 +1,4 @@
-//! The rights that a cache needs, as `docs/redis.md` lists them.
+//! The permissions that a cache needs, as listed in `docs/redis.md`.
 
 use millpond_cache::{OnOutage, RedisCache};
 use millpond_testkit::OwnServer;

@@ -1,4 +1,4 @@
-//! Namespaces and versions are apart, and a namespace is cleared on every node.
+//! Namespaces and versions are separate, and clearing a namespace reaches every node.
 
 use crate::support::builders;
 use millpond_redis::Command;

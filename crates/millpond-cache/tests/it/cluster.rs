@@ -1,4 +1,4 @@
-//! A cluster that loses a node: only callers that need its keys do without Redis.
+//! A cluster that loses a node: only callers that need its keys are affected.
 
 use millpond_cache::{CacheBuilder, RedisCache};
 use millpond_redis::{Command, RedisPool, RedisPoolOptions, slot_of};
@@ -18,12 +18,12 @@ async fn cluster() -> Option<OwnServer> {
     Some(cluster)
 }
 
-/// Takes only a node that is stopped for down, and not one on a busy machine.
+/// Only a stopped node counts as down, not one on a busy machine.
 fn builder(cluster: &OwnServer) -> CacheBuilder {
     RedisCache::builder().url(cluster.url()).namespace(NAMESPACE).timeout(Duration::from_secs(3))
 }
 
-/// A key of the first master, and one of another.
+/// Returns a key of the first master, and one of another.
 fn keys() -> (String, String) {
     let of = |is_first: bool| {
         (0..)
@@ -45,7 +45,7 @@ async fn only_callers_of_a_lost_node_do_without_redis(signal: &str) {
         cache.set(key, key).await.unwrap();
     }
     cluster.signal("CLUSTER_1", signal).unwrap();
-    // Until its replica has taken its place.
+    // Until its replica has been promoted.
     until("the lost key is served again", async || {
         cache.get::<String>(&lost).await.unwrap();
         let found = cache.get::<String>(&healthy).await.unwrap();
@@ -69,13 +69,13 @@ async fn keys_of_other_masters_are_found_while_one_is_silent() {
     only_callers_of_a_lost_node_do_without_redis("STOP").await;
 }
 
-/// The node that is called `CLUSTER_n`, by itself.
+/// The node `CLUSTER_n` alone.
 async fn node(cluster: &OwnServer, n: usize) -> RedisPool {
     let address = cluster.variable(&format!("CLUSTER_{n}_ADDRESS"));
     RedisPoolOptions::new().connect(&format!("redis://{address}")).await.unwrap()
 }
 
-/// Makes a master of its own of the fourth node, a replica, and gives it an empty slot.
+/// Turns the fourth node, a replica, into another master, and assigns it an empty slot.
 async fn join_as_master(cluster: &OwnServer, slot: u16) {
     let command = |words: &[&str]| Command::new("CLUSTER").args(words.iter().copied());
     let new = node(cluster, 4).await;

@@ -1,5 +1,5 @@
-//! Every future that a cache gives out, dropped after every number of polls, over a network on
-//! which messages come in pieces; loads besides with every end that a loader can come to.
+//! Drops every future of a cache after every number of polls, over a network that splits messages;
+//! loads also with every result of a loader.
 
 use crate::support::InPieces;
 use futures_util::FutureExt;
@@ -13,11 +13,10 @@ use std::time::Duration;
 use tokio::task::yield_now;
 use tokio::time::timeout;
 
-/// More polls than any of them needs.
+/// More polls than any operation needs.
 const POLLS_MAX: usize = 2_000;
 
-/// How long a value lives past its time, and another process waits for a lock: longer than the
-/// tests.
+/// The stale time of a value, and the waiting time for a lock: longer than the tests take.
 const LONG: Duration = Duration::from_secs(300);
 
 /// A caller that waits for an abandoned lock, permit or leader is not served within this time.
@@ -56,7 +55,7 @@ const OPERATIONS: [Operation; 13] = [
     Operation::Clear,
 ];
 
-/// A number that no answer but the right one has.
+/// Returns a number that only the right answer contains.
 fn nonce() -> u64 {
     fastrand::u64(..)
 }
@@ -65,14 +64,14 @@ fn key() -> String {
     format!("k{:x}", nonce())
 }
 
-/// A key that somebody else has stored.
+/// Stores a value under a new key from another process; returns both.
 async fn stored(world: &InPieces) -> (String, u64) {
     let (key, value) = (key(), nonce());
     world.straight.set_with_ttl(&key, &value, LONG).await.unwrap();
     (key, value)
 }
 
-/// Does it, at most for so many polls. Whether it came to its end.
+/// Polls an operation at most this number of times; true if it finished.
 async fn done_within(polls: usize, operation: Operation, world: &InPieces) -> bool {
     let InPieces { cache, straight, .. } = world;
     match operation {
@@ -199,7 +198,7 @@ async fn the_next_caller_gets_its_own_value_after_any_operation_was_dropped_at_a
     let mut cuts = 0;
     for operation in OPERATIONS {
         let mut polls = 0;
-        // Boxed: in one piece they are more than a test's stack holds where nothing is optimised.
+        // Boxed: without optimisation the futures are too large for a test's stack.
         while !Box::pin(done_within(polls, operation, &world)).await {
             polls += 1;
             assert!(polls < POLLS_MAX, "{operation:?} is polled without end");
@@ -231,7 +230,7 @@ async fn a_close_goes_on_when_its_future_is_dropped_at_any_poll() {
     panic!("it is polled without end");
 }
 
-/// What a loader comes to.
+/// The result of a loader.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum End {
     Finds,
@@ -258,7 +257,7 @@ impl End {
     }
 }
 
-/// One load that is dropped. Says whether it came to its end before that.
+/// Polls a load at most this number of times and drops it; true if it finished.
 async fn loaded_within(
     polls: usize,
     end: End,
@@ -280,8 +279,8 @@ async fn loaded_within(
     true
 }
 
-/// Another process first, and then this one, load the key at once if nothing is stored; what they
-/// say is what is there.
+/// Loads the key in another process and then in this one, without waiting; both return the stored
+/// value, if there is one.
 async fn next_one_loads(world: &InPieces, key: &str, new: u64, is_stale: bool) {
     let load = async |cache: &RedisCache, value: u64| {
         let loaded = cache.get_or_load(key, async || Ok::<_, Error>(Some(value)));
@@ -294,7 +293,7 @@ async fn next_one_loads(world: &InPieces, key: &str, new: u64, is_stale: bool) {
         "neither what the next one loaded nor what was cut off while it was stored"
     );
     let again = load(&world.cache, second).await;
-    // What was cut off while it was stored may have been stored after the other one's value.
+    // The dropped store may have been executed after the other process's.
     assert!(
         [found, new].contains(&again) || (is_stale && again == second),
         "there was a value, and it was loaded again"
@@ -305,7 +304,7 @@ async fn next_one_loads(world: &InPieces, key: &str, new: u64, is_stale: bool) {
 async fn sweep(shape: impl Fn(CacheBuilder) -> CacheBuilder, is_stale: bool) {
     let mut cuts = 0;
     for end in ENDS {
-        // One permit: a load that leaked it would leave none to the next.
+        // One permit: if a load leaked it, the next load would get none.
         let in_time = if end == End::Never { Duration::from_millis(50) } else { SOON };
         let Some(world) = InPieces::new(|it| shape(it).loads_max(1).load_timeout(in_time)).await
         else {
@@ -321,7 +320,7 @@ async fn sweep(shape: impl Fn(CacheBuilder) -> CacheBuilder, is_stale: bool) {
                 until("it is past its time", async || !world.straight.exists(&key).await.unwrap())
                     .await;
             }
-            // Boxed for the same reason.
+            // Boxed, as above.
             let ended = Box::pin(loaded_within(polls, end, &world, &key, old, new)).await;
             Box::pin(next_one_loads(&world, &key, new, is_stale)).await;
             Box::pin(next_is_served(&world, end)).await;

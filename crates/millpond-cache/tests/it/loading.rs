@@ -1,4 +1,4 @@
-//! One load for all who ask.
+//! A missing value is loaded once for all callers.
 
 use crate::support::{PATIENCE, builders, caches};
 use millpond_cache::{CacheError, CacheEvent, RedisCache};
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
-/// A source of values that counts how often it is asked.
+/// A source of values that counts its calls.
 #[derive(Clone, Default)]
 struct Source {
     loads: Arc<AtomicU32>,
@@ -57,7 +57,7 @@ async fn with_a_lock_several_processes_cause_one_load() {
         let Some(url) = variable(name) else { continue };
         let (source, namespace) = (Source::default(), format!("test-{:x}", fastrand::u64(..)));
         let tasks = (0..4).flat_map(|_| {
-            // A cache of its own stands for a process of its own.
+            // A separate cache represents a separate process.
             let builder = RedisCache::builder().url(&url).namespace(namespace.clone());
             let builder = builder.timeout(PATIENCE).lock_across_processes(Duration::from_secs(60));
             let cache = builder.connect_lazy().unwrap();
@@ -239,7 +239,7 @@ async fn a_stale_value_is_returned_while_one_caller_reloads_it() {
             .unwrap();
         let source = Source::default();
         assert_eq!(cache.get_or_load("key", || source.load()).await.unwrap(), Some(1));
-        // Until it is past its time.
+        // Until it is stale.
         let past = Instant::now() + Duration::from_secs(60);
         while !events.lock().unwrap().iter().any(|event| event == "StaleHit") {
             assert!(Instant::now() < past, "it never was");
@@ -302,7 +302,7 @@ async fn a_value_loaded_before_a_write_or_delete_is_not_stored_after_it() {
                 };
                 began.notified().await;
                 go.notify_waiters();
-                assert_eq!(newer.await.unwrap(), Some(2), "{operation}: the load before is joined");
+                assert_eq!(newer.await.unwrap(), Some(2), "{operation}: joined the earlier load");
             } else {
                 go.notify_waiters();
             }
@@ -310,7 +310,7 @@ async fn a_value_loaded_before_a_write_or_delete_is_not_stored_after_it() {
             assert_eq!(
                 cache.get::<u32>(operation).await.unwrap(),
                 Some(2),
-                "{operation}: the old is stored"
+                "{operation}: stored the old value"
             );
         }
     }

@@ -1,4 +1,4 @@
-//! A cache over real Redis servers. One module a behaviour.
+//! Tests of the cache with real Redis servers, one module per behaviour.
 
 mod acl;
 mod clearing;

@@ -1,4 +1,4 @@
-//! Loaders that ask the cache themselves.
+//! Loaders that use the cache themselves.
 
 use crate::support::builders;
 use futures_util::FutureExt;
@@ -8,7 +8,7 @@ use std::io::Error;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-/// Longer than a machine that does much else needs, and shorter than a load may take.
+/// Longer than a busy machine needs, and shorter than the limit of a load.
 const SOON: Duration = Duration::from_secs(20);
 
 fn caches() -> Vec<RedisCache> {
@@ -22,7 +22,7 @@ async fn soon<T>(what: impl Future<Output = T>) -> T {
     tokio::time::timeout(SOON, what).await.expect("they wait for each other")
 }
 
-/// A page that needs a user, who needs a country: each is loaded by the cache.
+/// Loads a page, which needs a user, which needs a country: each from the cache.
 async fn page(cache: &RedisCache, n: u32, user: &str) -> Result<Option<String>, CacheError> {
     let country = || async { Ok::<_, Error>(Some("ponds".to_owned())) };
     let user_of = || async {
@@ -67,7 +67,7 @@ async fn a_nested_load_does_not_wait_for_a_leader_without_a_permit() {
         let holder = cache.get_or_load("page", slow).fuse();
         tokio::pin!(holder);
         tokio::select! { page = &mut holder => panic!("{page:?}"), () = holds.notified() => {} }
-        // Leads the load of the user, and has no turn: there is one, and the page has it.
+        // Leads the load of the user without a permit: the page has the only one.
         let first =
             cache.get_or_load("user", || async { Ok::<_, Error>(Some("first".to_owned())) }).fuse();
         tokio::pin!(first);
@@ -116,7 +116,7 @@ async fn loaders_that_request_each_other_s_keys_do_not_wait_for_each_other() {
         let both = soon(async { tokio::join!(ask("one", "other"), ask("other", "one")) }).await;
         let errors = [both.0, both.1].into_iter().map(|outcome| outcome.unwrap_err().to_string());
         assert!(errors.into_iter().all(|error| error.contains("waits for this one")));
-        // And nothing is left of it.
+        // Both keys can be loaded again.
         let load = || async { Ok::<_, Error>(Some(3)) };
         assert_eq!(soon(cache.get_or_load("one", load)).await.unwrap(), Some(3));
     }

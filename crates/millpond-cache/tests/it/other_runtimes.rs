@@ -1,4 +1,4 @@
-//! Loads whose runtime nobody drives any more: those who wait for them do not wait for ever.
+//! Loads on a runtime that no longer runs: other callers do not wait for them for ever.
 
 use millpond_cache::RedisCache;
 use millpond_testkit::variable;
@@ -14,14 +14,14 @@ use tokio::sync::Notify;
 /// The limit of a load.
 const LIMIT: Duration = Duration::from_millis(500);
 
-/// The limit of Redis: however busy the machine is, it is not taken for down.
+/// The limit of Redis: long enough that a busy machine does not count as an outage.
 const REDIS_LIMIT: Duration = Duration::from_secs(3);
 
 /// Far longer than all the limits of a load.
 const LONG: Duration = Duration::from_secs(60);
 
-/// A cache whose connections are served by a runtime of their own, and a runtime that runs only
-/// while the test says so.
+/// A cache whose connections have a separate runtime, and a runtime that runs only when the test
+/// runs it.
 struct Caches {
     served: Runtime,
     stops: Runtime,
@@ -39,7 +39,7 @@ impl Caches {
         Some(Self { served, stops, cache })
     }
 
-    /// Runs something on the runtime that serves the connections.
+    /// Runs a future on the runtime of the connections.
     fn serve<T>(&self, call: impl Future<Output = T>) -> T {
         let limited = async { tokio::time::timeout(LONG, call).await };
         self.served.block_on(limited).expect("it waits for a runtime that nobody drives")
@@ -50,7 +50,7 @@ impl Caches {
         self.cache.get_or_load("k", load).await.unwrap()
     }
 
-    /// Begins a load on the other runtime that has its value and does not store it.
+    /// Begins a load on the other runtime, which has its value but does not store it.
     fn load_without_storing(&self, value: u32) {
         let is_loaded = AtomicBool::new(false);
         let load = || async {

@@ -1,4 +1,4 @@
-//! While Redis is down.
+//! The cache while Redis is down.
 
 use millpond_cache::{CacheError, OnOutage, RedisCache};
 use millpond_redis::{Command, RedisPoolOptions};
@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// Far less than waiting for Redis in every call would take, and enough for a busy machine.
+/// Less than all calls would take if each waited for Redis, and enough for a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
 fn cache(url: &str, on_outage: OnOutage) -> RedisCache {
@@ -48,7 +48,7 @@ async fn with_fail_open_loaders_answer_within_their_limit() {
     assert!(began.elapsed() < LIMIT, "{:?}", began.elapsed());
     assert_eq!(cache.get::<i32>("k").await.unwrap(), None);
     cache.set("k", &2).await.unwrap();
-    // What would leave something wrong behind is an error all the same.
+    // Operations whose loss would leave a wrong value are errors nevertheless.
     assert!(matches!(cache.delete(&["k"]).await, Err(CacheError::Redis(_))));
     assert!(matches!(cache.incr("n", 1).await, Err(CacheError::Redis(_))));
     assert!(matches!(cache.clear().await, Err(CacheError::Redis(_))));
@@ -76,7 +76,7 @@ async fn with_fail_closed_every_operation_fails_in_time() {
 async fn killed_connections_are_not_an_outage() {
     let Some(server) = OwnServer::or_skip("redis") else { return };
     let admin = RedisPoolOptions::new().connect(server.url()).await.unwrap();
-    // However busy the machine is, nobody takes Redis for down.
+    // Long enough that a busy machine does not count as an outage.
     let builder = RedisCache::builder().url(server.url()).timeout(Duration::from_secs(20));
     let cache = builder.connect().await.unwrap();
     cache.set("k", &1).await.unwrap();
@@ -120,7 +120,7 @@ async fn a_connection_may_take_longer_to_open_than_a_command() {
 
 #[tokio::test]
 async fn a_loop_during_an_outage_lets_other_tasks_run() {
-    // Nobody listens there.
+    // A port without a server.
     let cache = cache("redis://127.0.0.1:1/0", OnOutage::Open);
     let asked = cache.totals().bypassed;
     until("it is known to be down", async || {
@@ -132,7 +132,7 @@ async fn a_loop_during_an_outage_lets_other_tasks_run() {
     let mut calls = 0;
     while !other.is_finished() {
         calls += 1;
-        assert!(calls < 1_000, "nobody else runs");
+        assert!(calls < 1_000, "no other task runs");
         assert_eq!(cache.get::<i32>("k").await.unwrap(), None);
     }
 }

@@ -1,5 +1,5 @@
-//! What stands in Redis and is no value: past its time, a remembered nothing, unreadable, or of
-//! somebody else.
+//! Keys in Redis without a fresh value: stale, remembered as missing, unreadable, or not of the
+//! cache.
 
 use crate::support::{PATIENCE, builders, caches};
 use futures_util::future::join_all;
@@ -19,7 +19,7 @@ fn with_stale() -> impl Iterator<Item = CacheBuilder> {
         .map(|builder| builder.ttl(LONG).ttl_jitter(0).stale_while_revalidate(LONG))
 }
 
-/// A value that is past its time, and for long yet in the time in which it may be answered.
+/// Stores a stale value that may still be returned for long.
 async fn past(cache: &RedisCache, key: &str, value: &str) {
     cache.set_with_ttl(key, value, Duration::from_millis(1)).await.unwrap();
     while cache.exists(key).await.unwrap() {}
@@ -88,7 +88,7 @@ async fn a_value_deleted_by_another_process_is_not_returned_by_later_loads() {
             assert_eq!(other.delete(&["k"]).await.unwrap(), 1);
             let load = || async { Ok::<_, Error>(Some("new".to_owned())) };
             let finish = async {
-                // By now the other caller waits for the load that fails.
+                // Now the other caller waits for the load that fails.
                 for _ in 0..1_000 {
                     tokio::task::yield_now().await;
                 }
@@ -110,7 +110,7 @@ async fn a_counter_is_found_until_it_expires() {
         let left = cache.ttl("n").await.unwrap().unwrap();
         assert!(left <= LONG && left > LONG / 2, "{left:?}");
         let key = cache.pool().run::<Vec<String>>(Command::new("KEYS").arg("*:n"));
-        // In a cluster KEYS is of one node; the first server will do.
+        // In a cluster KEYS lists one node only, so the first server is enough.
         if let Some(key) = key.await.unwrap().iter().find(|key| key.contains("test-")) {
             cache.pool().run::<Value>(Command::new("PEXPIRE").key(key).arg(20_000)).await.unwrap();
             if cache.ttl("n").await.unwrap().unwrap() <= Duration::from_secs(20) {
@@ -138,7 +138,7 @@ async fn a_remembered_missing_value_does_not_exist_and_has_no_ttl() {
         assert!(!cache.exists("k").await.unwrap(), "{stale}");
         assert_eq!(cache.ttl("k").await.unwrap(), None, "{stale}");
         assert_eq!(cache.mget::<u32>(&["k"]).await.unwrap(), [None]);
-        // Texts that look like it are values.
+        // Texts that look like the marker are values.
         cache.set("n", "n").await.unwrap();
         assert!(cache.exists("n").await.unwrap() && cache.ttl("n").await.unwrap().is_some());
     }
@@ -171,7 +171,7 @@ async fn a_key_named_lock_is_an_ordinary_key() {
         cache.set("a:lock", "mine").await.unwrap();
         let load = || async {
             assert_eq!(cache.get::<String>("a:lock").await.unwrap().as_deref(), Some("mine"));
-            // A lock is nothing that a clear removes.
+            // A clear does not remove locks.
             assert_eq!(cache.clear().await.unwrap(), 1);
             Ok::<_, Error>(Some("loaded".to_owned()))
         };

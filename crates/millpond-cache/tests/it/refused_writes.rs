@@ -1,4 +1,4 @@
-//! A Redis that answers reads and takes no writes.
+//! A Redis that answers reads and refuses writes.
 
 use millpond_cache::{CacheError, CacheEvent, OnOutage, RedisCache};
 use millpond_redis::{Command, RedisPool, RedisPoolOptions, Value};
@@ -12,7 +12,7 @@ async fn config(admin: &RedisPool, name: &'static str, value: &'static str) {
     admin.run::<Value>(Command::new("CONFIG").arg("SET").arg(name).arg(value)).await.unwrap();
 }
 
-/// However busy the machine is, nobody takes Redis for down.
+/// Long enough that a busy machine does not count as an outage.
 fn cache(url: &str, on_outage: OnOutage) -> RedisCache {
     RedisCache::builder()
         .url(url)
@@ -22,7 +22,7 @@ fn cache(url: &str, on_outage: OnOutage) -> RedisCache {
         .unwrap()
 }
 
-/// Brings a server into a state in which it refuses writes, and says with which word.
+/// Makes a server refuse writes with the error `how`.
 async fn refuse(admin: &RedisPool, how: &str) {
     match how {
         "OOM" => config(admin, "maxmemory", "1").await,
@@ -86,7 +86,7 @@ async fn an_old_value_is_not_returned_after_a_refused_write() {
             cache.set_with_ttl(key, &1, Duration::from_millis(1)).await.unwrap();
             while cache.exists(key).await.unwrap() {}
         }
-        // A server whose memory is full still removes.
+        // A server whose memory is full still executes removals.
         refuse(&admin, "OOM").await;
         for (key, found) in finds {
             let load = || async { Ok::<_, Error>(found) };
@@ -116,7 +116,7 @@ async fn with_fail_closed_a_refused_write_returns_the_server_s_error() {
 
 #[tokio::test]
 async fn the_error_shows_that_nothing_was_sent_and_why() {
-    // Nobody listens there.
+    // A port without a server.
     let builder = RedisCache::builder().url("redis://127.0.0.1:1/0");
     let cache = builder.on_outage(OnOutage::Closed).connect_lazy().unwrap();
     let outcomes = [

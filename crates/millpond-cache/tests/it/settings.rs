@@ -1,4 +1,4 @@
-//! Everything that is wrong with the settings is reported at once, with what to do.
+//! All problems of the settings are reported at once, with how to fix them.
 
 use millpond_cache::RedisCache;
 use std::time::Duration;

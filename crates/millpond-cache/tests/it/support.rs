@@ -1,14 +1,14 @@
-//! The servers that the environment names, and namespaces that no other test uses.
+//! Caches on the servers of the environment, in namespaces that no other test uses.
 
 use millpond_cache::{CacheBuilder, OnOutage, RedisCache};
 use millpond_redis::{Command, Limits};
 use millpond_testkit::{ChaosProxy, Direction, Flow, variable};
 use std::time::Duration;
 
-/// However busy the machine is, nobody takes Redis for down.
+/// Long enough that a busy machine does not count as an outage.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A builder for each kind of server there is, with a namespace of its own.
+/// Returns a builder for each available kind of server, with a new namespace.
 pub fn builders() -> Vec<CacheBuilder> {
     let urls =
         ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"].into_iter().filter_map(variable);
@@ -17,13 +17,13 @@ pub fn builders() -> Vec<CacheBuilder> {
         .collect()
 }
 
-/// A cache for each kind of server there is.
+/// Returns a cache for each available kind of server.
 pub fn caches() -> Vec<RedisCache> {
     builders().into_iter().map(|builder| builder.connect_lazy().unwrap()).collect()
 }
 
-/// A cache of one connection over a network on which messages come in pieces, and another process's
-/// that goes straight to the server.
+/// A cache of one connection over a network that splits messages, and one of another process that
+/// connects to the server directly.
 pub struct InPieces {
     pub cache: RedisCache,
     pub straight: RedisCache,
@@ -46,19 +46,19 @@ impl InPieces {
         Some(Self { cache: of(&url), straight: of(&straight), proxy, url, namespace })
     }
 
-    /// Whether somebody has the lock for loading a key.
+    /// Returns true if the lock for loading a key is taken.
     pub async fn is_locked(&self, key: &str) -> bool {
         let lock = Command::new("EXISTS").key(format!("cache:{}:lock-v1:{key}", self.namespace));
         self.straight.pool().run(lock).await.unwrap()
     }
 
-    /// For one more cache over the same network.
+    /// Returns the builder of another cache over the same network.
     pub fn builder(&self) -> CacheBuilder {
         one(&self.url)
     }
 }
 
-/// A builder of a cache with one connection that hides nothing of what goes wrong.
+/// Returns the builder of a cache with one connection that reports all errors.
 fn one(url: &str) -> CacheBuilder {
     let builder = RedisCache::builder().url(url).limits(Limits::Off).max_connections(1);
     builder.on_outage(OnOutage::Closed).timeout(PATIENCE)

@@ -1,4 +1,4 @@
-//! Values go in and come out as they were.
+//! Values are returned as they were stored.
 
 use crate::support::{PATIENCE, builders, caches};
 use millpond_cache::{CacheBuilder, CacheError, Codec, RedisCache};
@@ -139,7 +139,7 @@ async fn a_value_that_is_too_large_is_returned_but_not_stored() {
     }
 }
 
-/// Not JSON.
+/// A codec that is not JSON.
 struct Backwards;
 
 impl Codec for Backwards {

@@ -1,4 +1,4 @@
-//! What runs at the same time.
+//! Limits of concurrency.
 
 use crate::support::{storages, subject};
 use millpond_ratelimit::{
@@ -53,7 +53,7 @@ async fn a_lease_expires_unless_it_is_renewed() {
             assert!(began.elapsed() < Duration::from_secs(60));
         }
         assert!(began.elapsed() >= expiry - Duration::from_millis(5), "{:?}", began.elapsed());
-        assert!(!lost.renew().await.unwrap(), "somebody else has its place");
+        assert!(!lost.renew().await.unwrap(), "another caller has it");
         assert!(kept.renew().await.unwrap());
     }
 }
@@ -84,15 +84,15 @@ async fn never_more_than_the_limit_run_at_once() {
     }
 }
 
-/// A limiter of one lease, which lasts for an hour.
+/// Returns a limiter of one lease, which lasts for an hour.
 fn one_for_an_hour(server: &OwnServer, on_outage: OnOutage) -> ConcurrencyLimiter {
-    // Only a Redis that is stopped is taken for down, and not one on a busy machine.
+    // Only a stopped Redis counts as down, not one on a busy machine.
     let options = StorageOptions::new().on_outage(on_outage).timeout(Duration::from_secs(3));
     let storage = options.connect_lazy(server.url()).unwrap();
     ConcurrencyLimiter::new(&storage, "jobs", 1, Duration::from_secs(3600)).unwrap()
 }
 
-/// Waits until Redis grants the one lease, and gives it back.
+/// Waits until Redis grants the only lease, and releases it.
 async fn is_free_again(server: &OwnServer, who: &str) {
     let (limiter, mut taken) = (one_for_an_hour(server, OnOutage::Closed), None);
     until("the lease is free again", async || {
@@ -112,13 +112,13 @@ async fn a_lease_whose_answer_came_too_late_is_released() {
     granted(limiter.enter("first").await.unwrap()).release().await.unwrap();
     server.signal("REDIS", "STOP").unwrap();
     let late = granted(limiter.enter("late").await.unwrap());
-    // Redis grants it now, and nobody hears of it.
+    // Redis grants it now, but the answer reaches no caller.
     server.signal("REDIS", "CONT").unwrap();
     late.release().await.unwrap();
     is_free_again(&server, "late").await;
 }
 
-/// Waits until Redis has answered, which may take longer than one question may.
+/// Waits until Redis has answered, which may take longer than the limit of one command.
 async fn is_connected(limiter: &ConcurrencyLimiter) {
     let answers =
         async || matches!(limiter.enter(&subject("first")).await.unwrap(), Admission::Granted(_));
@@ -159,7 +159,7 @@ async fn a_lease_released_during_an_outage_is_free_after_it() {
         let who = format!("held {is_back_before}");
         let lease = granted(limiter.enter(&who).await.unwrap());
         server.signal("REDIS", "STOP").unwrap();
-        // From now on the limiter knows that Redis is down.
+        // From now on Redis counts as down.
         assert!(matches!(limiter.enter("other").await.unwrap(), Admission::Full { .. }));
         if is_back_before {
             server.signal("REDIS", "CONT").unwrap();

@@ -1,5 +1,5 @@
-//! Every future that the limiters give out, dropped after every number of polls, over a network on
-//! which messages come in pieces.
+//! Drops every future of the limiters after every number of polls, over a network that splits
+//! messages.
 
 use crate::support::{PATIENCE, subject};
 use millpond_core::Invalidate;
@@ -11,15 +11,15 @@ use millpond_redis::Limits;
 use millpond_testkit::{ChaosProxy, Direction, Flow, poll_n, until, variable};
 use std::time::Duration;
 
-/// More polls than any of them needs.
+/// More polls than any operation needs.
 const POLLS_MAX: usize = 2_000;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// So much at once; nothing of it comes back while the test runs.
+/// The burst; none of it returns while the test runs.
 const BURST: u32 = 1_000;
 
-/// So many run at the same time.
+/// The limit of concurrency.
 const RUN_MAX: u32 = 3;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -64,19 +64,19 @@ impl Limiters {
         Self { storage, one, two, jobs }
     }
 
-    /// What is left of both limits.
+    /// Returns the remaining capacity of both limits.
     async fn left(&self, who: &str) -> [u32; 2] {
         let decision = self.two.peek(who).await.unwrap();
         assert_eq!(decision.source, DecisionSource::Redis);
         [decision.outcomes[0].remaining, decision.outcomes[1].remaining]
     }
 
-    /// How many more may run; they do from now on.
+    /// Takes all free leases and returns their number.
     async fn free(&self, who: &str) -> u32 {
         let mut free = 0;
         loop {
             match self.jobs.enter(who).await.unwrap() {
-                // Not given back: the place stays taken.
+                // Not released: the lease stays taken.
                 Admission::Granted(_) => free += 1,
                 Admission::Full { used, .. } => {
                     assert_eq!(used, RUN_MAX);
@@ -94,8 +94,8 @@ impl Limiters {
     }
 }
 
-/// Limiters of one connection over a network in pieces, and another process's that go straight to
-/// the server.
+/// Limiters of one connection over a network that splits messages, and those of another process
+/// that connect to the server directly.
 struct World {
     near: Limiters,
     straight: Limiters,
@@ -117,14 +117,15 @@ impl World {
         })
     }
 
-    /// A subject who has used up so much that an answer for another one is known for what it is.
+    /// Returns a subject that has used up so much that the answer for another one can be
+    /// recognised.
     async fn somebody(&self) -> (String, u32) {
         let (who, used) = (subject("anywhere"), fastrand::u32(1..BURST / 2));
         assert!(self.straight.two.check_n(&who, used).await.unwrap().allowed);
         (who, used)
     }
 
-    /// Does it, at most for so many polls. Whether it came to its end.
+    /// Polls an operation at most this number of times; true if it finished.
     async fn done_within(&self, polls: usize, operation: Operation) -> bool {
         let Self { near, straight, .. } = self;
         match operation {
@@ -160,7 +161,7 @@ impl World {
         true
     }
 
-    /// The same for what runs at the same time.
+    /// The same for operations of the concurrency limiter.
     async fn run_within(&self, polls: usize, operation: Operation) -> bool {
         let Self { near, straight, .. } = self;
         let who = subject("running");
@@ -190,11 +191,11 @@ impl World {
             },
         };
         let found = straight.free(&who).await;
-        assert!(free.contains(&found), "{operation:?}: {found} places, not {free:?}");
+        assert!(free.contains(&found), "{operation:?}: {found} free, not {free:?}");
         ended
     }
 
-    /// The next decision depends only on what its own subject has used up, and the pool has all its
+    /// Checks that the next decision depends only on its own subject, and that the pool has all its
     /// slots.
     async fn next_is_served(&self, operation: Operation) {
         let (who, used) = self.somebody().await;

@@ -1,4 +1,4 @@
-//! Whose key is whose, and with which rights.
+//! The names of keys, and the permissions that they need.
 
 use crate::support::{PATIENCE, storages, subject};
 use millpond_ratelimit::{

@@ -1,4 +1,4 @@
-//! What a limiter admits: the cases of Redis' own `gcra.tcl`, in our words, and more.
+//! What a limiter admits: the cases of Redis' own `gcra.tcl`, and more.
 
 use crate::support::{storages, subject};
 use millpond_ratelimit::{DecisionSource, Limit, RateLimitError, RateLimiter};
@@ -54,9 +54,9 @@ async fn a_request_of_a_higher_cost_is_charged_wholly_or_not_at_all() {
     }
 }
 
-/// A subject that has used up everything, and a moment before which nothing of it is back.
+/// Returns a subject that has used up everything, and a time before which none of it returns.
 async fn used_up(limiter: &RateLimiter) -> (String, Instant) {
-    // On a stalling machine it is back before the question: then it is another one's turn.
+    // On a stalling machine some of it may have returned; then another subject is used.
     loop {
         let who = subject("back");
         assert!(limiter.check(&who).await.unwrap().allowed);
@@ -118,11 +118,11 @@ async fn limits_can_change_at_run_time() {
         let wide = RateLimiter::new(&storage, "limit", Limit::new(100, MINUTE).unwrap()).unwrap();
         let who = subject("change");
         assert_eq!(wide.check_n(&who, 100).await.unwrap().remaining(), 0);
-        // Narrower: what was used up counts as a full burst at most.
+        // Lower: the used capacity counts as a full burst at most.
         let narrow = wide.clone().replace_limit("limit", Limit::per_second(10).unwrap()).unwrap();
         let wait = narrow.check(&who).await.unwrap().retry_after().unwrap();
         assert!(wait <= Duration::from_millis(100), "{wait:?}");
-        // Wider: the room is there at once.
+        // Higher: the additional capacity is available at once.
         let wider = wide.replace_limit("limit", Limit::new(1000, MINUTE).unwrap()).unwrap();
         assert!(wider.check_n(&who, 900).await.unwrap().allowed);
     }

@@ -1,4 +1,4 @@
-//! Rate limits over real Redis servers. One module a behaviour.
+//! Tests of rate limits with real Redis servers, one module per behaviour.
 
 mod concurrency;
 mod cut_anywhere;

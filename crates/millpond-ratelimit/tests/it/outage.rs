@@ -1,4 +1,4 @@
-//! While Redis is down.
+//! Rate limits while Redis is down.
 
 use crate::support::{PATIENCE, subject};
 use millpond_ratelimit::{
@@ -24,7 +24,7 @@ async fn each_fallback_is_used_quickly_and_left_when_redis_is_back() {
     let [open, closed, local] = [OnOutage::Open, OnOutage::Closed, OnOutage::Local { keys: 100 }]
         .map(|what| limiter(url, what));
     for limiter in [&open, &closed, &local] {
-        // Looked at, not charged: in the process itself, a refused first try would count.
+        // A peek, because in the process's own limits a refused first try would count.
         until("Redis decides", async || {
             limiter.peek(&who).await.unwrap().source == DecisionSource::Redis
         })
@@ -77,7 +77,7 @@ async fn with_too_many_keys_one_limit_does_not_use_up_another() {
     let of = |name, limit| RateLimiter::new(&storage, name, limit).unwrap();
     let logins = of("login", Limit::per_hour(1).unwrap());
     let calls = of("api", Limit::per_second(100).unwrap());
-    // The only key that there is room for.
+    // The only key that fits.
     assert!(logins.check("first").await.unwrap().allowed);
     assert!(logins.check("second").await.unwrap().allowed);
     let decision = logins.check("third").await.unwrap();
@@ -86,15 +86,15 @@ async fn with_too_many_keys_one_limit_does_not_use_up_another() {
     assert_eq!((decision.allowed, decision.remaining()), (true, 99));
 }
 
-/// Has the three replicas take their masters' places.
+/// Promotes the three replicas.
 async fn fail_over(servers: &OwnServer) {
     let mut changed = 0;
     for n in 1..=6 {
         let url = format!("redis://{}", servers.variable(&format!("CLUSTER_{n}_ADDRESS")));
         let node = RedisPoolOptions::new().connect_lazy(&url).unwrap();
         let was_replica = !role(&node).await.contains("master\"");
-        // A replica agrees and gives up after 5 s if it is not level with its master yet: it is
-        // asked again.
+        // A replica gives up after 5 s if it has not caught up with its master: then it is tried
+        // again.
         let began = Instant::now();
         while was_replica && !promoted(&node).await {
             assert!(began.elapsed() < Duration::from_secs(60), "node {n} stays a replica");
@@ -108,10 +108,10 @@ async fn role(node: &RedisPool) -> String {
     format!("{:?}", node.run::<Value>(Command::new("ROLE")).await)
 }
 
-/// Asks a replica to take its master's place, and whether it has within 6 s.
+/// Promotes a replica; true if it has become a master within 6 s.
 async fn promoted(node: &RedisPool) -> bool {
     let asked = Instant::now();
-    // Refused while it is too new to know its master.
+    // Refused while it does not know its master yet.
     let _ = node.run::<()>(Command::new("CLUSTER").arg("FAILOVER")).await;
     while asked.elapsed() < Duration::from_secs(6) {
         if role(node).await.contains("master\"") {
@@ -137,11 +137,11 @@ async fn a_promoted_replica_gets_the_script_and_has_the_used_capacity() {
     for who in &subjects {
         let mut decision = limiter.check(who).await.unwrap();
         while decision.source != DecisionSource::Redis {
-            assert!(began.elapsed() < Duration::from_secs(60), "nobody decides");
+            assert!(began.elapsed() < Duration::from_secs(60), "no decision within a minute");
             tokio::task::yield_now().await;
             decision = limiter.check(who).await.unwrap();
         }
-        assert!(decision.remaining() <= 1, "it has forgotten {who}: {decision:?}");
+        assert!(decision.remaining() <= 1, "it has lost {who}: {decision:?}");
     }
 }
 
@@ -163,7 +163,7 @@ async fn a_redis_that_refuses_writes_is_tried_again_by_the_next_caller() {
     }
 }
 
-/// A subject whose keys the first master owns, and one of another's.
+/// Returns a subject whose keys the first master owns, and one of another master.
 fn subjects() -> (String, String) {
     let of = |is_first: bool| {
         let mut subjects = (0..).map(|n| format!("s{n}"));
@@ -181,7 +181,7 @@ async fn a_lost_master_affects_only_its_own_subjects() {
         let set = Command::new("CONFIG").args(["SET", "cluster-require-full-coverage", "no"]);
         pool.run::<()>(set).await.unwrap();
     }
-    // Only a node that is stopped is taken for down, and not one on a busy machine.
+    // Only a stopped node counts as down, not one on a busy machine.
     let storage = StorageOptions::new().timeout(Duration::from_secs(3));
     let storage = storage.connect_lazy(servers.url()).unwrap();
     let limiter = RateLimiter::new(&storage, "n", Limit::per_hour(1_000_000).unwrap()).unwrap();
@@ -191,7 +191,7 @@ async fn a_lost_master_affects_only_its_own_subjects() {
     }
     servers.signal("CLUSTER_1", "STOP").unwrap();
     let mut without = 0;
-    // Until its replica has taken its place.
+    // Until its replica has been promoted.
     until("the lost subjects are counted in Redis again", async || {
         let decision = limiter.check(&healthy).await.unwrap();
         assert_eq!(decision.source, DecisionSource::Redis, "after {without} of the others");

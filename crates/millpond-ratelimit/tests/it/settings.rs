@@ -1,5 +1,4 @@
-//! Everything that is wrong with the settings is reported at once, with the variable and what to
-//! do.
+//! All problems of the settings are reported at once, with their variables and how to fix them.
 
 use millpond_ratelimit::{
     CentralizedStateStorage, ConcurrencyLimiter, Limit, OnOutage, RateLimiter, StorageOptions,

@@ -1,13 +1,13 @@
-//! The servers that the environment names, and subjects that no other test uses.
+//! Storages on the servers of the environment, and subjects that no other test uses.
 
 use millpond_ratelimit::{CentralizedStateStorage, StorageOptions};
 use millpond_testkit::variable;
 use std::time::Duration;
 
-/// However busy the machine is, Redis is not taken for down.
+/// Long enough that a busy machine does not count as an outage.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A storage over each kind of server there is.
+/// Returns a storage for each available kind of server.
 pub fn storages() -> Vec<CentralizedStateStorage> {
     let urls =
         ["MILLPOND_TEST_REDIS_URL", "MILLPOND_TEST_CLUSTER_URL"].into_iter().filter_map(variable);
