@@ -82,7 +82,7 @@ pub fn servers(loader: &Loader, settings: &Settings) -> Result<Vec<Reached>, Box
 const SETTING: &str = "storage.connection_string";
 
 /// Returns true if a service would create the file that its URL names.
-fn may_create(url: &str) -> bool {
+pub fn may_create(url: &str) -> bool {
     let parameters = url.split_once('?').map_or("", |(_, parameters)| parameters);
     !parameters.split('&').any(|parameter| parameter == "mode=ro" || parameter == "mode=rw")
 }

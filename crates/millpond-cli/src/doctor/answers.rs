@@ -20,6 +20,8 @@ pub struct Address {
     pub host: String,
     pub port: u16,
     pub tls_help: &'static str,
+    /// True if the URL accepts an unencrypted connection from a server without TLS.
+    pub may_fall_back: bool,
     /// What precedes a TLS handshake.
     pub prelude: Prelude,
 }

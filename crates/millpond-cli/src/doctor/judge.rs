@@ -34,16 +34,24 @@ pub fn memory(deployment: &Deployment, memory: Option<&Memory>) -> Option<Findin
     Some(Finding::new(Severity::Note, deployment.about, message, ""))
 }
 
-/// Reports a connection that others on the network can read.
+/// Reports a connection to another machine that others on the network can read, or could read if
+/// the server had no TLS.
 pub fn encryption(
     setting: &'static str,
     encryption: &Encryption,
     is_local: bool,
+    may_fall_back: bool,
     help: &str,
 ) -> Option<Finding> {
-    let is_readable = *encryption == Encryption::Off && !is_local;
-    let message = "the connection is not encrypted, and its server is another machine";
-    is_readable.then(|| Finding::new(Severity::Warning, setting, message, help))
+    let message = match encryption {
+        Encryption::Off => "the connection is not encrypted, and its server is another machine",
+        Encryption::On(_) if may_fall_back => {
+            "the connection is encrypted, and would not be if the server, or somebody between, \
+             refused TLS"
+        }
+        Encryption::On(_) | Encryption::Unknown => return None,
+    };
+    (!is_local).then(|| Finding::new(Severity::Warning, setting, message, help))
 }
 
 /// Reports a clock that differs from this machine's.
@@ -79,10 +87,13 @@ mod tests {
 
     #[test]
     fn only_an_open_network_without_tls_is_reported() {
-        let found = |is, is_local| encryption("cache.url", &is, is_local, "use TLS").is_some();
-        assert!(found(Encryption::Off, false));
-        assert!(!found(Encryption::Off, true) && !found(Encryption::Unknown, false));
-        assert!(!found(Encryption::On("TLSv1.3".to_owned()), false));
+        let found = |is: &Encryption, is_local, may_fall_back| {
+            encryption("cache.url", is, is_local, may_fall_back, "use TLS").is_some()
+        };
+        let on = Encryption::On("TLSv1.3".to_owned());
+        assert!(found(&Encryption::Off, false, false) && !found(&Encryption::Off, true, false));
+        assert!(!found(&Encryption::Unknown, false, true));
+        assert!(!found(&on, false, false) && !found(&on, true, true) && found(&on, false, true));
     }
 
     #[test]

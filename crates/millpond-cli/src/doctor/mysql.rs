@@ -6,6 +6,7 @@ use super::tls::Prelude;
 use millpond::advice::ServerLimit;
 use millpond::mysql::{MySqlPool, MySqlPoolOptions};
 use sqlx::Row;
+use sqlx::mysql::MySqlSslMode;
 
 const LIMITS: &str = "SELECT VERSION() AS version, \
     CAST(@@max_connections AS UNSIGNED) AS server, \
@@ -85,7 +86,26 @@ pub fn address(url: &str) -> Option<Address> {
     Some(Address {
         host: socket.unwrap_or_else(|| options.get_host().to_owned()),
         port: options.get_port(),
+        may_fall_back: matches!(options.get_ssl_mode(), MySqlSslMode::Preferred),
         prelude: Prelude::MySql,
         tls_help: "add ?ssl-mode=VERIFY_IDENTITY to the URL",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_some_urls_accept_a_server_without_tls() {
+        for (url, falls_back) in [
+            ("mysql://u@h:7000/d", true),
+            ("mysql://u@h:7000/d?ssl-mode=REQUIRED", false),
+            ("mysql://u@h:7000/d?ssl-mode=VERIFY_IDENTITY", false),
+        ] {
+            let address = address(url).unwrap();
+            assert_eq!((address.host.as_str(), address.port), ("h", 7000), "{url}");
+            assert_eq!(address.may_fall_back, falls_back, "{url}");
+        }
+    }
 }

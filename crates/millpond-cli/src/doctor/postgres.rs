@@ -5,7 +5,7 @@ use super::measured::{Clock, Encryption, Memory, unix_time};
 use super::memory;
 use super::tls::Prelude;
 use millpond::advice::ServerLimit;
-use millpond::postgres::{PgPool, PgPoolOptions};
+use millpond::postgres::{PgPool, PgPoolOptions, PgSslMode};
 use sqlx::Row;
 use sqlx::postgres::PgRow;
 
@@ -104,7 +104,27 @@ pub fn address(url: &str) -> Option<Address> {
     Some(Address {
         host: socket.unwrap_or_else(|| options.get_host().to_owned()),
         port: options.get_port(),
+        may_fall_back: matches!(options.get_ssl_mode(), PgSslMode::Allow | PgSslMode::Prefer),
         prelude: Prelude::Postgres,
         tls_help: "add ?sslmode=verify-full to the URL",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_some_urls_accept_a_server_without_tls() {
+        for (url, falls_back) in [
+            ("postgres://u@h:7000/d", true),
+            ("postgres://u@h:7000/d?sslmode=prefer", true),
+            ("postgres://u@h:7000/d?sslmode=require", false),
+            ("postgres://u@h:7000/d?sslmode=verify-full", false),
+        ] {
+            let address = address(url).unwrap();
+            assert_eq!((address.host.as_str(), address.port), ("h", 7000), "{url}");
+            assert_eq!(address.may_fall_back, falls_back, "{url}");
+        }
+    }
 }

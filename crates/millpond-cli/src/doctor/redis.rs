@@ -51,7 +51,7 @@ pub async fn diagnose(
     findings.extend(judge::clock(measured.clock));
     let is_local = first.is_none_or(|(host, _)| tcp::is_local(&host));
     let help = "begin the URL with rediss://";
-    findings.extend(judge::encryption(setting, &measured.encryption, is_local, help));
+    findings.extend(judge::encryption(setting, &measured.encryption, is_local, false, help));
     Ok((measured, findings))
 }
 

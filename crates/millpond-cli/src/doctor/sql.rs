@@ -50,9 +50,9 @@ pub async fn diagnose(
     let mut findings = judge::limits(&deployment, &measured);
     findings.extend(judge::memory(&deployment, measured.server_memory.as_ref()));
     findings.extend(judge::clock(measured.clock));
-    if let Some(Address { host, tls_help, .. }) = &address {
-        let is_local = tcp::is_local(host);
-        findings.extend(judge::encryption(DATABASE, &measured.encryption, is_local, tls_help));
+    if let Some(Address { host, tls_help, may_fall_back, .. }) = &address {
+        let (is_local, is) = (tcp::is_local(host), &measured.encryption);
+        findings.extend(judge::encryption(DATABASE, is, is_local, *may_fall_back, tls_help));
     }
     findings.extend(warned(settings, &heard));
     Ok((measured, findings))

@@ -2,11 +2,12 @@
 
 use super::measured::{CONNECTS, DATABASE, Measured, Memory, PINGS, median};
 use super::memory;
+use crate::reach;
 use millpond::Settings;
-use millpond::advice::Finding;
+use millpond::advice::{Finding, Severity};
 use millpond::sqlite::{PoolKind, SqlitePool, SqlitePoolOptions};
 use sqlx::Row;
-use std::path;
+use std::path::{self, Path};
 use std::time::Instant;
 
 /// How many connections are opened to see what one needs in this process.
@@ -18,6 +19,13 @@ pub async fn diagnose(settings: &Settings) -> Result<(Measured, Vec<Finding>), S
     let url = settings.storage.connection_string.as_ref().map_or("", |url| url.expose());
     let options = SqlitePoolOptions::parse_url(url).map_err(|error| error.to_string())?;
     let path = path::absolute(options.get_filename()).map_err(|error| error.to_string())?;
+    if reach::may_create(url) && !path.exists() && path.parent().is_some_and(Path::is_dir) {
+        let message = format!("{} does not exist", path.display());
+        let help = "the service would create it; there is nothing to measure yet";
+        let finding = Finding::new(Severity::Note, DATABASE, message, help);
+        let server = "SQLite".to_owned();
+        return Ok((Measured { setting: DATABASE, server, ..Measured::default() }, vec![finding]));
+    }
     let pool = SqlitePoolOptions::new().pool(PoolKind::Null);
     let pool = pool.connect_with(options.read_only(true).create_if_missing(false)).await;
     let pool = pool.map_err(|error| format!("cannot be opened to read it: {error}"))?;

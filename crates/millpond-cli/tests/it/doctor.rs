@@ -130,8 +130,11 @@ fn an_sqlite_file_is_measured_and_not_changed() {
     assert!(ended.stdout.contains("No errors, 1 warning."), "{ended:?}");
     assert_eq!(std::fs::metadata(sandbox.path().join("app.db")).unwrap().len(), 0);
     let ended = sandbox.run(&["doctor", "sqlite:///./missing.db"]);
+    ended.assert_code(0);
+    assert!(ended.stdout.contains("missing.db does not exist; the service would create it"));
+    let ended = sandbox.run(&["doctor", "sqlite:///./missing.db?mode=rw"]);
     ended.assert_code(1);
-    assert!(findings(&ended)[1].contains("missing.db") || ended.stdout.contains("opened"));
+    assert!(findings(&ended)[0].starts_with("error: storage.connection_string"), "{ended:?}");
     assert!(!sandbox.path().join("missing.db").exists());
 }
 
