@@ -91,7 +91,7 @@ pub(crate) fn is_fatal(number: u16) -> bool {
     matches!(
         number,
         // Shutting down; killed; connection aborted; idle for too long.
-        1053 | 1080 | 1152 | 1184 | 1927 | 4031
+        1053 | 1080 | 1152 | 1184 | 1927 | 3169 | 4031
         // A packet that is too large, cannot be read, or did not come in time.
         | 1153 | 1154 | 1155 | 1156 | 1157 | 1158 | 1159 | 1160 | 1161 | 1835
         // Gone away, lost: numbers of the client library, which proxies send.
@@ -143,7 +143,7 @@ mod tests {
         for number in [1040, 1203, 1226, 1053] {
             assert!(is_transient(number) && !is_permanent(number), "{number}");
         }
-        for number in [1053, 1927, 4031, 2006, 2013, 1153] {
+        for number in [1053, 1927, 3169, 4031, 2006, 2013, 1153] {
             assert!(is_fatal(number), "{number}");
         }
         // A syntax error, a duplicate, a deadlock, a lock that was not had, an interrupted query, a

@@ -1,7 +1,7 @@
 //! Opens driver connections: address, login, and pooler settings.
 
 use crate::error_class;
-use crate::pooler_detection::STARTUP_REFUSED;
+use crate::pooler_detection::{STARTUP_REFUSED, refuses_startup};
 use crate::server_info::own_port;
 use crate::session::{cancel, end};
 use millpond_core::async_trait;
@@ -109,15 +109,30 @@ async fn to_address(options: PgConnectOptions, address: SocketAddr) -> Result<Pg
 }
 
 async fn connect(options: PgConnectOptions) -> Result<PgConnection, Error> {
-    options.connect().await.map_err(error_class::without_password)
+    options.connect().await.map_err(without_password)
 }
 
 /// Adds a hint to an error of a connect where it needs one.
 fn with_hint(error: Error) -> Error {
-    if error_class::refuses_startup(&error) {
+    if refuses_startup(&error) {
         Error::Configuration(format!("{STARTUP_REFUSED} ({error})").into())
     } else {
         error_class::with_hint(error)
+    }
+}
+
+/// Replaces the driver's error that shows a character of the password.
+pub(crate) fn without_password(error: Error) -> Error {
+    match &error {
+        Error::Configuration(why) if why.to_string().contains("saslprep password") => {
+            Error::Configuration(
+                "the password contains a character that SCRAM does not allow (RFC 4013: a control \
+             character, or one that is newer than Unicode 3.2, such as most emoji): set another \
+             password"
+                    .into(),
+            )
+        }
+        _ => error,
     }
 }
 

@@ -9,7 +9,7 @@ use sqlx::postgres::{PgDatabaseError, PgSeverity};
 const READ_ONLY: &str = "25006";
 
 /// A protocol violation in PostgreSQL; PgBouncer uses it for all its errors.
-const PROTOCOL_VIOLATION: &str = "08P01";
+pub(crate) const PROTOCOL_VIOLATION: &str = "08P01";
 
 /// The server is shutting down, or this session was terminated.
 const ADMIN_SHUTDOWN: &str = "57P01";
@@ -56,21 +56,6 @@ pub(crate) fn error_impact(error: &Error) -> ErrorImpact {
             ErrorImpact::InSync
         }
         _ => backend_api::error_impact(error, server_error(error).is_none_or(is_fatal)),
-    }
-}
-
-/// Replaces the driver's error that shows a character of the password.
-pub(crate) fn without_password(error: Error) -> Error {
-    match &error {
-        Error::Configuration(why) if why.to_string().contains("saslprep password") => {
-            Error::Configuration(
-                "the password contains a character that SCRAM does not allow (RFC 4013: a control \
-             character, or one that is newer than Unicode 3.2, such as most emoji): set another \
-             password"
-                    .into(),
-            )
-        }
-        _ => error,
     }
 }
 
@@ -159,14 +144,6 @@ fn classify_pooler_error(message: &str) -> ErrorClass {
     let is_transient = message.contains("no more connections allowed");
     let permanent = !is_transient && PERMANENT.iter().any(|text| message.contains(text));
     if permanent { ErrorClass::Permanent } else { ErrorClass::Transient }
-}
-
-/// Returns true if a pooler refused a parameter that the driver sends to every server.
-pub(crate) fn refuses_startup(error: &Error) -> bool {
-    server_error(error).is_some_and(|server_error| {
-        server_error.code() == PROTOCOL_VIOLATION
-            && server_error.message().contains("unsupported startup parameter")
-    })
 }
 
 /// The server is starting up, or full.

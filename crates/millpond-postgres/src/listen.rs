@@ -1,7 +1,6 @@
 //! LISTEN on a separate connection, since notifications arrive at any time.
 
-use crate::dialer::with_login;
-use crate::error_class::without_password;
+use crate::dialer::{with_login, without_password};
 use crate::options::PgPoolOptions;
 use crate::server_info::own_port;
 use crate::url::parse;

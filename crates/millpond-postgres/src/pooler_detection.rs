@@ -5,7 +5,7 @@
 //! that lends a server for a whole session. It is certain if two open connections have the same
 //! server process. One that lends a server for each statement refuses transactions.
 
-use crate::error_class::server_error;
+use crate::error_class::{PROTOCOL_VIOLATION, server_error};
 use sqlx::{Error, PgConnection, Row, raw_sql};
 
 /// How often two connections are compared. Other clients of the pooler may take the server that was
@@ -36,6 +36,14 @@ const TRANSACTIONS_REFUSED: &str = "the server is behind a pooler that lends a s
     statement (PgBouncer with pool_mode = statement), which refuses transactions: set pool_mode \
     = transaction there, and behind = \"pgbouncer\" (PgPoolOptions::behind), or connect to the \
     server itself";
+
+/// Returns true if a pooler refused a parameter that the driver sends to every server.
+pub(crate) fn refuses_startup(error: &Error) -> bool {
+    server_error(error).is_some_and(|server_error| {
+        server_error.code() == PROTOCOL_VIOLATION
+            && server_error.message().contains("unsupported startup parameter")
+    })
+}
 
 /// Returns an error if a pooler refuses transactions.
 pub(crate) async fn check_transactions(conn: &mut PgConnection) -> Result<(), Error> {
