@@ -63,7 +63,7 @@ impl<DB: Database> Tracked<DB> {
     /// sqlx's method of this name, whose transaction is not tracked.
     ///
     /// ```no_run
-    /// # async fn example(pool: millpond_sqlx::SqlPool<sqlx::Sqlite>) -> Result<(), sqlx::Error> {
+    /// # async fn example(pool: millpond_sqlx::SqlPool<sqlx::Any>) -> Result<(), sqlx::Error> {
     /// let mut lease = pool.acquire().await?;
     /// let work = lease.transaction(|tx| {
     ///     Box::pin(async move { sqlx::query("DELETE FROM fish").execute(&mut **tx).await })

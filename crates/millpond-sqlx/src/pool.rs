@@ -307,7 +307,7 @@ impl<DB: Database> SqlPool<DB> {
     /// limit. The pool's own is `statement_timeout`. See [`Tracked::set_statement_timeout`].
     ///
     /// ```no_run
-    /// # async fn example(pool: millpond_sqlx::SqlPool<sqlx::Sqlite>) -> Result<(), sqlx::Error> {
+    /// # async fn example(pool: millpond_sqlx::SqlPool<sqlx::Any>) -> Result<(), sqlx::Error> {
     /// use std::time::Duration;
     ///
     /// let brisk = pool.statement_timeout(Duration::from_millis(200));
