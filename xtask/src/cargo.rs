@@ -37,7 +37,8 @@ pub fn read_lines(command: &mut Command, mut read: impl FnMut(&str)) -> Result<b
 /// Returns the path of a cargo subcommand, after installing it into the target directory if it is
 /// missing.
 pub fn tool(root: &Path, name: &str) -> Result<PathBuf, String> {
-    let (tools, package) = (target_directory(root)?.join("tools"), format!("cargo-{name}"));
+    let (tools, package) =
+        (metadata(root)?.target_directory.join("tools"), format!("cargo-{name}"));
     let ours = tools.join("bin").join(&package);
     let works = |tool: &PathBuf| {
         let mut command = Command::new(tool);
@@ -84,14 +85,15 @@ pub struct Target {
     pub src_path: String,
 }
 
-/// The output of `cargo metadata`.
+/// The members of the workspace, with the names of their dependencies, and cargo's directory.
 #[derive(Deserialize)]
-struct Metadata {
-    packages: Vec<Package>,
-    target_directory: PathBuf,
+pub struct Metadata {
+    pub packages: Vec<Package>,
+    pub target_directory: PathBuf,
 }
 
-fn metadata(root: &Path) -> Result<Metadata, String> {
+/// Returns the output of `cargo metadata`.
+pub fn metadata(root: &Path) -> Result<Metadata, String> {
     let args = ["metadata", "--format-version=1", "--no-deps"];
     let output = command(root, &args)
         .output()
@@ -103,16 +105,6 @@ fn metadata(root: &Path) -> Result<Metadata, String> {
     }
     serde_json::from_slice(&output.stdout)
         .map_err(|e| format!("`cargo metadata` has another format than expected: {e}"))
-}
-
-/// Returns the members of the workspace, with the names of their dependencies.
-pub fn packages(root: &Path) -> Result<Vec<Package>, String> {
-    metadata(root).map(|metadata| metadata.packages)
-}
-
-/// Returns cargo's target directory.
-pub fn target_directory(root: &Path) -> Result<PathBuf, String> {
-    metadata(root).map(|metadata| metadata.target_directory)
 }
 
 /// A message of cargo about a target that it has built.

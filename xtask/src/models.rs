@@ -10,7 +10,7 @@ use crate::cargo;
 
 /// Runs the models; `Ok(false)` if one found a violation. The last line is the sum.
 pub fn run(root: &Path) -> Result<bool, String> {
-    let target = cargo::target_directory(root)?.join("models");
+    let target = cargo::metadata(root)?.target_directory.join("models");
     let args = ["test", "--quiet", "--profile", "sim", "--package", "millpond-core", "--lib"];
     let mut command = cargo::command(root, &args);
     command.args(["--", "--nocapture", "proof::models"]).env("CARGO_TARGET_DIR", target);

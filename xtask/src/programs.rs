@@ -37,7 +37,7 @@ pub fn rivals(arguments: &Arguments) -> Result<ExitCode, String> {
 pub fn mutants(root: &Path, arguments: &Arguments) -> Result<ExitCode, String> {
     let mut command = Command::new(cargo::tool(root, "mutants")?);
     command.args(["mutants", "--package", "millpond-core", "--output"]);
-    command.arg(cargo::target_directory(root)?.join("mutants")).args(&arguments.arguments);
+    command.arg(cargo::metadata(root)?.target_directory.join("mutants")).args(&arguments.arguments);
     command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("RUST_BACKTRACE", "0").current_dir(root);
     run(command)
 }

@@ -34,31 +34,15 @@ fn number(text: &str) -> Result<u64, String> {
 /// A simulator: its test, cargo's arguments, and its default number of steps, which take less than
 /// a minute on two cores. The core is built optimised; with sqlx that would take longer than it
 /// saves.
-struct Simulator {
-    test: &'static str,
-    args: &'static [&'static str],
-    steps: u64,
-}
+type Simulator = (&'static str, &'static [&'static str], u64);
 
 /// The ledger alone, the whole pool under a paused clock, and transactions over the PostgreSQL pool
 /// and driver with a server that fails.
 const SIMULATORS: [Simulator; 3] = [
-    simulator(
-        "proof::sim::whatever_happens",
-        &["millpond-core", "--profile", "sim", "--lib"],
-        10_000_000,
-    ),
-    simulator(
-        "storm::whatever_happens",
-        &["millpond-core", "--profile", "sim", "--test", "it"],
-        100_000,
-    ),
-    simulator("simulator::transactions_are_whole", &["millpond-postgres", "--test", "it"], 50_000),
+    ("proof::sim::whatever_happens", &["millpond-core", "--profile", "sim", "--lib"], 10_000_000),
+    ("storm::whatever_happens", &["millpond-core", "--profile", "sim", "--test", "it"], 100_000),
+    ("simulator::transactions_are_whole", &["millpond-postgres", "--test", "it"], 50_000),
 ];
-
-const fn simulator(test: &'static str, args: &'static [&'static str], steps: u64) -> Simulator {
-    Simulator { test, args, steps }
-}
 
 /// Runs one simulator; `Ok(false)` if an invariant was violated. The last line is the sum.
 pub fn run(root: &Path, options: &Options) -> Result<bool, String> {
@@ -68,14 +52,14 @@ pub fn run(root: &Path, options: &Options) -> Result<bool, String> {
         (false, true) => transactions,
         (false, false) => ledger,
     };
-    simulator.run(root, options.steps.unwrap_or(simulator.steps), options.seed)
+    simulate(root, simulator, options.steps, options.seed)
 }
 
 /// Runs all simulators from fresh seeds, as part of `cargo xtask test`.
 pub fn run_all(root: &Path) -> Result<bool, String> {
     let mut is_success = true;
     for simulator in &SIMULATORS {
-        is_success &= simulator.run(root, simulator.steps, None)?;
+        is_success &= simulate(root, simulator, None, None)?;
     }
     Ok(is_success)
 }
@@ -86,24 +70,27 @@ fn fresh_seed() -> u64 {
     age.map_or(1, |age| age.as_micros() as u64 % 1_000_000_000)
 }
 
-impl Simulator {
-    fn run(&self, root: &Path, steps: u64, seed: Option<u64>) -> Result<bool, String> {
-        let seed = seed.unwrap_or_else(fresh_seed);
-        let mut command = cargo::command(root, &["test", "--quiet", "--package"]);
-        command.args(self.args).args(["--", "--nocapture", self.test]);
-        command.env("MILLPOND_SIM_STEPS", steps.to_string());
-        command.env("MILLPOND_SIM_SEED", seed.to_string());
-        println!("simulating from seed {seed}");
-        let mut sum = None;
-        let is_success = cargo::read_lines(&mut command, |line| {
-            if line.ends_with(" violations") {
-                sum = Some(line.to_owned());
-            }
-        })?;
-        let sum = sum.ok_or("the simulator did not finish; its output is above")?;
-        println!("{sum}");
-        Ok(is_success && sum.ends_with(" 0 violations"))
-    }
+fn simulate(
+    root: &Path,
+    (test, args, default): &Simulator,
+    steps: Option<u64>,
+    seed: Option<u64>,
+) -> Result<bool, String> {
+    let seed = seed.unwrap_or_else(fresh_seed);
+    let mut command = cargo::command(root, &["test", "--quiet", "--package"]);
+    command.args(*args).args(["--", "--nocapture", *test]);
+    command.env("MILLPOND_SIM_STEPS", steps.unwrap_or(*default).to_string());
+    command.env("MILLPOND_SIM_SEED", seed.to_string());
+    println!("simulating from seed {seed}");
+    let mut sum = None;
+    let is_success = cargo::read_lines(&mut command, |line| {
+        if line.ends_with(" violations") {
+            sum = Some(line.to_owned());
+        }
+    })?;
+    let sum = sum.ok_or("the simulator did not finish; its output is above")?;
+    println!("{sum}");
+    Ok(is_success && sum.ends_with(" 0 violations"))
 }
 
 #[cfg(test)]

@@ -40,32 +40,26 @@ pub struct Options {
     filter: Vec<String>,
 }
 
-/// One check: its name, and the action that performs it.
-struct Step {
-    name: &'static str,
-    run: fn(&Path, &Options) -> Result<Tally, String>,
-}
+/// A check: its name, and the function that runs it.
+type Step = (&'static str, fn(&Path, &Options) -> Result<Tally, String>);
 
-const TESTS: Step = step("tests", run_tests);
+const TESTS: Step = ("tests", run_tests);
 const STEPS: [Step; 7] = [
-    step("tidy", |root, _| Ok(Tally::one("tidy", tidy::run(root)?, "fix what it names"))),
-    step("fmt", |root, _| {
+    ("tidy", |root, _| Ok(Tally::one("tidy", tidy::run(root)?, "fix what it names"))),
+    ("fmt", |root, _| {
         let command = cargo::command(root, &["fmt", "--all", "--check"]);
         check("fmt", command, "run `cargo fmt --all`")
     }),
-    step("clippy", |root, _| check("clippy", cargo::command(root, CLIPPY), "fix what it names")),
+    ("clippy", |root, _| check("clippy", cargo::command(root, CLIPPY), "fix what it names")),
     TESTS,
-    step("sim", |root, _| {
+    ("sim", |root, _| {
         Ok(Tally::one("sim", crate::sim::run_all(root)?, "run the command shown above"))
     }),
-    step("models", |root, _| {
+    ("models", |root, _| {
         Ok(Tally::one("models", crate::models::run(root)?, "run `cargo xtask models`"))
     }),
-    step("doc", |root, _| check("doc", doc(root), "fix what it names")),
+    ("doc", |root, _| check("doc", doc(root), "fix what it names")),
 ];
-const fn step(name: &'static str, run: fn(&Path, &Options) -> Result<Tally, String>) -> Step {
-    Step { name, run }
-}
 
 const TEST: &[&str] = &["test", "--workspace", "--all-features"];
 /// Otherwise the SKIP line of a passing test is captured. The transcript hides the other lines.
@@ -78,15 +72,15 @@ pub fn run(root: &Path, options: &Options) -> Result<bool, String> {
     let timed = env::var_os("CI").is_some();
     let steps = if options.fast { &[TESTS] } else { &STEPS[..] };
     let mut total = Tally::default();
-    for step in steps {
-        say(&format!("==> {}", step.name));
+    for (name, run) in steps {
+        say(&format!("==> {name}"));
         let started = Instant::now();
-        let tally = (step.run)(root, options).unwrap_or_else(|why| {
+        let tally = run(root, options).unwrap_or_else(|why| {
             say(&why);
-            Tally::one(step.name, false, &why)
+            Tally::one(name, false, &why)
         });
         if timed {
-            say(&format!("==> {} took {:.1} s", step.name, started.elapsed().as_secs_f64()));
+            say(&format!("==> {name} took {:.1} s", started.elapsed().as_secs_f64()));
         }
         total.add(tally);
     }
@@ -181,7 +175,7 @@ fn start_servers(
     tally: &mut Tally,
 ) -> Result<Option<Servers>, String> {
     let crates: Vec<String> =
-        cargo::packages(root)?.into_iter().map(|package| package.name).collect();
+        cargo::metadata(root)?.packages.into_iter().map(|package| package.name).collect();
     let started = Instant::now();
     let servers = servers::for_tests_of(&crates, install)?;
     if let Some(servers) = &servers {

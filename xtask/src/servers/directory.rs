@@ -134,7 +134,9 @@ fn is_at(file: &File, path: &Path) -> io::Result<bool> {
 /// Removes the directories whose process is gone.
 fn remove_stale(parent: &Path) {
     for path in candidates(parent) {
-        if let Some(_lock) = lock_stale(&path) {
+        if let Ok(lock) = File::open(&path)
+            && lock.try_lock().is_ok()
+        {
             // The next start tries again to remove what this one cannot.
             let _ = clear(&path);
         }
@@ -153,13 +155,6 @@ fn candidates(parent: &Path) -> Vec<PathBuf> {
             .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == Uid::effective().as_raw())
     };
     named.filter(is_ours).collect()
-}
-
-/// Locks a directory; `None` if another process has it locked.
-fn lock_stale(path: &Path) -> Option<File> {
-    let file = File::open(path).ok()?;
-    file.try_lock().ok()?;
-    Some(file)
 }
 
 /// Ends the servers that still run in a directory, and removes it.

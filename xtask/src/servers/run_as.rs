@@ -39,14 +39,6 @@ impl RunAs {
         }
     }
 
-    /// Returns the name of another user.
-    pub fn name(&self) -> Option<&str> {
-        match self {
-            Self::Current => None,
-            Self::Other { name, .. } => Some(name),
-        }
-    }
-
     /// Returns the words to put before a program so that it runs as this user, and gets a signal
     /// when the thread that started it ends.
     pub fn prefix(&self, signal: Signal) -> Vec<String> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Duration;
 
 use super::certificates::Certificates;
@@ -101,7 +101,15 @@ impl Servers {
             }
             started
         };
-        let started = at_once(kinds, start);
+        // In parallel.
+        let started: Vec<_> = thread::scope(|scope| {
+            let start = &start;
+            let threads = kinds.iter().map(|kind| (*kind, scope.spawn(move || start(*kind))));
+            let panicked = |_| Err("starting it panicked".to_owned());
+            let join =
+                |(kind, thread)| (kind, ScopedJoinHandle::join(thread).unwrap_or_else(panicked));
+            threads.collect::<Vec<_>>().into_iter().map(join).collect()
+        });
         if let Ok(Some(certificates)) = &certificates {
             certificates.add(&mut self.variables);
         }
@@ -185,23 +193,6 @@ fn install_missing(kinds: &[Kind], install: Install) -> (Vec<Kind>, BTreeMap<Kin
         }
     }
     (kinds.iter().copied().filter(|kind| !failures.contains_key(kind)).collect(), failures)
-}
-
-/// Starts each kind on a thread of its own.
-fn at_once<T: Send>(
-    kinds: &[Kind],
-    start: impl Fn(Kind) -> Result<T, String> + Sync,
-) -> Vec<(Kind, Result<T, String>)> {
-    let start = &start;
-    thread::scope(|scope| {
-        let started: Vec<_> =
-            kinds.iter().map(|kind| (*kind, scope.spawn(move || start(*kind)))).collect();
-        let panicked = |_| Err("starting it panicked".to_owned());
-        started
-            .into_iter()
-            .map(|(kind, thread)| (kind, thread.join().unwrap_or_else(panicked)))
-            .collect()
-    })
 }
 
 fn start_one(dir: &Workdir, kind: Kind) -> Result<Variables, String> {

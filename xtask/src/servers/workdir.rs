@@ -132,8 +132,8 @@ impl Server {
 pub fn add_program(variables: &mut Variables, user: &RunAs, program: &Path) {
     let name = file_name(program).to_uppercase().replace('-', "_");
     variables.add(&format!("{name}_BIN"), program.display().to_string());
-    if let Some(user) = user.name() {
-        variables.add(&format!("{name}_RUN_AS"), user);
+    if let RunAs::Other { name: user, .. } = user {
+        variables.add(&format!("{name}_RUN_AS"), user.as_str());
     }
 }
 

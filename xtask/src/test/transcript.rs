@@ -28,8 +28,6 @@ enum Section {
     PassedNames,
     /// The output of a failed test.
     FailedOutput,
-    /// The names of the failed tests.
-    FailedNames,
 }
 
 /// The state of the parser.
@@ -62,9 +60,8 @@ impl Transcript {
             Section::PassedOutput { .. } => false,
             Section::PassedNames if line.is_empty() || line.starts_with("    ") => false,
             Section::PassedNames => self.test_line(line),
-            Section::FailedOutput if line == "failures:" => self.enter(Section::FailedNames, true),
+            Section::FailedOutput if line == "failures:" => self.enter(Section::Tests, true),
             Section::FailedOutput => true,
-            Section::FailedNames => self.test_line(line),
         }
     }
 

@@ -9,22 +9,13 @@ use regex::Regex;
 use super::Violation;
 use super::workspace::Workspace;
 
-/// A pattern that no line of some Rust files may match.
-struct Pattern {
-    what: What,
-    /// The beginning of the files' paths.
-    within: &'static str,
-    message: &'static str,
-}
+/// A regular expression that no line of some Rust files may match, the beginning of the files'
+/// paths, and what to do instead.
+type Pattern = (&'static str, &'static str, &'static str);
 
-enum What {
-    /// A path such as `crate::pools`, outside comments and strings.
-    Path(&'static str),
-    /// A regular expression for a line.
-    Line(&'static str),
-}
-
-use What::{Line, Path};
+/// Paths in code, outside comments and strings.
+const POOLS: &str = r#"^[^"/]*crate::pools\b"#;
+const ENGINES: &str = r#"^[^"/]*crate::engine\b"#;
 
 const ENGINE: &str = "crates/millpond-core/src/engine";
 const LEDGER: &str = "crates/millpond-core/src/ledger";
@@ -40,43 +31,30 @@ const UNFINISHED: &str = "do it now, or name the issue: `(#12)`";
 const EXAMPLE: &str = "an ignored example is not compiled; mark it `no_run` or `text`";
 
 const PATTERNS: [Pattern; 9] = [
-    pattern(Path("crate::pools"), ENGINE, LAYERS),
-    pattern(Path("crate::pools"), LEDGER, LAYERS),
-    pattern(Path("crate::engine"), LEDGER, LAYERS),
+    (POOLS, ENGINE, LAYERS),
+    (POOLS, LEDGER, LAYERS),
+    (ENGINES, LEDGER, LAYERS),
     // Fields of the ledger that are visible outside `ledger/`, and its lock.
-    pattern(Line(r"^    pub(\((crate|in [^)]*)\))? \w+: "), LEDGER_STATE, PRIVATE),
-    pattern(Line(r"^\s*pub.*Mutex<Ledger<"), LEDGER_LOCK, PRIVATE),
-    pattern(Line(r"^\s*#\[ignore"), "", IGNORED),
-    pattern(Line(r"^\s*#\[cfg_attr.* ignore"), "", IGNORED),
-    pattern(Line(r"//.*\b(TO[D]O|FIXM[E])\b(\([^#]|\(#\D|[^(]|$)"), "", UNFINISHED),
-    pattern(Line(r"^\s*//[/!]* *```([^`]*,)?\s*ignore\s*(,|$)"), "", EXAMPLE),
+    (r"^    pub(\((crate|in [^)]*)\))? \w+: ", LEDGER_STATE, PRIVATE),
+    (r"^\s*pub.*Mutex<Ledger<", LEDGER_LOCK, PRIVATE),
+    (r"^\s*#\[ignore", "", IGNORED),
+    (r"^\s*#\[cfg_attr.* ignore", "", IGNORED),
+    (r"//.*\b(TO[D]O|FIXM[E])\b(\([^#]|\(#\D|[^(]|$)", "", UNFINISHED),
+    (r"^\s*//[/!]* *```([^`]*,)?\s*ignore\s*(,|$)", "", EXAMPLE),
 ];
 
-const fn pattern(what: What, within: &'static str, message: &'static str) -> Pattern {
-    Pattern { what, within, message }
-}
-
-static COMPILED: LazyLock<Vec<Regex>> = LazyLock::new(|| {
-    let regex = |pattern: &Pattern| match pattern.what {
-        // Without a comment or a string before it on the line.
-        Path(path) => {
-            let import = path.trim_end_matches(':');
-            format!(r#"^([^/"]|/[^/])*?(^|[^\w:"`])({path}|use {import};)"#)
-        }
-        Line(expression) => expression.to_owned(),
-    };
-    PATTERNS.iter().filter_map(|pattern| Regex::new(&regex(pattern)).ok()).collect()
-});
+static COMPILED: LazyLock<Vec<Regex>> =
+    LazyLock::new(|| PATTERNS.iter().filter_map(|(regex, ..)| Regex::new(regex).ok()).collect());
 
 /// None of the patterns is found where it is forbidden.
 pub fn is_not_written(workspace: &Workspace) -> Vec<Violation> {
     let mut violations = Vec::new();
     for source in &workspace.sources {
-        for (pattern, regex) in PATTERNS.iter().zip(COMPILED.iter()) {
-            if source.path.starts_with(pattern.within) {
+        for ((_, within, message), regex) in PATTERNS.iter().zip(COMPILED.iter()) {
+            if source.path.starts_with(within) {
                 let lines = source.text.lines().enumerate();
                 let found = lines.filter(|(_, line)| regex.is_match(line));
-                let violation = |(at, _)| Violation::new(&source.path, at + 1, pattern.message);
+                let violation = |(at, _)| Violation::new(&source.path, at + 1, *message);
                 violations.extend(found.map(violation));
             }
         }

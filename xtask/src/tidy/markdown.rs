@@ -1,16 +1,11 @@
 //! Parses what the rules need of Markdown: fenced code, and prose without code.
 
-/// A fenced block of code.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Fence<'a> {
-    /// The line that opens it.
-    pub line: usize,
-    /// The text after the backticks: `rust`, `toml`, or nothing.
-    pub info: &'a str,
-}
+/// Something of some lines, with their numbers.
+type Lines<T> = Vec<(usize, T)>;
 
-/// Returns the fences of a page, and its other lines with inline code removed.
-pub fn read(page: &str) -> (Vec<Fence<'_>>, Vec<(usize, String)>) {
+/// Returns the lines that open fenced code, each with the text after its backticks (`rust`, `toml`,
+/// or nothing), and the lines of prose without inline code.
+pub fn read(page: &str) -> (Lines<&str>, Lines<String>) {
     let (mut fences, mut prose) = (Vec::new(), Vec::new());
     // The marker of the open fence.
     let mut closing: Option<&str> = None;
@@ -23,7 +18,7 @@ pub fn read(page: &str) -> (Vec<Fence<'_>>, Vec<(usize, String)>) {
             Some(open) if ticks >= open.len() && info.trim().is_empty() => closing = None,
             Some(_) => {}
             None if ticks >= 3 => {
-                fences.push(Fence { line, info: info.trim() });
+                fences.push((line, info.trim()));
                 closing = Some(marker);
             }
             None => prose.push((line, without_code(text))),
@@ -51,7 +46,7 @@ mod tests {
     #[test]
     fn fences_and_inline_code_are_not_prose() {
         let (fences, prose) = read("one `[a](b)` two\n```rust,no_run\n[c](d)\n```\nthree");
-        assert_eq!(fences, [Fence { line: 2, info: "rust,no_run" }]);
+        assert_eq!(fences, [(2, "rust,no_run")]);
         assert_eq!(prose, [(1, "one `` two".to_owned()), (5, "three".to_owned())]);
     }
 

@@ -10,8 +10,8 @@ pub fn is_compiled(workspace: &Workspace) -> Vec<Violation> {
     let page = workspace.texts.get(README).map(String::as_str).unwrap_or_default();
     let has = |info: &str, word: &str| info.split(',').any(|part| part.trim() == word);
     let (fences, _) = markdown::read(page);
-    let rust: Vec<_> = fences.iter().filter(|fence| has(fence.info, "rust")).collect();
-    let ignored = rust.iter().filter(|fence| has(fence.info, "ignore")).map(|fence| fence.line);
+    let rust: Vec<_> = fences.iter().filter(|(_, info)| has(info, "rust")).collect();
+    let ignored = rust.iter().filter(|(_, info)| has(info, "ignore")).map(|(line, _)| *line);
     let message = "an ignored example is not compiled; mark it `no_run`";
     let mut violations: Vec<_> =
         ignored.map(|line| Violation::new(README, line, message)).collect();
@@ -21,10 +21,10 @@ pub fn is_compiled(workspace: &Workspace) -> Vec<Violation> {
         let mut paths = included.filter_map(|rest| rest.split('"').next());
         paths.any(|path| normal(&format!("{directory}/{path}")) == README)
     });
-    if let Some(first) = rust.first().filter(|_| !is_included) {
+    if let Some((line, _)) = rust.first().filter(|_| !is_included) {
         let message =
             "this is not compiled; include the page in the docs of crates/millpond/src/lib.rs";
-        violations.push(Violation::new(README, first.line, message));
+        violations.push(Violation::new(README, *line, message));
     }
     violations
 }

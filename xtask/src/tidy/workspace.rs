@@ -53,7 +53,7 @@ impl Workspace {
                 .map_err(|e| format!("could not read {path}: {e}"))?;
             texts.insert(path.clone(), text);
         }
-        let mut packages = cargo::packages(root)?;
+        let mut packages = cargo::metadata(root)?.packages;
         let relative = |path: &mut String| {
             *path = path.trim_start_matches(&format!("{}/", root.display())).to_owned()
         };
