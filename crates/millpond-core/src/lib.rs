@@ -73,8 +73,8 @@ pub use manager::{ConnectInfo, Manager, Triage};
 #[doc(inline)]
 pub use millpond_observe::{
     AcquireFailure, CloseReason, CloseReport, ConnectionId, ConnectionInfo, ErrorClass, Event,
-    EventContext, Holder, HookPoint, HookPoints, Interest, Observer, PoolHistograms, SharedError,
-    Status, Totals,
+    EventContext, Health, Holder, HookPoint, HookPoints, Interest, Observer, PoolHistograms,
+    SharedError, Status, Totals, Verdict,
 };
 #[doc(inline)]
 pub use millpond_settings::{

@@ -6,7 +6,7 @@ pub(crate) mod queue;
 pub(crate) mod reservation;
 pub(crate) mod shares;
 
-use crate::{CloseReport, Holder, Lease, PoolError, Request, Status};
+use crate::{CloseReport, Health, Holder, Lease, PoolError, Request, Status};
 use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
@@ -87,6 +87,12 @@ pub trait Pool: Send + Sync + 'static {
     /// A snapshot of the pool's counts. A pool that wraps several others can choose by it: few
     /// [`in_use`](Status::in_use), and not [`failing_since`](Status::failing_since).
     fn status(&self) -> Status;
+
+    /// Whether the pool serves, without I/O, without a slot and without waiting. The default derives
+    /// it from the [`status`](Self::status).
+    fn health(&self) -> Health {
+        self.status().health()
+    }
 
     /// Closes the pool: no connection is lent any more, idle ones are closed at once, the others
     /// when they come back. Waits for that until `limit` and reports what is left.

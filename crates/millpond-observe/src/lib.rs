@@ -34,6 +34,7 @@ mod macros;
 
 mod connection;
 mod event;
+mod health;
 mod histogram;
 mod hook_point;
 mod status;
@@ -42,6 +43,7 @@ pub use connection::{ConnectionId, ConnectionInfo};
 pub use event::{
     AcquireFailure, CloseReason, ErrorClass, Event, EventContext, Interest, Observer, SharedError,
 };
+pub use health::{Health, Verdict};
 pub use histogram::PoolHistograms;
 pub use hook_point::{HookPoint, HookPoints};
 pub use status::{CloseReport, Holder, Status, Totals};

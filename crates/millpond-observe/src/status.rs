@@ -39,6 +39,8 @@ pub struct Status {
     /// of now: longer than twice `connect_timeout + backoff_max` (or the pause, if that is longer).
     /// Of several pools one may choose another while this one is failing.
     pub failing_since: Option<Duration>,
+    /// How long ago a connection was last known to be alive: opened, validated, lent or returned.
+    pub last_success: Option<Duration>,
     /// How often everything was invalidated.
     pub generation: u64,
     /// Whether lending is suspended.

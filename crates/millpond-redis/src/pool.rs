@@ -9,7 +9,7 @@ use crate::manager::{RedisManager, SharedRedisManager};
 use crate::permits::Permits;
 use crate::value::FromValue;
 use millpond_core::{
-    CloseReason, CloseReport, DEFAULT_CLOSE_TIMEOUT, Invalidate, Lease, Pool, PoolConfig,
+    CloseReason, CloseReport, DEFAULT_CLOSE_TIMEOUT, Health, Invalidate, Lease, Pool, PoolConfig,
     PoolError, QueuePool, Request, Status,
 };
 use millpond_shared::SharedPool;
@@ -147,6 +147,12 @@ impl RedisPool {
     /// Returns the pool's counts.
     pub fn status(&self) -> Status {
         self.pool.status()
+    }
+
+    /// Returns whether the pool serves, from its own counts: it takes no connection and does not
+    /// wait.
+    pub fn health(&self) -> Health {
+        self.pool.health()
     }
 
     /// Returns the settings that the pool was built with.
@@ -331,6 +337,12 @@ impl SharedRedisPool {
     /// Returns the pool's counts.
     pub fn status(&self) -> Status {
         self.pool.status()
+    }
+
+    /// Returns whether the pool serves, from its own counts: it takes no connection and does not
+    /// wait.
+    pub fn health(&self) -> Health {
+        self.pool.health()
     }
 
     /// Outdates all connections opened so far: they are not lent again.

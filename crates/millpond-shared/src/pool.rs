@@ -4,8 +4,8 @@ use crate::lending::{acquire, try_acquire};
 use crate::members::{Core, Members};
 use crate::multiplexer::Multiplexer;
 use millpond_core::{
-    AcquireFuture, Buildable, Builder, CloseFuture, CloseReport, DEFAULT_CLOSE_TIMEOUT, Holder,
-    Invalidate, Lease, Manager, Pool, PoolError, PoolParts, Request, Status,
+    AcquireFuture, Buildable, Builder, CloseFuture, CloseReport, DEFAULT_CLOSE_TIMEOUT, Health,
+    Holder, Invalidate, Lease, Manager, Pool, PoolError, PoolParts, Request, Status,
 };
 use parking_lot::Mutex;
 use std::fmt;
@@ -112,6 +112,12 @@ where
     /// other as idle; the totals of acquires are those of the borrowers.
     pub fn status(&self) -> Status {
         self.handle.core.multiplexer.pool().status()
+    }
+
+    /// Returns whether the pool serves, from its own counts: it takes no connection and does not
+    /// wait.
+    pub fn health(&self) -> Health {
+        self.handle.core.multiplexer.pool().health()
     }
 
     /// Returns the holders of clones, the oldest first.
@@ -237,6 +243,10 @@ where
 
     fn status(&self) -> Status {
         Self::status(self)
+    }
+
+    fn health(&self) -> Health {
+        Self::health(self)
     }
 
     fn close_within<'life0, 'async_trait>(

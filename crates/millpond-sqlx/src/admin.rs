@@ -3,7 +3,7 @@
 use crate::backing_pool::{BackingPool, ManagedPool};
 use crate::pool::SqlPool;
 use crate::tracked::Tracked;
-use millpond_core::{Holder, Invalidate, Pool, Status};
+use millpond_core::{Health, Holder, Invalidate, Pool, Status};
 use sqlx::{Database, Error};
 
 /// A custom pool is controlled through your own handle: what only millpond's pools can do has no
@@ -14,6 +14,13 @@ impl<DB: Database> SqlPool<DB> {
     /// use `pool.reader().status()` for the readers.
     pub fn status(&self) -> Status {
         self.main().as_pool().status()
+    }
+
+    /// Returns whether the pool serves, from its own counts: it takes no connection and does not
+    /// wait. For one writer and many readers it is the worse of both.
+    pub fn health(&self) -> Health {
+        let both = self.pools().map(|pool| pool.health());
+        both.reduce(Health::worse).unwrap_or_else(|| self.main().as_pool().health())
     }
 
     /// Returns the number of open connections, as `sqlx::Pool` does; for one writer and many

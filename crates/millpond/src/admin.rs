@@ -3,7 +3,7 @@
 use crate::backends::{TypedPool, each};
 use crate::connection::DatabaseConnection;
 use crate::metrics::PerformanceMetrics;
-use millpond_core::{CloseReport, DEFAULT_CLOSE_TIMEOUT, Holder, Invalidate, Status};
+use millpond_core::{CloseReport, DEFAULT_CLOSE_TIMEOUT, Health, Holder, Invalidate, Status};
 use sqlx::Error;
 use std::time::Duration;
 
@@ -17,6 +17,13 @@ impl DatabaseConnection {
         each!(TypedPool, &self.pool, pool => {
             if pool.is_split() { sum(pool.status(), pool.reader().status()) } else { pool.status() }
         })
+    }
+
+    /// Returns whether the pool serves, from its own counts: it takes no connection and does not
+    /// wait, so a readiness probe may call it at any rate. For one writer and many readers it is
+    /// the worse of both.
+    pub fn health(&self) -> Health {
+        each!(TypedPool, &self.pool, pool => pool.health())
     }
 
     /// Returns `pool_size`, `pool_in_use` and `pool_available`, computed from
@@ -142,6 +149,7 @@ fn sum(writer: Status, readers: Status) -> Status {
     }
     sum.oldest_waiter = sum.oldest_waiter.max(readers.oldest_waiter);
     sum.failing_since = sum.failing_since.max(readers.failing_since);
+    sum.last_success = [sum.last_success, readers.last_success].into_iter().flatten().min();
     sum.generation = sum.generation.max(readers.generation);
     sum.suspended |= readers.suspended;
     sum.closed &= readers.closed;

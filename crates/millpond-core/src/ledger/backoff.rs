@@ -42,6 +42,7 @@ pub(crate) struct ConnectHistory {
     /// Whether a caller was refused because of that.
     pub(super) refused: bool,
     pub(super) last_failure: Time,
+    pub(super) last_connected: Option<Time>,
     pub(super) last_error_permanent: bool,
     /// How long a connect takes, as a moving average.
     pub(super) typical_connect: Option<Duration>,

@@ -192,7 +192,7 @@ impl<C: Send + 'static> Ledger<C> {
         bump(&mut self.totals.created);
         self.report(Event::Connected { id: attempt.id, took });
         let failed_for = self.connects.failing_since.take().map(|since| now.since(since));
-        self.connects.failures = 0;
+        (self.connects.failures, self.connects.last_connected) = (0, Some(now));
         self.forget_last_error(None);
         (self.connects.pause, self.connects.last_demand) = (Pause::default(), None);
         (self.connects.failing_fast, self.connects.refused) = (false, false);
@@ -326,9 +326,13 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
+    pub(crate) fn last_error(&self) -> Option<&SharedError> {
+        self.connects.last_error.as_ref()
+    }
+
     /// Why the last attempt to connect failed, unless one has succeeded since.
     pub(crate) fn connect_error(&self) -> Option<PoolError> {
-        let source = self.connects.last_error.clone()?;
+        let source = self.last_error().cloned()?;
         Some(PoolError::Connect { attempts: self.connects.failures, source })
     }
 

@@ -87,6 +87,11 @@ impl Slots {
         self.counts.get(stage as usize).copied().unwrap_or(0)
     }
 
+    /// When the latest of the present loans began.
+    pub(crate) fn last_loan(&self) -> Option<Time> {
+        self.slots.iter().filter(|slot| slot.stage == Stage::InUse).map(|slot| slot.since).max()
+    }
+
     /// How many slots are taken by connections.
     pub(crate) fn used(&self) -> u32 {
         let used = self.slots.len().saturating_sub(self.free.len());

@@ -247,6 +247,12 @@ impl<C: Send + 'static> Ledger<C> {
         (!self.effects.is_empty()).then(|| mem::take(&mut self.effects))
     }
 
+    /// When a connection was last known to be alive.
+    fn last_success(&self) -> Option<Time> {
+        let idle = self.idle.freshest().map(|held| held.inner.meta.validated_at);
+        idle.max(self.slots.last_loan()).max(self.connects.last_connected)
+    }
+
     pub(crate) fn status(&self, now: Time) -> Status {
         let taken_unlocked = self.unlocked.taken_unlocked.load(Ordering::Relaxed);
         let succeeded = self.totals.succeeded.saturating_add(taken_unlocked);
@@ -268,6 +274,7 @@ impl<C: Send + 'static> Ledger<C> {
         status.waiting = self.waiting();
         status.oldest_waiter = oldest_waiter.map(|since| now.since(since));
         status.failing_since = self.failing_for(now);
+        status.last_success = self.last_success().map(|at| now.since(at));
         status.generation = self.generation;
         (status.suspended, status.closed) = (self.suspended, self.closed);
         status.totals = self.totals;

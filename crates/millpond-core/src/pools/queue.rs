@@ -4,8 +4,8 @@ use crate::engine::{self, Shared, try_acquire};
 use crate::ledger::Ledger;
 use crate::{
     Acquire, AcquireFuture, Buildable, Builder, CloseFuture, CloseReport, ConfigError,
-    DEFAULT_CLOSE_TIMEOUT, Event, Holder, Lease, Manager, Pool, PoolConfig, PoolError, PoolParts,
-    Request, Reservation, Status,
+    DEFAULT_CLOSE_TIMEOUT, Event, Health, Holder, Lease, Manager, Pool, PoolConfig, PoolError,
+    PoolParts, Request, Reservation, Status,
 };
 use std::fmt;
 use std::ops::Deref;
@@ -154,6 +154,16 @@ impl<M: Manager> QueuePool<M> {
     pub fn status(&self) -> Status {
         let now = self.shared().now();
         self.shared().read(|ledger| ledger.status(now))
+    }
+
+    /// Whether the pool serves, from its own counts: it takes no connection and does not wait.
+    pub fn health(&self) -> Health {
+        let now = self.shared().now();
+        self.shared().read(|ledger| {
+            let mut health = ledger.status(now).health();
+            health.cause = ledger.last_error().cloned();
+            health
+        })
     }
 
     /// The holders of connections, the oldest first.
@@ -380,6 +390,10 @@ macro_rules! impl_pool {
 
             fn status(&self) -> Status {
                 QueuePool::status(self)
+            }
+
+            fn health(&self) -> Health {
+                QueuePool::health(self)
             }
 
             fn close_within<'life0, 'async_trait>(

@@ -10,6 +10,7 @@ mod custom_pool;
 mod deadlines;
 mod error_values;
 mod fairness;
+mod health;
 mod hooks;
 mod messages;
 mod null_pool;
