@@ -5,7 +5,7 @@ use crate::dialer::Dialer;
 use crate::error_class;
 use crate::pooler::POOLED;
 use crate::pooler_detection::{
-    POOLER_FOUND, POOLER_SUSPECTED, check_transactions, share_backend_process,
+    POOLER_FOUND, POOLER_SUSPECTED, check_transactions, share_backend_processes,
 };
 use crate::server_info::{limits, query_session, takes_writes};
 use crate::verify::{clear_session, release_locks};
@@ -140,7 +140,7 @@ impl PgManager {
         let detection = async {
             // The limit around it decides.
             let mut other = self.dialer.open(limit.saturating_mul(2)).await?;
-            let shared = share_backend_process(conn, &mut other).await;
+            let shared = share_backend_processes(conn, &mut other).await;
             // An error of this close does not matter.
             let _ = other.close().await;
             shared

@@ -3,7 +3,8 @@
 //! A pooler does not identify itself. It is suspected if a session is older than its connection, or
 //! lacks the settings that the driver requested when it was opened; both also happen with a pooler
 //! that lends a server for a whole session. It is certain if two open connections have the same
-//! server process. One that lends a server for each statement refuses transactions.
+//! server process, or if that of one connection changes, as it does while other clients take the
+//! servers. A pooler that lends a server for each statement refuses transactions.
 
 use crate::error_class::{PROTOCOL_VIOLATION, server_error};
 use sqlx::{Error, PgConnection, Row, raw_sql};
@@ -15,9 +16,9 @@ const ROUNDS: usize = 6;
 /// The error if a pooler was found.
 pub(crate) const POOLER_FOUND: &str = "the server is behind a pooler that lends a server for each \
     transaction (PgBouncer with pool_mode = transaction): two open connections have the same \
-    server process, so sessions and answers would be mixed with those of other clients; set behind \
-    = \"pgbouncer\" (PgPoolOptions::behind), or connect to the server itself; behind = \
-    \"unchecked\" skips this check";
+    server process, or that of one changes, so sessions and answers would be mixed with those of \
+    other clients; set behind = \"pgbouncer\" (PgPoolOptions::behind), or connect to the server \
+    itself; behind = \"unchecked\" skips this check";
 
 /// The warning if a pooler is suspected.
 pub(crate) const POOLER_SUSPECTED: &str = "the server seems to be behind a pooler: if that lends a \
@@ -60,13 +61,17 @@ fn with_refused_transactions(error: Error) -> Error {
     if is_refusal { Error::Configuration(TRANSACTIONS_REFUSED.into()) } else { error }
 }
 
-/// Returns true if two open connections are found on one server process.
-pub(crate) async fn share_backend_process(
+/// Returns true if two open connections are found on one server process, or one of them on two.
+pub(crate) async fn share_backend_processes(
     one: &mut PgConnection,
     other: &mut PgConnection,
 ) -> Result<bool, Error> {
+    let mut before = None;
     for _ in 0..ROUNDS {
         let first = process(one, "SELECT pg_catalog.pg_backend_pid()").await?;
+        if *before.get_or_insert(first) != first {
+            return Ok(true);
+        }
         // Within a transaction the server stays the same.
         let second = process(other, "BEGIN; SELECT pg_catalog.pg_backend_pid()")
             .await
