@@ -65,6 +65,7 @@ const LOAD_EXAMPLES: &str = "\
 Examples:
   millpond load --concurrency 50 --seconds 30
   millpond load --rate 500 --query 'SELECT count(*) FROM ponds'
+  millpond load --sweep --concurrency 64 --seconds 5 --write millpond.toml
   millpond load redis://localhost --query 'GET mill'
 
 The query is sent again and again, as it is: on a production server that is a load.";
@@ -230,6 +231,13 @@ pub struct LoadArguments {
     #[arg(long, value_name = "S", default_value_t = 10)]
     #[arg(value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
+    /// Run the load on pools of 1 to --concurrency connections, each for --seconds, and recommend
+    /// the smallest that is nearly as fast as the fastest
+    #[arg(long, conflicts_with = "rate")]
+    pub sweep: bool,
+    /// Write the recommended settings to this file, which must not exist yet
+    #[arg(long, value_name = "FILE", requires = "sweep")]
+    pub write: Option<PathBuf>,
     /// The query, or the command of Redis with its arguments; by default SELECT 1 or PING
     #[arg(long, value_name = "QUERY")]
     pub query: Option<String>,

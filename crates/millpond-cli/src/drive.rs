@@ -1,6 +1,7 @@
 //! `millpond load`: drives a pool at a given concurrency or rate, and prints how long callers took.
 
 mod report;
+mod sweep;
 mod target;
 mod workers;
 
@@ -40,6 +41,9 @@ async fn run_load(
     mut screen: Screen,
 ) -> Result<bool, Box<dyn Error>> {
     let interrupt = Interrupt::listen(|| {})?;
+    if arguments.sweep {
+        return sweep::run(arguments, &settings, &interrupt, &mut screen).await;
+    }
     let waits = Waits::default();
     let loader = arguments.source.loader();
     let target = Target::open(loader, &settings, arguments.query.as_deref(), &waits).await?;

@@ -42,7 +42,7 @@ impl Report {
             times.count(),
             took.as_secs_f64(),
             self.concurrency,
-            self.throughput(),
+            self.measured.per_second(),
         );
         screen.line(Tone::Heading, &line)?;
         let names = PERCENTILES.iter().map(|(name, _)| *name);
@@ -88,18 +88,13 @@ impl Report {
             "first_error": first_error,
             "unsent": unsent,
             "seconds": took.as_secs_f64(),
-            "per_second": self.throughput(),
+            "per_second": self.measured.per_second(),
             "query_us": quantiles(times),
             "acquire_us": quantiles(&self.waits),
             "peak": self.status.totals.peak,
             "opened": self.status.totals.created,
         });
         writeln!(io::stdout(), "{output}")
-    }
-
-    fn throughput(&self) -> f64 {
-        let seconds = self.measured.took.as_secs_f64();
-        if seconds > 0.0 { self.measured.times.count() as f64 / seconds } else { 0.0 }
     }
 }
 

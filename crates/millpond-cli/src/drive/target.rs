@@ -68,6 +68,21 @@ impl Target {
         }
     }
 
+    /// Opens that many connections, so that no query has to wait for it.
+    ///
+    /// # Errors
+    ///
+    /// Returns why a connection could not be opened.
+    pub async fn prewarm(&self, connections: u32) -> Result<(), Box<dyn Error>> {
+        match self {
+            // In memory there is one connection, whatever the settings say.
+            Self::Database { pool, .. } => {
+                Ok(pool.prewarm(connections.min(pool.status().pool_size)).await?)
+            }
+            Self::Redis { pool, .. } => Ok(pool.as_core().prewarm(connections).await?),
+        }
+    }
+
     /// Returns what the server is.
     pub fn name(&self) -> &'static str {
         match self {

@@ -160,6 +160,12 @@ impl Shared {
 }
 
 impl Measured {
+    /// Returns how many queries were answered per second.
+    pub fn per_second(&self) -> f64 {
+        let seconds = self.took.as_secs_f64();
+        if seconds > 0.0 { self.times.count() as f64 / seconds } else { 0.0 }
+    }
+
     fn add(&mut self, other: Self) {
         self.times.add(&other.times);
         self.failed += other.failed;

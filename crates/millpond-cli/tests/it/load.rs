@@ -75,6 +75,26 @@ fn real_servers_are_driven() {
 }
 
 #[test]
+fn a_sweep_recommends_a_size_and_writes_it() {
+    let sandbox = Sandbox::new();
+    sandbox.write("app.db", "");
+    let run = ["load", "sqlite:///./app.db", "--sweep", "--concurrency", "2", "--seconds", "1"];
+    let ended = sandbox.run(&[&run[..], &["--write", "new.toml"]].concat());
+    ended.assert_code(0);
+    assert!(ended.stdout.starts_with("pool_size  queries/s"), "{ended:?}");
+    let written = std::fs::read_to_string(sandbox.path().join("new.toml")).unwrap();
+    assert!(ended.stdout.contains(&written), "{ended:?}");
+    sandbox.run(&["check", "--config", "new.toml"]).assert_code(0);
+    // No file is overwritten.
+    let ended = sandbox.run(&[&run[..], &["--write", "new.toml", "--json"]].concat());
+    ended.assert_code(1);
+    assert!(ended.json()["error"].as_str().unwrap().contains("new.toml"), "{ended:?}");
+    let json = sandbox.run(&[&run[..], &["--json"]].concat()).json();
+    assert_eq!(json["runs"][1]["pool_size"], 2, "{json}");
+    assert!([1, 2].map(|size| size.into()).contains(&json["recommended"]), "{json}");
+}
+
+#[test]
 fn the_size_is_printed_as_settings() {
     let sandbox = Sandbox::new();
     let run = ["size", "--rate", "200", "--hold", "40ms", "--wait", "5ms"];
