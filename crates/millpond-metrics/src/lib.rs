@@ -30,6 +30,7 @@
 //! | metric | kind | what |
 //! |---|---|---|
 //! | `db.client.connection.count` | gauge | connections, with `db.client.connection.state` = `idle` or `used` |
+//! | `db.client.connection.idle.min` | gauge | `min_idle`, 0 if it is unset |
 //! | `db.client.connection.idle.max` | gauge | `pool_size` |
 //! | `db.client.connection.max` | gauge | `pool_size + max_overflow` |
 //! | `db.client.connection.pending_requests` | gauge | waiting callers |
@@ -38,11 +39,18 @@
 //! | `db.client.connection.wait_time` | histogram, s | how long a caller took to get a connection |
 //! | `db.client.connection.use_time` | histogram, s | how long it was held |
 //! | `pool_size`, `pool_in_use`, `pool_available` | gauge | the three numbers of the guide |
+//! | `millpond.unserved_wait_time` | histogram, s | how long callers waited that got no connection, with `outcome` = `timed_out`, `cancelled` or `failed` |
+//! | `millpond.oldest_waiter` | gauge, s | how long the first waiting caller has waited; of several pools the longest |
+//! | `millpond.connect_failing` | gauge, s | how long connects have only failed; 0 if they succeed |
+//! | `millpond.suspended` | gauge | pools that are suspended |
+//! | `millpond.connections.open`, `.peak` | gauge | connections in any state, and the most slots that were taken at once |
 //! | `millpond.acquires` | counter | ended acquires, with `outcome` = `ok`, `timed_out`, `cancelled` or `failed` |
 //! | `millpond.connections.created`, `.detached` | counter | connections opened, and taken out by their borrower |
 //! | `millpond.connections.closed` | counter | connections closed, with `reason` |
 //! | `millpond.connections.failed` | counter | attempts to connect that failed |
 //! | `millpond.failures` | counter | pings, resets and hooks that failed, with `what` |
+//! | `millpond.hook_failures` | counter | hooks that failed, with `hook` = `on_connect`, `on_checkout` and so on |
+//! | `millpond.fast_failures` | counter | times at which the pool began to fail fast |
 //! | `millpond.leaks`, `millpond.panics` | counter | leases kept for too long, and panics in user code |
 //!
 //! Metrics of caches, each with the label `millpond.cache.namespace`, recorded immediately by
@@ -62,9 +70,9 @@
 //! # When metrics are reported
 //!
 //! The pool itself measures leases, waits and connects, under the lock that it takes anyway;
-//! everything else is rarer and arrives as an event. Neither allocates. One thread for the whole
-//! process reports once per [`REPORT_INTERVAL`]; [`PoolMetrics::report`] reports immediately.
-//! Durations are counted in classes whose width is a sixteenth of their value, and reported as the
+//! everything else is rarer and arrives as an event. An event takes constant time. One thread for
+//! the whole process reports once per [`REPORT_INTERVAL`]; [`PoolMetrics::report`] reports
+//! immediately. Durations are counted in classes whose width is a sixteenth of their value, and reported as the
 //! middle of the class: at most 3.2 % off. A recorder may therefore be slow, and may be installed
 //! after the pool is built; reports from before that are lost, as with every metric of the facade.
 //!

@@ -116,10 +116,18 @@ impl Drop for Registry {
 struct Levels {
     size: u32,
     max: u32,
+    min_idle: u32,
     idle: u32,
     used: u32,
     available: u32,
     pending: u32,
+    open: u32,
+    peak: u32,
+    suspended: u32,
+    /// The longest of all pools, in seconds.
+    oldest_waiter: f64,
+    /// The longest of all pools, in seconds.
+    failing: f64,
 }
 
 impl Levels {
@@ -131,8 +139,18 @@ impl Levels {
             (&mut self.used, status.in_use),
             (&mut self.available, status.pool_size.saturating_sub(status.in_use)),
             (&mut self.pending, status.waiting),
+            (&mut self.min_idle, status.min_idle),
+            (&mut self.open, status.open),
+            (&mut self.peak, status.totals.peak),
+            (&mut self.suspended, u32::from(status.suspended)),
         ] {
             *level = level.saturating_add(more);
+        }
+        for (level, time) in [
+            (&mut self.oldest_waiter, status.oldest_waiter),
+            (&mut self.failing, status.failing_since),
+        ] {
+            *level = level.max(time.map_or(0.0, |time| time.as_secs_f64()));
         }
     }
 
@@ -141,14 +159,20 @@ impl Levels {
         gauge!(COUNT, POOL => pool.clone(), STATE => "idle").set(self.idle);
         gauge!(COUNT, POOL => pool.clone(), STATE => "used").set(self.used);
         for (name, level) in [
+            (IDLE_MIN, self.min_idle),
             (IDLE_MAX, self.size),
             (MAX, self.max),
             (PENDING, self.pending),
             (POOL_SIZE, self.size),
             (POOL_IN_USE, self.used),
             (POOL_AVAILABLE, self.available),
+            (OPEN, self.open),
+            (PEAK, self.peak),
+            (SUSPENDED, self.suspended),
         ] {
             gauge!(name, POOL => pool.clone()).set(level);
         }
+        gauge!(OLDEST_WAITER, POOL => pool.clone()).set(self.oldest_waiter);
+        gauge!(FAILING, POOL => pool).set(self.failing);
     }
 }

@@ -7,9 +7,15 @@ use std::collections::BTreeMap;
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// One nanosecond, in seconds.
 const NANO: f64 = 1e-9;
+
+/// The outcomes of acquires that got no connection.
+const TIMED_OUT: &str = "timed_out";
+const CANCELLED: &str = "cancelled";
+const FAILED: &str = "failed";
 
 /// The counts of all pools with one name.
 pub(crate) struct Tally {
@@ -19,6 +25,8 @@ pub(crate) struct Tally {
     timed_out: AtomicU64,
     cancelled: AtomicU64,
     failed: AtomicU64,
+    /// How long callers waited who got no connection, since the last report, by outcome.
+    unserved: Mutex<BTreeMap<&'static str, Box<Histogram>>>,
     /// Counters of events that are rarer than an acquire.
     rare: Mutex<BTreeMap<Rare, u64>>,
 }
@@ -34,6 +42,7 @@ impl Tally {
             timed_out: AtomicU64::new(0),
             cancelled: AtomicU64::new(0),
             failed: AtomicU64::new(0),
+            unserved: Mutex::default(),
             rare: Mutex::default(),
         }
     }
@@ -43,17 +52,22 @@ impl Tally {
         let counts = [&self.timed_out, &self.cancelled, &self.failed];
         self.histograms.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
             && counts.iter().all(|count| count.load(Ordering::Relaxed) == 0)
+            && self.unserved.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
             && self.rare.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     /// Counts an event.
     pub(crate) fn count(&self, event: &Event) {
         match event {
-            Event::AcquireFailed { failure: AcquireFailure::TimedOut, .. } => {
-                one_more(&self.timed_out)
+            Event::AcquireFailed { failure: AcquireFailure::TimedOut, waited, .. } => {
+                self.one_more_unserved(TIMED_OUT, &self.timed_out, *waited)
             }
-            Event::AcquireFailed { .. } => one_more(&self.failed),
-            Event::AcquireCancelled { .. } => one_more(&self.cancelled),
+            Event::AcquireFailed { waited, .. } => {
+                self.one_more_unserved(FAILED, &self.failed, *waited)
+            }
+            Event::AcquireCancelled { waited, .. } => {
+                self.one_more_unserved(CANCELLED, &self.cancelled, *waited)
+            }
             Event::ConnectFailed { .. } => self.one_more_rare(CONNECT_FAILED, None),
             Event::Closed { reason, .. } => {
                 self.one_more_rare(CLOSED, Some(("reason", reason.name())))
@@ -61,7 +75,11 @@ impl Tally {
             Event::Detached { .. } => self.one_more_rare(DETACHED, None),
             Event::PingFailed { .. } => self.one_more_rare(FAILURES, Some(("what", "ping"))),
             Event::ResetFailed { .. } => self.one_more_rare(FAILURES, Some(("what", "reset"))),
-            Event::HookFailed { .. } => self.one_more_rare(FAILURES, Some(("what", "hook"))),
+            Event::HookFailed { point, .. } => {
+                self.one_more_rare(FAILURES, Some(("what", "hook")));
+                self.one_more_rare(HOOK_FAILURES, Some(("hook", point.name())));
+            }
+            Event::FailingFast { .. } => self.one_more_rare(FAST_FAILURES, None),
             Event::Leaked { .. } => self.one_more_rare(LEAKS, None),
             Event::Panicked { .. } => self.one_more_rare(PANICS, None),
             _ => {}
@@ -81,18 +99,22 @@ impl Tally {
         self.report_histograms();
         let timed_out = self.timed_out.swap(0, Ordering::Relaxed);
         self.report_count(TIMEOUTS, None, timed_out);
-        self.report_count(ACQUIRES, Some(("outcome", "timed_out")), timed_out);
-        self.report_count(
-            ACQUIRES,
-            Some(("outcome", "cancelled")),
-            self.cancelled.swap(0, Ordering::Relaxed),
-        );
-        self.report_count(
-            ACQUIRES,
-            Some(("outcome", "failed")),
-            self.failed.swap(0, Ordering::Relaxed),
-        );
-        let rare = mem::take(&mut *self.rare.lock().unwrap_or_else(PoisonError::into_inner));
+        let (cancelled, failed) =
+            (self.cancelled.swap(0, Ordering::Relaxed), self.failed.swap(0, Ordering::Relaxed));
+        for (outcome, count) in [(TIMED_OUT, timed_out), (CANCELLED, cancelled), (FAILED, failed)] {
+            self.report_count(ACQUIRES, Some(("outcome", outcome)), count);
+        }
+        let unserved =
+            mem::take(&mut *self.unserved.lock().unwrap_or_else(PoisonError::into_inner));
+        for (outcome, waits) in unserved {
+            let label = Some(("outcome", outcome));
+            self.report_histogram(UNSERVED_TIME, label, &waits, &mut nothing());
+        }
+        let mut rare = mem::take(&mut *self.rare.lock().unwrap_or_else(PoisonError::into_inner));
+        // From the first report on, so that a monitor sees the first of them as an increase.
+        for name in [CONNECT_FAILED, DETACHED, FAST_FAILURES, LEAKS, PANICS] {
+            rare.entry((name, None)).or_default();
+        }
         for ((name, label), count) in rare {
             self.report_count(name, label, count);
         }
@@ -107,12 +129,14 @@ impl Tally {
             let lives = !pool.histograms.has_ended();
             ok = ok.saturating_add(self.report_histogram(
                 WAIT_TIME,
+                None,
                 pool.histograms.wait(),
                 &mut pool.waits,
             ));
-            self.report_histogram(USE_TIME, pool.histograms.hold(), &mut pool.holds);
+            self.report_histogram(USE_TIME, None, pool.histograms.hold(), &mut pool.holds);
             created = created.saturating_add(self.report_histogram(
                 CREATE_TIME,
+                None,
                 pool.histograms.connect(),
                 &mut pool.connects,
             ));
@@ -127,6 +151,7 @@ impl Tally {
     fn report_histogram(
         &self,
         name: &'static str,
+        label: Option<(&'static str, &'static str)>,
         histogram: &Histogram,
         reported: &mut Reported,
     ) -> u64 {
@@ -136,8 +161,7 @@ impl Tally {
             if more > 0 {
                 *reported = count;
                 all = all.saturating_add(more);
-                let handle =
-                    handle.get_or_insert_with(|| histogram!(name, POOL => self.pool.clone()));
+                let handle = handle.get_or_insert_with(|| histogram!(name, self.labels(label)));
                 handle.record_many(nanos * NANO, usize::try_from(more).unwrap_or(usize::MAX));
             }
         }
@@ -151,9 +175,22 @@ impl Tally {
         label: Option<(&'static str, &'static str)>,
         count: u64,
     ) {
+        counter!(name, self.labels(label)).increment(count);
+    }
+
+    /// Returns the name of the pool and another label, as labels of a metric.
+    fn labels(&self, label: Option<(&'static str, &'static str)>) -> Vec<Label> {
         let mut labels = vec![Label::new(POOL, self.pool.clone())];
         labels.extend(label.map(|(key, value)| Label::from_static_parts(key, value)));
-        counter!(name, labels).increment(count);
+        labels
+    }
+
+    /// Counts an acquire that got no connection, and its wait.
+    fn one_more_unserved(&self, outcome: &'static str, count: &AtomicU64, waited: Duration) {
+        let mut unserved = self.unserved.lock().unwrap_or_else(PoisonError::into_inner);
+        let nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        unserved.entry(outcome).or_default().add(nanos);
+        count.fetch_add(1, Ordering::Relaxed);
     }
 
     fn one_more_rare(&self, name: &'static str, label: Option<(&'static str, &'static str)>) {
@@ -175,11 +212,11 @@ type Reported = [u64; Histogram::CLASSES];
 
 impl Attached {
     fn new(histograms: Arc<PoolHistograms>) -> Self {
-        let nothing = || Box::new([0; Histogram::CLASSES]);
         Self { histograms, waits: nothing(), holds: nothing(), connects: nothing() }
     }
 }
 
-fn one_more(count: &AtomicU64) {
-    count.fetch_add(1, Ordering::Relaxed);
+/// Returns the counts of a histogram of which nothing was reported.
+fn nothing() -> Box<Reported> {
+    Box::new([0; Histogram::CLASSES])
 }

@@ -15,6 +15,9 @@ pub struct Status {
     pub pool_size: u32,
     /// Connections allowed beyond those.
     pub max_overflow: u32,
+    /// Idle connections that the pool keeps ready: `min_idle`, and at most `pool_size`; 0 if it is
+    /// unset.
+    pub min_idle: u32,
     /// Connections that exist, those being closed included.
     pub open: u32,
     /// Connections being opened.

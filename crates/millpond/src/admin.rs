@@ -122,6 +122,7 @@ fn sum(writer: Status, readers: Status) -> Status {
     for (count, more) in [
         (&mut sum.pool_size, readers.pool_size),
         (&mut sum.max_overflow, readers.max_overflow),
+        (&mut sum.min_idle, readers.min_idle),
         (&mut sum.open, readers.open),
         (&mut sum.connecting, readers.connecting),
         (&mut sum.idle, readers.idle),

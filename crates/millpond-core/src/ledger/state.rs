@@ -264,6 +264,7 @@ impl<C: Send + 'static> Ledger<C> {
         };
         let mut status = Status::default();
         (status.pool_size, status.max_overflow) = (self.config.pool_size, self.config.max_overflow);
+        status.min_idle = self.floor().unwrap_or(0);
         status.open = self.slots.open();
         status.connecting = self.slots.count(Stage::Connecting);
         status.idle = self.slots.count(Stage::Idle).saturating_add(unshared);

@@ -2,7 +2,7 @@
 
 use crate::cache;
 use crate::world::{Ear, ms, pool};
-use millpond_core::{CloseReason, Lease, Totals};
+use millpond_core::{CloseReason, HookPoint, Invalidate, Lease, Totals};
 use millpond_metrics::CacheMetrics;
 use millpond_testkit::{Act, ByHand, Call, ScriptedManager};
 use std::task::Poll;
@@ -104,6 +104,7 @@ async fn everything_that_the_documentation_lists_is_reported() {
             .pool_size(1)
             .max_overflow(0)
             .leak_after(ms(10))
+            .fail_fast_after(ms(500))
             .pre_ping_idle(ms(0))
             .hooks(manager.hooks())
     });
@@ -114,6 +115,11 @@ async fn everything_that_the_documentation_lists_is_reported() {
     manager.next(Call::Ping, [Act::Panic]);
     manager.next(Call::Connect, [Act::transient("no")]);
     drop(Lease::detach(pool.acquire().await.unwrap()));
+    manager.next(Call::Hook(HookPoint::Checkout), [Act::broken("refused")]);
+    drop(pool.acquire().await);
+    manager.always(Call::Connect, Act::transient("no"));
+    pool.invalidate_all(Invalidate::Hard);
+    drop(pool.acquire_within(ms(2000)).await.unwrap_err());
     let mut ear = Ear::new();
     ear.listen(&metrics);
     ear.hear(|| {

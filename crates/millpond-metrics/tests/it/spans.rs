@@ -3,7 +3,7 @@
 use crate::world::{Ear, ms, pool};
 use millpond_core::{Event, EventContext, Interest, Observer, PoolHistograms};
 use millpond_metrics::PoolMetrics;
-use millpond_testkit::{Act, Call, ScriptedManager};
+use millpond_testkit::{Act, ByHand, Call, ScriptedManager};
 use std::sync::{Arc, OnceLock, Weak};
 use tokio::time::advance;
 
@@ -90,4 +90,22 @@ async fn a_pool_with_two_observers_is_reported_to_its_end_by_both_and_then_forgo
         witness.0.get().unwrap().upgrade().is_none(),
         "the histograms of a dropped pool are still held"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_waits_of_callers_who_got_nothing_are_reported_by_outcome() {
+    let (pool, metrics) = pool(&ScriptedManager::new(), |b| b.pool_size(1).max_overflow(0));
+    let lease = pool.acquire().await.unwrap();
+    drop(pool.acquire_within(ms(300)).await.unwrap_err());
+    let mut dropped = ByHand::new(Box::pin(pool.acquire()));
+    assert!(dropped.poll().is_pending());
+    advance(ms(40)).await;
+    drop(dropped);
+    let mut ear = Ear::new();
+    ear.listen(&metrics);
+    ear.listen(&metrics);
+    about(&ear.millis_of("millpond.unserved_wait_time", "outcome=timed_out"), &[300.0]);
+    about(&ear.millis_of("millpond.unserved_wait_time", "outcome=cancelled"), &[40.0]);
+    assert_eq!(ear.millis("db.client.connection.wait_time").len(), 1);
+    drop(lease);
 }

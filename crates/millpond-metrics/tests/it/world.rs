@@ -91,7 +91,12 @@ impl Ear {
 
     /// Returns a histogram of the pool `p`, in milliseconds.
     pub fn millis(&self, name: &str) -> Vec<f64> {
-        let spans = self.spans.get(&named(name, "p", ""));
+        self.millis_of(name, "")
+    }
+
+    /// Returns a histogram of the pool `p` with a label, in milliseconds.
+    pub fn millis_of(&self, name: &str, label: &str) -> Vec<f64> {
+        let spans = self.spans.get(&named(name, "p", label));
         spans.map(|spans| spans.iter().map(|span| span * 1e3).collect()).unwrap_or_default()
     }
 
