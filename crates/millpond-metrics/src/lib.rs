@@ -72,9 +72,10 @@
 //! The pool itself measures leases, waits and connects, under the lock that it takes anyway;
 //! everything else is rarer and arrives as an event. An event takes constant time. One thread for
 //! the whole process reports once per [`REPORT_INTERVAL`]; [`PoolMetrics::report`] reports
-//! immediately. Durations are counted in classes whose width is a sixteenth of their value, and reported as the
-//! middle of the class: at most 3.2 % off. A recorder may therefore be slow, and may be installed
-//! after the pool is built; reports from before that are lost, as with every metric of the facade.
+//! immediately. Durations are counted in classes whose width is a sixteenth of their value, and
+//! reported as the middle of the class: at most 3.2 % off. A recorder may therefore be slow, and
+//! may be installed after the pool is built; reports from before that are lost, as with every
+//! metric of the facade.
 //!
 //! Histograms are in seconds, from microseconds up. The default buckets of exporters are meant for
 //! web requests and are too coarse here: pass [`BUCKETS`] to the exporter.

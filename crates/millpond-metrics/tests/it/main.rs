@@ -4,6 +4,7 @@ mod balance;
 mod cache;
 mod forgetting;
 mod gauges;
+mod operate;
 mod reporter;
 mod spans;
 mod world;
