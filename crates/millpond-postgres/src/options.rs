@@ -143,9 +143,9 @@ impl PgPoolOptions {
     /// Sets the pooler between the pool and its server. Default: none.
     ///
     /// If a session may be pooled, the first connect opens a second connection, in a free slot, to
-    /// check whether the two share a server process. If they do, connecting fails unless this is
-    /// [`Pooler::Unchecked`](crate::Pooler::Unchecked); otherwise a warning is emitted
-    /// ([`Event::Warned`](millpond_core::Event::Warned), and the log).
+    /// check whether the two share a server process, or that of one changes. If so, connecting
+    /// fails unless this is [`Pooler::Unchecked`](crate::Pooler::Unchecked); otherwise a warning is
+    /// emitted ([`Event::Warned`](millpond_core::Event::Warned), and the log).
     ///
     /// A pooler that lends a server for each statement (`pool_mode = statement`) refuses
     /// transactions, so it is refused at the first connect.
