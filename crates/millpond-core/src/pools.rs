@@ -88,8 +88,8 @@ pub trait Pool: Send + Sync + 'static {
     /// [`in_use`](Status::in_use), and not [`failing_since`](Status::failing_since).
     fn status(&self) -> Status;
 
-    /// Whether the pool serves, without I/O, without a slot and without waiting. The default derives
-    /// it from the [`status`](Self::status).
+    /// Whether the pool serves, without I/O, without a slot and without waiting. The default is
+    /// derived from the [`status`](Self::status).
     fn health(&self) -> Health {
         self.status().health()
     }
