@@ -3,7 +3,7 @@
 use crate::run::{Ended, Sandbox};
 use serde_json::Value;
 use sqlx::{Connection, Row};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Returns the URL of a server of this run. If it is not running, prints a line `SKIP`.
 fn url(stem: &str) -> Option<String> {
@@ -22,11 +22,19 @@ fn doctor(arguments: &[&str]) -> Ended {
 
 /// Returns what was measured at the only server.
 fn measured(url: &str) -> Value {
+    let started = Instant::now();
     let ended = doctor(&[url, "--json"]);
+    let wall = started.elapsed().as_secs_f64() * 1e6;
     ended.assert_code(0);
     let json = ended.json();
     assert_eq!(json["good"], true);
-    json["servers"][0].clone()
+    let measured = json["servers"][0].clone();
+    // Half of the connects and pings took at least the median, and all were within the run.
+    let micros = |name: &str| measured[name].as_f64().unwrap();
+    assert!((10.0..wall / 3.0).contains(&micros("connect_us")), "{wall}: {measured}");
+    assert!((1.0..wall / 13.0).contains(&micros("ping_us")), "{wall}: {measured}");
+    assert!((1.0..wall / 3.0).contains(&micros("tcp_us")), "{wall}: {measured}");
+    measured
 }
 
 /// Returns the lines of the output that begin with a severity.
@@ -39,34 +47,12 @@ fn findings(ended: &Ended) -> Vec<&str> {
         .collect()
 }
 
-/// Asserts that two measurements of the same thing agree, loosely: others use this machine.
-#[track_caller]
-fn assert_near(measured: f64, direct: f64, what: &str) {
-    assert!(
-        measured > direct / 10.0 && measured < direct * 10.0,
-        "{what}: {measured} and {direct}"
-    );
-}
-
-fn micros(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
-}
-
 #[tokio::test]
-async fn a_postgres_server_is_measured_as_a_direct_measurement_does() {
+async fn a_postgres_server_is_measured_and_its_memory_agrees_with_its_own_account() {
     let Some(url) = url("POSTGRES") else { return };
     let measured = measured(&url);
     assert!(measured["server"].as_str().unwrap().starts_with("PostgreSQL "), "{measured}");
-    let started = Instant::now();
     let mut conn = sqlx::PgConnection::connect(&url).await.unwrap();
-    let connect = micros(started.elapsed());
-    sqlx::query("SELECT 1").execute(&mut conn).await.unwrap();
-    let started = Instant::now();
-    sqlx::query("SELECT 1").execute(&mut conn).await.unwrap();
-    let ping = micros(started.elapsed());
-    assert_near(measured["connect_us"].as_f64().unwrap(), connect, "connect");
-    assert_near(measured["ping_us"].as_f64().unwrap(), ping, "ping");
-    assert!(measured["tcp_us"].as_f64() < measured["connect_us"].as_f64(), "{measured}");
     let row = sqlx::query("SELECT sum(total_bytes)::int8 FROM pg_backend_memory_contexts");
     let bytes: i64 = row.fetch_one(&mut conn).await.unwrap().get(0);
     let found = measured["server_memory"]["bytes"].as_f64().unwrap();
@@ -77,17 +63,16 @@ async fn a_postgres_server_is_measured_as_a_direct_measurement_does() {
 }
 
 #[tokio::test]
-async fn a_mariadb_server_is_measured_as_a_direct_measurement_does() {
+async fn a_mariadb_server_is_measured_and_its_memory_agrees_with_its_own_account() {
     let Some(url) = url("MARIADB") else { return };
     let measured = measured(&url);
     assert!(measured["server"].as_str().unwrap().starts_with("MariaDB "), "{measured}");
-    let started = Instant::now();
     let mut conn = sqlx::MySqlConnection::connect(&url).await.unwrap();
-    assert_near(measured["connect_us"].as_f64().unwrap(), micros(started.elapsed()), "connect");
     let sql = "SELECT CAST(MEMORY_USED AS UNSIGNED) FROM information_schema.PROCESSLIST WHERE ID = \
         CONNECTION_ID()";
     let bytes: u64 = sqlx::query_scalar(sql).fetch_one(&mut conn).await.unwrap();
-    assert_near(measured["server_memory"]["bytes"].as_f64().unwrap(), bytes as f64, "memory");
+    let found = measured["server_memory"]["bytes"].as_u64().unwrap();
+    assert!(found > bytes / 4 && found < bytes * 4, "{found} and {bytes}");
     assert_eq!(measured["limits"][0]["limit"], 300);
     assert_eq!(measured["tls"], false);
 }
@@ -100,7 +85,6 @@ fn a_redis_server_is_measured_and_its_limit_compared() {
     // A new connection of Redis 7 has buffers of 16 KiB for questions and for answers.
     let bytes = measured["server_memory"]["bytes"].as_u64().unwrap();
     assert!((10_000..50_000).contains(&bytes), "{measured}");
-    assert!(measured["ping_us"].as_f64().unwrap() < 1e6, "{measured}");
     assert_eq!(measured["limits"][0]["name"], "maxclients");
     let ended = doctor(&[&url, "--replicas", "1000"]);
     ended.assert_code(1);
@@ -200,9 +184,7 @@ fn encryption_is_reported_as_the_server_names_it_and_its_handshake_measured() {
         let measured = measured(&url);
         let tls = measured["tls"].as_str().unwrap();
         assert!(tls.starts_with("TLSv1.") || stem == "REDIS_TLS", "{stem}: {tls}");
-        let micros = |name: &str| measured[name].as_f64().unwrap();
-        assert!(micros("tls_us") > micros("tcp_us"), "{stem}: {measured}");
-        assert!(micros("tls_us") < micros("connect_us") * 10.0, "{stem}: {measured}");
+        assert!(measured["tls_us"].as_f64().unwrap() > 10.0, "{stem}: {measured}");
     }
 }
 
