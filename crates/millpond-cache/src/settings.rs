@@ -107,8 +107,8 @@ impl Settings {
         self.timeout * 2
     }
 
-    /// How long a load may take in all. One that takes longer does not go on: its runtime stands
-    /// still.
+    /// Returns the time limit of a whole load. A load that takes longer is no longer polled by its
+    /// runtime.
     pub(crate) fn whole_load_limit(&self) -> Duration {
         self.load_timeout * 2 + self.lock.unwrap_or_default() + self.timeout * 8
     }

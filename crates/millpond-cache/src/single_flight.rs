@@ -158,8 +158,8 @@ impl Flights {
         Role::Leader(Lead { flights, key, progress: sender, priority, store, _wait: wait })
     }
 
-    /// Ends the load of a key for later callers and keeps it from storing what it has read. Waits
-    /// for it if it is storing that, which takes no longer than `limit`.
+    /// Ends the load of a key for later callers and prevents it from storing its value. If it is
+    /// storing the value already, waits for that, for at most `limit`.
     pub(crate) async fn outdate(&self, key: &str, limit: Duration) {
         let store = self.lock().get(key).map(|flight| Arc::clone(&flight.store));
         if let Some(store) = store {
@@ -168,12 +168,12 @@ impl Flights {
         }
     }
 
-    /// Does so with all keys that are meant.
-    pub(crate) async fn outdate_all(&self, is_meant: impl Fn(&str) -> bool, limit: Duration) {
-        let meant = |(key, flight): (&String, &Flight)| {
-            is_meant(key).then(|| (key.clone(), Arc::clone(&flight.store)))
+    /// Does the same for all selected keys.
+    pub(crate) async fn outdate_all(&self, is_selected: impl Fn(&str) -> bool, limit: Duration) {
+        let selected = |(key, flight): (&String, &Flight)| {
+            is_selected(key).then(|| (key.clone(), Arc::clone(&flight.store)))
         };
-        let stores: Vec<_> = self.lock().iter().filter_map(meant).collect();
+        let stores: Vec<_> = self.lock().iter().filter_map(selected).collect();
         join_all(stores.iter().map(|(_, store)| forbid(store, limit))).await;
         stores.iter().for_each(|(key, store)| self.remove(key, store));
     }
@@ -208,7 +208,7 @@ fn leads_to(flights: &HashMap<String, Flight>, from: &str, to: &str) -> bool {
             .is_some_and(|flight| flight.waits.iter().any(|key| leads_to(flights, key, to)))
 }
 
-/// True if this runs inside a loader of any cache, which already holds a permit.
+/// Returns true if this runs inside a loader of any cache, which already holds a permit.
 pub(crate) fn is_nested() -> bool {
     LOADS.try_with(|_| ()).is_ok()
 }

@@ -38,7 +38,7 @@ pub enum RateLimitError {
     Redis(RedisError),
 }
 
-/// The error of settings that something else has refused.
+/// Returns an error of settings, from the error of the crate that refused them.
 pub(crate) fn setting(error: &dyn std::error::Error) -> RateLimitError {
     RateLimitError::Setting { reason: error.to_string() }
 }

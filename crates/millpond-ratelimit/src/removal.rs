@@ -29,7 +29,7 @@ impl Removal {
         Self { storage, key, script: Some(script), until: Instant::now() + expiry }
     }
 
-    /// Leaves the lease to its holder, or to nobody if it is gone.
+    /// Keeps the lease: its holder has it, or it has expired.
     pub(crate) fn forget(mut self) {
         self.script = None;
     }
