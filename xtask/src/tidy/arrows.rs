@@ -21,7 +21,7 @@ use Allowed::{AllBut, Exactly, Ours};
 
 const BACKEND: Allowed = Ours(&["millpond-core", "millpond-sqlx", "millpond-url"]);
 
-const ROWS: [(&str, Allowed); 23] = [
+const ROWS: [(&str, Allowed); 24] = [
     ("millpond-advice", Exactly(&["millpond-settings"])),
     ("millpond-settings", Exactly(&[])),
     // loom only for the models.
@@ -53,6 +53,7 @@ const ROWS: [(&str, Allowed); 23] = [
     ),
     ("millpond-cache", Ours(&["millpond-core", "millpond-redis"])),
     ("millpond-ratelimit", Ours(&["millpond-config", "millpond-core", "millpond-redis"])),
+    ("millpond-inspect", Ours(&["millpond-core"])),
     ("millpond-metrics", Ours(&["millpond-core", "millpond-shared"])),
     ("millpond", AllBut(&["millpond-cli", "millpond-testkit", "xtask", "benches", "soak"])),
     ("millpond-cli", Ours(&["millpond"])),

@@ -1,0 +1,4 @@
+//! The tests of millpond-inspect, one module per subject.
+
+mod browser;
+mod routes;
