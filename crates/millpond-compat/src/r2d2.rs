@@ -3,12 +3,11 @@
 
 use crate::classify::Classify;
 use ::r2d2::ManageConnection;
-use millpond_core::{ConnectInfo, ErrorClass, Manager, Triage};
-use std::any::Any;
+use millpond_core::{ConnectInfo, ErrorClass, Manager, Triage, catch_panic};
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 /// A millpond manager that wraps an r2d2 0.8 manager.
 ///
@@ -56,8 +55,8 @@ where
 
     async fn connect(&self, _info: &ConnectInfo) -> Result<Self::Connection, Self::Error> {
         let manager = Arc::clone(&self.manager);
-        let connected = spawn_blocking(move || manager.connect()).await;
-        match connected.map_err(InteractError::of).map_err(R2d2Error::Interact)? {
+        let connected = run_blocking(move || manager.connect()).await;
+        match connected.map_err(R2d2Error::Interact)? {
             Ok(conn) => Ok(R2d2Connection { conn: Some(conn) }),
             Err(error) => Err(R2d2Error::Backend(error)),
         }
@@ -79,8 +78,7 @@ where
 
     async fn close(&self, conn: Self::Connection) -> Result<(), Self::Error> {
         // Dropping a connection may send something to its server.
-        let dropped = spawn_blocking(move || drop(conn)).await;
-        dropped.map_err(InteractError::of).map_err(R2d2Error::Interact)
+        run_blocking(move || drop(conn)).await.map_err(R2d2Error::Interact)
     }
 
     fn classify(&self, error: &Self::Error) -> ErrorClass {
@@ -134,14 +132,22 @@ impl<C: Send + 'static> R2d2Connection<C> {
         work: impl FnOnce(&mut C) -> T + Send + 'static,
     ) -> Result<T, InteractError> {
         let mut conn = self.conn.take().ok_or(InteractError::Lost)?;
-        let worked = spawn_blocking(move || {
+        let worked = run_blocking(move || {
             let result = work(&mut conn);
             (conn, result)
         });
-        let (conn, result) = worked.await.map_err(InteractError::of)?;
+        let (conn, result) = worked.await?;
         self.conn = Some(conn);
         Ok(result)
     }
+}
+
+/// Runs `work` on a blocking thread.
+async fn run_blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, InteractError> {
+    let outcome = spawn_blocking(move || catch_panic(work)).await;
+    outcome.map_err(|_| InteractError::ShutDown)?.map_err(InteractError::Panicked)
 }
 
 impl<C> fmt::Debug for R2d2Connection<C> {
@@ -160,21 +166,6 @@ pub enum InteractError {
     ShutDown,
     /// An earlier call on this connection was dropped before it completed, or panicked.
     Lost,
-}
-
-impl InteractError {
-    fn of(error: JoinError) -> Self {
-        match error.try_into_panic() {
-            Ok(panic) => Self::Panicked(message(&*panic)),
-            Err(_) => Self::ShutDown,
-        }
-    }
-}
-
-/// Returns the message of a panic.
-fn message(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
 impl fmt::Display for InteractError {
