@@ -1,42 +1,11 @@
-//! Operations on the whole pool: start and end of its maintenance task, prewarm, resize,
-//! invalidate, suspend, resume, close.
+//! Operations on the whole pool: prewarm, resize, invalidate, suspend, resume, close.
 
-use crate::ledger::{Effect, Job, Ledger, MaintenanceTask};
-use crate::rt::{Handle, Time};
+use crate::ledger::{Job, Ledger};
+use crate::rt::Time;
 use crate::{CloseReason, Event, PoolError};
-use std::any::Any;
 use std::mem;
-use std::sync::Arc;
 
 impl<C: Send + 'static> Ledger<C> {
-    pub(crate) fn has_task(&self) -> bool {
-        self.task.is_some()
-    }
-
-    pub(crate) fn runtime(&self) -> Option<&Handle> {
-        self.task.as_ref().map(|task| &task.runtime)
-    }
-
-    pub(crate) fn has_lost_a_runtime(&self) -> bool {
-        self.lost_a_runtime
-    }
-
-    /// Keeps a pool whose last handle was dropped until everything is closed. Gives it back if
-    /// there is no maintenance task.
-    pub(crate) fn keep_alive(
-        &mut self,
-        pool: Arc<dyn Any + Send + Sync>,
-    ) -> Option<Arc<dyn Any + Send + Sync>> {
-        match &mut self.task {
-            Some(task) => task.kept_pool.replace(pool),
-            None => Some(pool),
-        }
-    }
-
-    pub(crate) fn first_connect_done(&mut self) {
-        self.connects.first_pending = false;
-    }
-
     /// Opens connections until this many exist. `false` if the pool keeps none.
     pub(crate) fn begin_prewarm(&mut self, connections: u32, now: Time) -> bool {
         if self.traits.keeps {
@@ -66,42 +35,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    pub(crate) fn maintenance_starts(&mut self, runtime: Handle, now: Time) {
-        self.task = Some(MaintenanceTask {
-            runtime,
-            waker: None,
-            wakes_at: Time::NEVER,
-            woken_at: Some(now),
-            kept_pool: None,
-        });
-        self.update_fast_paths();
-    }
-
-    /// The maintenance task has ended. Unless the pool is closed, its runtime has shut down, and
-    /// all connections with it. The returned task must be dropped outside the lock.
-    pub(crate) fn maintenance_ended(&mut self, now: Time) -> Option<MaintenanceTask> {
-        let task = self.task.take();
-        self.lost_a_runtime = true;
-        self.generation = self.generation.saturating_add(1);
-        self.update_fast_paths();
-        self.retire_idle(CloseReason::RuntimeShutDown, now);
-        for job in mem::take(&mut self.inbox) {
-            match job {
-                Job::Connect(attempt) => self.free(attempt.slot, now),
-                Job::Checkin { held, .. } | Job::Validate(held) => {
-                    self.retire(held, CloseReason::RuntimeShutDown, now)
-                }
-                Job::Complete(validation) => self.effects.discard(validation),
-                Job::Close(held, reason) => self.retire(held, reason, now),
-            }
-        }
-        // The first waiter that is polled again brings a new runtime.
-        self.effects.extend(self.waiters.take_wakers().map(Effect::Wake));
-        self.note_change();
-        task
-    }
-
-    fn retire_idle(&mut self, reason: CloseReason, now: Time) {
+    pub(super) fn retire_idle(&mut self, reason: CloseReason, now: Time) {
         while let Some(held) = self.idle.pop_oldest() {
             self.retire(held, reason, now);
         }

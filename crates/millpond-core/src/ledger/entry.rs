@@ -2,11 +2,13 @@
 //! and jobs for the maintenance task.
 
 use crate::ledger::{Ticket, WaiterCell};
-use crate::rt::{TaskId, Time};
+use crate::rt::{Handle, TaskId, Time};
 use crate::{CloseReason, ConnectionId, Phase, PoolError, RequestRefusal, SharedError};
+use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Waker;
 use std::time::Duration;
 
 /// What is known of a connection; travels with it wherever it goes.
@@ -223,6 +225,27 @@ pub(crate) enum Answer<C> {
     Refused(Time),
     /// The acquire has failed, which is counted.
     Failed(PoolError),
+}
+
+/// State of the pool's background task.
+#[derive(Debug)]
+pub(crate) struct MaintenanceTask {
+    pub(super) runtime: Handle,
+    pub(super) waker: Option<Waker>,
+    /// When it wakes by itself.
+    pub(super) wakes_at: Time,
+    /// When it was last woken without having run yet.
+    pub(super) woken_at: Option<Time>,
+    /// The pool itself, from the drop of its last handle until everything is closed.
+    pub(super) kept_pool: Option<Arc<dyn Any + Send + Sync>>,
+}
+
+impl MaintenanceTask {
+    pub(crate) fn wake(self) {
+        if let Some(waker) = self.waker {
+            waker.wake();
+        }
+    }
 }
 
 pub(crate) fn bump(count: &mut u64) {

@@ -1,62 +1,12 @@
 //! Work that is due by the clock, at each turn of the maintenance task.
 
-use crate::ledger::{Job, Ledger, Renewal};
+use crate::CloseReason;
+use crate::ledger::{LeaseMeta, Ledger, Renewal};
 use crate::rt::Time;
-use crate::{CloseReason, Event, Holder};
-use std::mem;
-use std::task::Waker;
-
-#[derive(Debug)]
-pub(crate) struct Turn<C> {
-    pub(crate) jobs: Vec<Job<C>>,
-    pub(crate) leaks: Vec<Holder>,
-    /// When something falls due next.
-    pub(crate) wakes_at: Time,
-    /// The pool is closed and nothing is open any more.
-    pub(crate) done: bool,
-}
 
 impl<C: Send + 'static> Ledger<C> {
-    /// One turn of the maintenance task: everything that is due, and everything in the inbox.
-    pub(crate) fn turn(&mut self, now: Time) -> Turn<C> {
-        if let Some(task) = &mut self.task {
-            task.woken_at = Some(now);
-        }
-        if self.idle.is_due(now) {
-            self.sweep_ages(now);
-        }
-        self.sweep_surplus(now);
-        self.open_more(now);
-        let leaks = match self.config.report_after() {
-            Some(age) if now.elapsed() >= age => self.slots.leaks(now.before(age), now),
-            _ => Vec::new(),
-        };
-        for &Holder { id, location, held, .. } in &leaks {
-            self.report(Event::Leaked { id, location, held });
-        }
-        let wakes_at = self.next_due(now);
-        if let Some(task) = &mut self.task {
-            task.woken_at = None;
-            task.wakes_at = wakes_at;
-        }
-        self.check();
-        let done = self.closed && self.inbox.is_empty() && self.slots.used() == 0;
-        Turn { jobs: mem::take(&mut self.inbox), leaks, wakes_at, done }
-    }
-
-    /// Whether the maintenance task may sleep: it was not woken meanwhile. Its old waker is left in
-    /// `waker`, which must be dropped outside the lock.
-    pub(crate) fn try_sleep(&mut self, waker: &mut Option<Waker>) -> bool {
-        let Some(task) = &mut self.task else { return true };
-        let sleeps = task.woken_at.is_none() && self.inbox.is_empty();
-        if sleeps {
-            mem::swap(&mut task.waker, waker);
-        }
-        sleeps
-    }
-
     /// Closes what is too old, and asks for replacements in time.
-    fn sweep_ages(&mut self, now: Time) {
+    pub(super) fn sweep_ages(&mut self, now: Time) {
         let (room, mut left) = (self.idle_room(), self.idle.len());
         for mut held in self.idle.take_all() {
             left = left.saturating_sub(1);
@@ -82,7 +32,7 @@ impl<C: Send + 'static> Ledger<C> {
     }
 
     /// Closes, oldest first, what has lingered beyond `pool_size` or been idle for too long.
-    fn sweep_surplus(&mut self, now: Time) {
+    pub(super) fn sweep_surplus(&mut self, now: Time) {
         let floor = self.floor().unwrap_or(self.config.pool_size) as usize;
         let room = self.idle_room();
         while let Some(oldest) = self.idle.oldest() {
@@ -103,7 +53,7 @@ impl<C: Send + 'static> Ledger<C> {
         }
     }
 
-    fn next_due(&self, now: Time) -> Time {
+    pub(super) fn next_due(&self, now: Time) -> Time {
         let mut due = self.growth_due(now);
         due = due.min(self.idle.due());
         let floor = self.floor().unwrap_or(self.config.pool_size) as usize;
@@ -120,5 +70,21 @@ impl<C: Send + 'static> Ledger<C> {
             due = due.min(self.slots.oldest_unreported().after(age));
         }
         due
+    }
+
+    pub(crate) fn idle_due(&self, meta: &LeaseMeta) -> Time {
+        let mut due = Self::renewal_due(meta);
+        if let Some(idle_timeout) = self.config.idle_timeout {
+            due = due.min(meta.idle_since.after(idle_timeout));
+        }
+        if !self.config.overflow_linger.is_zero() {
+            due = due.min(meta.idle_since.after(self.config.overflow_linger));
+        }
+        due
+    }
+
+    /// When to open the successor of a connection; after that, when to close the connection.
+    pub(crate) fn renewal_due(meta: &LeaseMeta) -> Time {
+        if meta.renewal == Renewal::NotYet { meta.renew_at } else { meta.expires }
     }
 }

@@ -160,16 +160,4 @@ impl<C: Send + 'static> Ledger<C> {
         }
         self.check();
     }
-
-    /// Takes a free slot for a connection outside the pool.
-    pub(crate) fn reserve(&mut self, now: Time) -> Option<u32> {
-        if self.closed || self.suspended || self.slots.used() >= self.config.limit() {
-            return None;
-        }
-        let (slot, _) = self.slots.take(now);
-        self.slots.shift(slot, Stage::Reserved, now);
-        self.totals.peak = self.totals.peak.max(self.slots.used());
-        self.check();
-        Some(slot)
-    }
 }

@@ -5,7 +5,7 @@
 //! borrowers are those of the shares: they alone wait, are counted, measured and named as holders.
 //! A share takes a slot in [`Slots`](super::slots::Slots) that is no connection's.
 
-use crate::ledger::{Borrowers, Caller, LeaseMeta, Ledger, bump};
+use crate::ledger::{Borrowers, Caller, LeaseMeta, Ledger};
 use crate::rt::Time;
 use crate::{Event, PoolError};
 use std::panic::Location;
@@ -36,11 +36,6 @@ impl<C: Send + 'static> Ledger<C> {
 
     pub(crate) fn is_multiplexed(&self) -> bool {
         self.borrowers.is_some()
-    }
-
-    pub(crate) fn count_acquire(&mut self) -> u64 {
-        bump(&mut self.totals.acquires);
-        self.totals.acquires
     }
 
     /// A borrower waits until a member can be shared. `refused_once`: it was refused before.
@@ -84,10 +79,7 @@ impl<C: Send + 'static> Ledger<C> {
             self.count_acquire();
         }
         let since = since.unwrap_or(now);
-        bump(&mut self.totals.succeeded);
-        if let Some(histograms) = &self.histograms {
-            histograms.wait().add(now.nanos_since(since));
-        }
+        self.count_share(since, now);
         let slot = self.slots.lend_share(member.slot, caller, now);
         if let Some(age) = self.config.report_after() {
             self.wake_by(now.after(age), now);
@@ -101,9 +93,7 @@ impl<C: Send + 'static> Ledger<C> {
     pub(crate) fn end_share(&mut self, share: &LeaseMeta, now: Time) -> bool {
         let since = self.slots.since(share.slot);
         self.slots.end_share(share.slot);
-        if let Some(histograms) = &self.histograms {
-            histograms.hold().add(now.nanos_since(since));
-        }
+        self.measure_share(since, now);
         let held = now.since(since);
         self.report_of_share(Event::Returned { id: share.id, held });
         self.config.max_lease.is_some_and(|limit| held >= limit)
@@ -117,20 +107,11 @@ impl<C: Send + 'static> Ledger<C> {
         error: Option<&PoolError>,
         now: Time,
     ) {
-        self.count_unserved(error);
+        self.count_share_failure(error);
         let waited = now.since(since);
         self.report_of_share(match error.map(PoolError::kind) {
             Some(failure) => Event::AcquireFailed { failure, waited, location },
             None => Event::AcquireCancelled { waited, location },
-        });
-    }
-
-    /// An acquire has ended without a lease, or without a share.
-    pub(crate) fn count_unserved(&mut self, error: Option<&PoolError>) {
-        bump(match error {
-            None => &mut self.totals.cancelled,
-            Some(error) if error.is_timeout() => &mut self.totals.timed_out,
-            Some(_) => &mut self.totals.failed,
         });
     }
 }

@@ -1,39 +1,16 @@
-//! The fields of the ledger, how they are read, and what every change needs: events, measurements,
-//! wake-ups.
+//! The fields of the ledger, how they are read, and what every change needs: events and counts.
 
 use crate::ledger::{
-    Borrowers, ConnectHistory, Effect, Effects, Grant, Idle, Job, PoolTraits, Queue, Slots, Stage,
-    Unlocked, bump,
+    Borrowers, ConnectHistory, Effect, Effects, Grant, Idle, Job, MaintenanceTask, PoolTraits,
+    Queue, Slots, Stage, Unlocked, bump,
 };
-use crate::rt::{Handle, Time};
+use crate::rt::Time;
 use crate::{Event, Interest, PoolConfig, PoolError, PoolHistograms, Status, Totals};
-use std::any::Any;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 use std::time::Duration;
-
-/// State of the pool's background task.
-#[derive(Debug)]
-pub(crate) struct MaintenanceTask {
-    pub(super) runtime: Handle,
-    pub(super) waker: Option<Waker>,
-    /// When it wakes by itself.
-    pub(super) wakes_at: Time,
-    /// When it was last woken without having run yet.
-    pub(super) woken_at: Option<Time>,
-    /// The pool itself, from the drop of its last handle until everything is closed.
-    pub(super) kept_pool: Option<Arc<dyn Any + Send + Sync>>,
-}
-
-impl MaintenanceTask {
-    pub(crate) fn wake(self) {
-        if let Some(waker) = self.waker {
-            waker.wake();
-        }
-    }
-}
 
 #[derive(Debug)]
 pub(crate) struct Ledger<C> {
@@ -152,7 +129,15 @@ impl<C: Send + 'static> Ledger<C> {
     /// Records how long a connection that was lent at `since` was held.
     #[inline]
     pub(super) fn measure_use(&self, since: Time, now: Time) {
-        if let Some(histograms) = self.histograms.as_ref().filter(|_| self.borrowers.is_none()) {
+        if self.borrowers.is_none() {
+            self.measure_share(since, now);
+        }
+    }
+
+    /// The same of a share.
+    #[inline]
+    pub(super) fn measure_share(&self, since: Time, now: Time) {
+        if let Some(histograms) = &self.histograms {
             histograms.hold().add(now.nanos_since(since));
         }
     }
@@ -169,6 +154,11 @@ impl<C: Send + 'static> Ledger<C> {
         if let Some(borrowers) = &mut self.borrowers {
             return borrowers.number_member();
         }
+        self.count_acquire()
+    }
+
+    /// Counts an acquire of a connection or of a share.
+    pub(crate) fn count_acquire(&mut self) -> u64 {
         bump(&mut self.totals.acquires);
         self.totals.acquires
     }
@@ -208,18 +198,33 @@ impl<C: Send + 'static> Ledger<C> {
     #[inline]
     pub(super) fn count_success(&mut self, since: Time, now: Time) {
         if self.borrowers.is_none() {
-            bump(&mut self.totals.succeeded);
-            if let Some(histograms) = &self.histograms {
-                histograms.wait().add(now.nanos_since(since));
-            }
+            self.count_share(since, now);
+        }
+    }
+
+    /// The same of a share.
+    #[inline]
+    pub(super) fn count_share(&mut self, since: Time, now: Time) {
+        bump(&mut self.totals.succeeded);
+        if let Some(histograms) = &self.histograms {
+            histograms.wait().add(now.nanos_since(since));
         }
     }
 
     /// Counts an acquire that failed, or was cancelled.
     pub(super) fn count_failure(&mut self, error: Option<&PoolError>) {
         if self.borrowers.is_none() {
-            self.count_unserved(error);
+            self.count_share_failure(error);
         }
+    }
+
+    /// The same of a share.
+    pub(super) fn count_share_failure(&mut self, error: Option<&PoolError>) {
+        bump(match error {
+            None => &mut self.totals.cancelled,
+            Some(error) if error.is_timeout() => &mut self.totals.timed_out,
+            Some(_) => &mut self.totals.failed,
+        });
     }
 
     #[cfg(all(test, not(millpond_models)))]
@@ -286,22 +291,6 @@ impl<C: Send + 'static> Ledger<C> {
     #[inline]
     pub(crate) fn wake(&mut self, waker: Option<Waker>) {
         self.effects.extend(waker.map(Effect::Wake));
-    }
-
-    pub(crate) fn wake_maintenance(&mut self, now: Time) {
-        let Some(task) = &mut self.task else { return };
-        if task.woken_at.is_none() {
-            task.woken_at = Some(now);
-            let waker = task.waker.take();
-            self.wake(waker);
-        }
-    }
-
-    /// Wakes the maintenance task if it would sleep beyond `due`.
-    pub(crate) fn wake_by(&mut self, due: Time, now: Time) {
-        if self.task.as_ref().is_some_and(|task| due < task.wakes_at) {
-            self.wake_maintenance(now);
-        }
     }
 
     pub(crate) fn changes(&self) -> u64 {
