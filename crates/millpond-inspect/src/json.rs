@@ -1,6 +1,6 @@
 //! The pools as JSON.
 
-use crate::inspect::{Inspect, Snapshot};
+use crate::pools::{Pools, Snapshot};
 use crate::recorder::{Recorded, short};
 use millpond_core::{Health, Histogram, Holder, PoolHistograms, Status};
 use serde_json::{Value, json};
@@ -14,14 +14,14 @@ const BOUNDS: [f64; 12] =
     [0.0001, 0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0];
 
 /// Returns all pools.
-pub(crate) fn pools(inspect: &Inspect) -> Value {
+pub(crate) fn pools(inspect: &Pools) -> Value {
     let pools: Vec<_> =
         inspect.read().map(|(name, snapshot)| pool(inspect, name, &snapshot)).collect();
     json!({ "pools": pools, "bounds_s": BOUNDS })
 }
 
 /// Returns the verdict on each pool, and whether all of them serve callers.
-pub(crate) fn health(inspect: &Inspect) -> (Value, bool) {
+pub(crate) fn health(inspect: &Pools) -> (Value, bool) {
     let mut is_serving = true;
     let pools: Vec<_> = inspect
         .read()
@@ -43,7 +43,7 @@ fn health_of(health: &Health) -> Value {
     })
 }
 
-fn pool(inspect: &Inspect, name: &str, snapshot: &Snapshot) -> Value {
+fn pool(inspect: &Pools, name: &str, snapshot: &Snapshot) -> Value {
     let recorded = inspect.recorder.with(name, recorded);
     json!({
         "name": name,

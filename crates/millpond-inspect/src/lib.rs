@@ -34,8 +34,10 @@
 
 mod inspect;
 mod json;
+mod pools;
 mod recorder;
 mod routes;
 
-pub use inspect::{Inspect, Snapshot};
+pub use inspect::Inspect;
+pub use pools::Snapshot;
 pub use recorder::Recorder;

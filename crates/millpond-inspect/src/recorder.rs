@@ -35,7 +35,8 @@ pub(crate) struct RecordedEvent {
     pub(crate) text: String,
 }
 
-/// Returns an event as text. An error is shown by its message, whose authors kept secrets out of it.
+/// Returns an event as text. An error is shown by its message, not by its fields, which may have
+/// secrets.
 fn describe(event: &Event) -> String {
     let fields = format!("{event:?}");
     match event.error() {

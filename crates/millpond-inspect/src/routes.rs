@@ -1,6 +1,7 @@
 //! The routes and their headers.
 
-use crate::{Inspect, json};
+use crate::json;
+use crate::pools::Pools;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::http::header::{
@@ -24,7 +25,7 @@ const PAGE_POLICY: &str = concat!(
 /// Nothing may be loaded or run.
 const DATA_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
-pub(crate) fn router<S: Clone + Send + Sync + 'static>(inspect: Arc<Inspect>) -> Router<S> {
+pub(crate) fn router<S: Clone + Send + Sync + 'static>(inspect: Arc<Pools>) -> Router<S> {
     let (pools, health, metrics) = (Arc::clone(&inspect), Arc::clone(&inspect), inspect);
     Router::new()
         .route(
@@ -36,12 +37,12 @@ pub(crate) fn router<S: Clone + Send + Sync + 'static>(inspect: Arc<Inspect>) ->
         .route("/metrics", get(async move || metrics_answer(&metrics)))
 }
 
-fn health_answer(inspect: &Inspect) -> Response {
+fn health_answer(inspect: &Pools) -> Response {
     let (health, is_serving) = json::health(inspect);
     json(if is_serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, &health)
 }
 
-fn metrics_answer(inspect: &Inspect) -> Response {
+fn metrics_answer(inspect: &Pools) -> Response {
     match &inspect.metrics {
         Some(render) => answer(
             StatusCode::OK,
