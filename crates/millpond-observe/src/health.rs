@@ -85,9 +85,11 @@ impl Status {
 }
 
 impl Health {
-    /// Returns true if callers are served, at once or after a wait: for a readiness probe.
+    /// Returns false if the pool is known not to serve: for a readiness probe. An
+    /// [`Unverified`](Verdict::Unverified) pool counts as serving, because a pool that opens its
+    /// first connection on demand would otherwise never get a caller.
     pub fn is_serving(&self) -> bool {
-        matches!(self.verdict, Verdict::Ready | Verdict::Busy)
+        !matches!(self.verdict, Verdict::Down | Verdict::Suspended | Verdict::Closed)
     }
 
     /// The worse of two, for a pool that consists of several.
@@ -101,7 +103,9 @@ impl Health {
             Verdict::Down => 4,
             Verdict::Closed => 5,
         };
-        if rank(&other) > rank(&self) { other } else { self }
+        let oldest_wait = self.oldest_wait.max(other.oldest_wait);
+        let worse = if rank(&other) > rank(&self) { other } else { self };
+        Self { oldest_wait, ..worse }
     }
 }
 

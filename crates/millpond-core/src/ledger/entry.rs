@@ -249,5 +249,5 @@ impl MaintenanceTask {
 }
 
 pub(crate) fn bump(count: &mut u64) {
-    *count = count.saturating_add(1);
+    *count = count.wrapping_add(1);
 }

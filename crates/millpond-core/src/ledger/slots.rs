@@ -206,10 +206,10 @@ impl Slots {
     #[inline]
     fn recount(&mut self, before: Stage, after: Stage) {
         if let Some(count) = self.counts.get_mut(before as usize) {
-            *count = count.saturating_sub(1);
+            *count = count.wrapping_sub(1);
         }
         if let Some(count) = self.counts.get_mut(after as usize) {
-            *count = count.saturating_add(1);
+            *count = count.wrapping_add(1);
         }
     }
 
