@@ -55,16 +55,17 @@ impl Breaker {
         if pauses.is_empty() {
             return true;
         }
-        let now = Instant::now();
-        let mut may = |node| match pauses.get_mut(&node) {
-            Some(until) if now < *until => false,
-            Some(until) => {
+        // Without a known owner both are all of Redis.
+        let (nodes, now) = ([None, owner()], Instant::now());
+        if nodes.iter().any(|node| pauses.get(node).is_some_and(|until| now < *until)) {
+            return false;
+        }
+        for node in &nodes {
+            if let Some(until) = pauses.get_mut(node) {
                 *until = now + PAUSE;
-                true
             }
-            None => true,
-        };
-        may(None) && owner().is_none_or(|node| may(Some(node)))
+        }
+        true
     }
 
     fn note<T>(&self, outcome: &Result<T, RedisError>, owner: impl Fn() -> Option<Arc<Node>>) {
@@ -142,5 +143,17 @@ mod tests {
         assert!(!breaker.may_ask(|| node(2)), "the pool reaches none of them");
         breaker.note(&Ok(()), || node(1));
         assert!(breaker.may_ask(|| node(1)) && breaker.may_ask(|| node(2)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_caller_that_is_refused_for_its_node_prolongs_no_pause_of_the_others() {
+        let breaker = Breaker::default();
+        breaker.note(&Err::<(), _>(RedisError::Pool(crate::PoolError::Closed)), || node(1));
+        tokio::time::advance(PAUSE / 2).await;
+        breaker.note(&silent(), || node(1));
+        tokio::time::advance(PAUSE / 2).await;
+        assert!(!breaker.may_ask(|| node(1)), "its own pause is not over");
+        assert!(breaker.may_ask(|| node(2)), "nobody has asked since the pause of all ended");
+        assert!(!breaker.may_ask(|| node(2)), "one is enough");
     }
 }
