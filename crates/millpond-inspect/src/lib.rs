@@ -41,3 +41,7 @@ mod routes;
 pub use inspect::Inspect;
 pub use pools::Snapshot;
 pub use recorder::Recorder;
+
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -19,7 +19,7 @@ const PAGE: &str = include_str!("page.html");
 const PAGE_POLICY: &str = concat!(
     "default-src 'none'; connect-src 'self'; base-uri 'none'; form-action 'none'; ",
     "frame-ancestors 'none'; style-src 'sha256-UqydosfX9MCoPpnm20Z7vv2aL+QzlaUzMjVtCJgjf9Y='; ",
-    "script-src 'sha256-gDR7E+1DTiF7jKxnX+YibX4xCL9zg15TQ5X8rdWmb1I='"
+    "script-src 'sha256-2lhUYDe5dBvuLuKE1vYlfRr6gCSumxYxBWstf5xiMek='"
 );
 
 /// Nothing may be loaded or run.

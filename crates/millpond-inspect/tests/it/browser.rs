@@ -27,7 +27,13 @@ async fn dump(router: Router) -> Option<String> {
     server.abort();
     let _ = std::fs::remove_dir_all(home);
     match output {
-        Ok(output) => Some(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Ok(output) if output.status.success() => {
+            Some(String::from_utf8_lossy(&output.stdout).into_owned())
+        }
+        Ok(output) => {
+            println!("SKIP the page in a browser: chromium does not run: {}", output.status);
+            None
+        }
         Err(error) => {
             println!("SKIP the page in a browser: no chromium: {error}");
             None

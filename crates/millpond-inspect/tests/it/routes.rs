@@ -74,6 +74,17 @@ async fn a_busy_pool_is_healthy_and_one_without_a_server_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_pool_that_has_opened_no_connection_yet_is_healthy() {
+    let recorder = Recorder::new();
+    let pool = pool(&ScriptedManager::new(), "new", &recorder);
+    let router: Router = Inspect::new(recorder).pool(Arc::new(pool)).router();
+    let (status, _, body) = get(&router, "/health").await;
+    assert_eq!(status, StatusCode::OK, "{body}");
+    let health: Value = serde_json::from_str(&body).unwrap();
+    assert_eq!(health["pools"][0]["health"]["verdict"], "unverified", "{body}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_pool_behind_dyn_and_one_behind_a_closure_are_shown_until_they_are_gone() {
     let (manager, recorder) = (ScriptedManager::new(), Recorder::new());
     let shared: Arc<dyn Pool<Connection = ScriptedConnection>> =
