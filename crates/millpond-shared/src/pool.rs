@@ -5,7 +5,7 @@ use crate::members::{Core, Members};
 use crate::multiplexer::Multiplexer;
 use millpond_core::{
     AcquireFuture, Buildable, Builder, CloseFuture, CloseReport, DEFAULT_CLOSE_TIMEOUT, Health,
-    Holder, Invalidate, Lease, Manager, Pool, PoolError, PoolParts, Request, Status,
+    Holder, Invalidate, Lease, Manager, Pool, PoolError, PoolParts, Request, Status, Verdict,
 };
 use parking_lot::Mutex;
 use std::fmt;
@@ -115,9 +115,14 @@ where
     }
 
     /// Returns whether the pool serves, from its own counts: it takes no connection and does not
-    /// wait.
+    /// wait. It is busy only while callers wait, because a connection that is lent can be lent
+    /// again.
     pub fn health(&self) -> Health {
-        self.handle.core.multiplexer.pool().health()
+        let mut health = self.handle.core.multiplexer.pool().health();
+        if health.verdict == Verdict::Busy && health.oldest_wait.is_none() {
+            health.verdict = Verdict::Ready;
+        }
+        health
     }
 
     /// Returns the holders of clones, the oldest first.

@@ -1,7 +1,7 @@
 //! `SharedPool`: multiplexed connections, cloned for every borrower, in turn.
 
 use crate::support::{Link, ms, pool_of, quiet, secs, timed, warm};
-use millpond_core::{CloseReason, Invalidate, Lease, Pool, PoolError, PoolExt};
+use millpond_core::{CloseReason, Invalidate, Lease, Pool, PoolError, PoolExt, Verdict};
 use millpond_testkit::poll_n;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,6 +25,15 @@ async fn a_thousand_borrowers_share_three_connections_in_turn_and_none_waits() {
     drop(leases);
     assert_eq!(pool.holders().len(), 0);
     assert_eq!(server.alive(), 3, "they go on serving");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pool_whose_connections_are_all_lent_is_ready_because_it_lends_them_again() {
+    let (pool, _server, _) = pool_of(1, |builder| builder);
+    let lease = pool.acquire().await.unwrap();
+    assert_eq!(pool.health().verdict, Verdict::Ready);
+    drop(lease);
+    assert_eq!(pool.health().verdict, Verdict::Ready);
 }
 
 #[tokio::test(start_paused = true)]
