@@ -15,9 +15,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
 
-/// Adds to a counter and sets its expiry if it has none. ARGV: the amount, the lifetime in
-/// milliseconds.
+/// Adds to a counter and sets its expiry if it has none. A remembered absence counts as no counter.
+/// ARGV: the amount, the lifetime in milliseconds.
 const INCR: &str = "
+if redis.call('GET', KEYS[1]) == 'n' then redis.call('DEL', KEYS[1]) end
 local sum = redis.call('INCRBY', KEYS[1], ARGV[1])
 if redis.call('PTTL', KEYS[1]) < 0 then redis.call('PEXPIRE', KEYS[1], ARGV[2]) end
 return sum

@@ -113,6 +113,24 @@ async fn a_counter_counts_expires_and_is_read_as_a_number() {
 }
 
 #[tokio::test]
+async fn a_counter_begins_where_the_absence_of_a_value_is_remembered() {
+    let (minute, day) = (Duration::from_secs(60), Duration::from_secs(86_400));
+    for builder in builders() {
+        let cache = builder.ttl(day).negative_ttl(minute).connect_lazy().unwrap();
+        let nothing = async || Ok::<Option<i64>, std::io::Error>(None);
+        assert_eq!(cache.get_or_load("n", nothing).await.unwrap(), None);
+        assert_eq!(cache.incr("n", 5).await.unwrap(), 5);
+        assert_eq!(cache.incr("n", 2).await.unwrap(), 7);
+        assert_eq!(cache.get::<i64>("n").await.unwrap(), Some(7));
+        let left = cache.ttl("n").await.unwrap().unwrap();
+        assert!(left > minute, "{left:?} is the time of a remembered absence");
+        cache.set("text", "n").await.unwrap();
+        assert!(cache.incr("text", 1).await.is_err());
+        assert_eq!(cache.get::<String>("text").await.unwrap().as_deref(), Some("n"));
+    }
+}
+
+#[tokio::test]
 async fn an_unreadable_value_counts_as_missing_and_is_loaded_again() {
     for cache in caches() {
         cache.set("k", "text").await.unwrap();
