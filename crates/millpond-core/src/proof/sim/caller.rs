@@ -86,7 +86,9 @@ impl World {
         }
         let is_first = claimant.arrival == 0;
         let mut waker = Some(self.users.get(who).bell.waker());
+        self.known.asking = true;
         let answer = self.change(|ledger, now| how(ledger, &mut claimant, &mut waker, now));
+        self.known.asking = false;
         drop(waker);
         if is_first {
             self.note_deadline(who, &claimant);

@@ -42,6 +42,8 @@ pub(super) struct Known {
     pub(super) pause: Pause,
     /// When somebody last asked who was not served.
     pub(super) asked: Option<Time>,
+    /// Whether somebody asks at this moment, and may be refused.
+    pub(super) asking: bool,
     pub(super) warm: Vec<u32>,
     pub(super) connecting: u32,
     /// Who has not answered since then is suspected since then.
@@ -73,6 +75,7 @@ impl Known {
             hopeless: false,
             pause: Pause { with_demand: Time::ZERO, without_demand: Time::ZERO },
             asked: None,
+            asking: false,
             warm: Vec::new(),
             connecting: 0,
             suspicion: (Time::ZERO, Time::ZERO),
@@ -251,7 +254,7 @@ impl Known {
     /// refused lately.
     pub(super) fn not_before(&self, now: Time, waiting: u32) -> Time {
         let lately = self.asked.is_some_and(|at| now.since(at) < Duration::from_secs(10));
-        self.pause.end(lately || waiting > 0 || !self.warm.is_empty())
+        self.pause.end(lately || self.asking || waiting > 0 || !self.warm.is_empty())
     }
 
     pub(super) fn note_resize(&mut self, size: u32, overflow: u32) {
