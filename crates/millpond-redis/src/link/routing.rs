@@ -126,6 +126,8 @@ impl Link {
             }
             Slot::One(_) if command.name() == "UNWATCH" => self.watched(),
             Slot::One(slot) => self.topology.owner(slot),
+            // Its commands have no key, but the node that watches keys must execute them.
+            Slot::Any if command.name() == "EXEC" => self.watched(),
             Slot::Any => None,
         };
         // Any node redirects the command.

@@ -1,7 +1,7 @@
 //! WATCH, MULTI and EXEC.
 
 use crate::scripted::{Scripted, plain};
-use crate::support::{any, by_each_driver, cluster, few, get, key, set, single};
+use crate::support::{any, by_each_driver, cluster, echo, few, get, key, set, single};
 use millpond_redis::{Command, RedisError, Value, slot_of};
 
 #[tokio::test]
@@ -103,6 +103,26 @@ async fn a_transaction_that_the_server_did_not_begin_may_have_been_executed_and_
             error.is_ambiguous() && error.to_string().contains("no transactions here"),
             "{error}"
         );
+    }
+}
+
+#[tokio::test]
+async fn a_transaction_without_keys_is_executed_unless_a_watched_key_has_changed() {
+    for url in [single(), cluster()].into_iter().flatten().flat_map(|url| by_each_driver(&url)) {
+        let pool = few(2).connect(&url).await.unwrap();
+        let mut lease = pool.acquire().await.unwrap();
+        // Masters have a third of the slots each.
+        for third in 0..3 {
+            let watched = std::iter::repeat_with(|| key("watched"))
+                .find(|key| slot_of(key.as_bytes()) / 5462 == third)
+                .unwrap();
+            any(&mut lease, Command::new("WATCH").key(&watched)).await;
+            let done: Option<Vec<String>> = lease.transaction([echo("a")]).await.unwrap();
+            assert_eq!(done, Some(vec!["a".to_owned()]));
+            any(&mut lease, Command::new("WATCH").key(&watched)).await;
+            pool.run::<()>(set(&watched, 1)).await.unwrap();
+            assert_eq!(lease.transaction::<Value>([echo("a")]).await.unwrap(), None);
+        }
     }
 }
 
