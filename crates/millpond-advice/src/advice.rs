@@ -35,6 +35,9 @@ pub struct Advice {
     pub findings: Vec<Finding>,
 }
 
+/// The largest `pool_size` that is accepted without `limits = "off"`.
+const POOL_SIZE_MAX: u32 = 50;
+
 /// "Consistently at capacity": at least this share of the time.
 const CONSISTENTLY: f64 = 0.5;
 
@@ -73,7 +76,7 @@ fn of_load(config: &PoolConfig, load: &Load, target: WaitTarget, size: Option<u3
     let demand = format!(
         "{} acquires a second, each holding a connection for {:?}, keep {:.1} of {pool_size} \
          connections in use on average",
-        load.arrivals,
+        rounded(load.arrivals),
         load.mean_hold,
         load.mean_in_use()
     );
@@ -84,7 +87,9 @@ fn of_load(config: &PoolConfig, load: &Load, target: WaitTarget, size: Option<u3
         return Finding::new(Severity::Error, "db.pool_size", message, help);
     };
     let overflow = guide_max_overflow(size);
-    let spelt = format!("set pool_size = {size} and max_overflow = {overflow} (twice that)");
+    let limits = if size > POOL_SIZE_MAX { " and limits = \"off\"" } else { "" };
+    let spelt =
+        format!("set pool_size = {size} and max_overflow = {overflow} (twice that){limits}");
     if size > limit {
         let message = format!(
             "{demand}; {goal} with {size} connections, and this pool has at most {limit} \
@@ -102,6 +107,12 @@ fn of_load(config: &PoolConfig, load: &Load, target: WaitTarget, size: Option<u3
         false => String::new(),
     };
     Finding::new(Severity::Note, "db.pool_size", message, help)
+}
+
+/// Returns a rate with two decimals, if it has so many digits.
+fn rounded(rate: f64) -> f64 {
+    let rounded = (rate * 100.0).round() / 100.0;
+    if rate >= 1.0 && rounded.is_finite() { rounded } else { rate }
 }
 
 /// The guide's third rule.

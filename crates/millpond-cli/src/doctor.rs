@@ -24,6 +24,10 @@ use millpond::{Loader, Settings};
 use serde_json::{Value, json};
 use std::error::Error;
 use std::io::{self, Write};
+use std::time::Duration;
+
+/// How long one server may take in all. A server that stops answering would take forever.
+const SERVER_MAX: Duration = Duration::from_secs(60);
 
 /// What was found out about the settings and their servers.
 struct Diagnosis {
@@ -64,8 +68,8 @@ async fn diagnose_all(loader: Loader, loaded: Loaded, replicas: u32) -> Diagnosi
         };
     if let Some(database) = database {
         let outcome = match database {
-            Database::SqliteFile => sqlite::diagnose(&settings).await,
-            _ => sql::diagnose(loader, &settings, replicas).await,
+            Database::SqliteFile => in_time(sqlite::diagnose(&settings)).await,
+            _ => in_time(sql::diagnose(loader, &settings, replicas)).await,
         };
         add(DATABASE, outcome);
     }
@@ -73,13 +77,19 @@ async fn diagnose_all(loader: Loader, loaded: Loaded, replicas: u32) -> Diagnosi
         [("redis", &settings.redis), ("cache", &settings.cache)];
     for (section, redis) in sections.into_iter().filter(|(_, section)| section.url.is_some()) {
         let setting = if section == "redis" { "redis.url" } else { "cache.url" };
-        add(setting, redis::diagnose(section, redis, replicas).await);
+        add(setting, in_time(redis::diagnose(section, redis, replicas)).await);
     }
     if servers.is_empty() && findings.is_empty() {
         let help = "name one with storage.connection_string, redis.url or cache.url";
         findings.push(Finding::new(Severity::Note, "settings", "they name no server", help));
     }
     Diagnosis { settings, servers, findings }
+}
+
+/// Returns what a server's diagnosis returns, or an error after [`SERVER_MAX`].
+async fn in_time<T>(diagnosis: impl Future<Output = Result<T, String>>) -> Result<T, String> {
+    let late = |_| format!("accepted a connection, and did not answer all within {SERVER_MAX:?}");
+    tokio::time::timeout(SERVER_MAX, diagnosis).await.map_err(late)?
 }
 
 /// Returns the finding of a server that cannot be used.
@@ -131,5 +141,17 @@ impl Diagnosis {
             "findings": findings::to_json(&self.findings),
         });
         writeln!(io::stdout(), "{output}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_stops_answering_is_given_up() {
+        let silent = std::future::pending::<Result<(), String>>();
+        assert!(in_time(silent).await.unwrap_err().contains("did not answer"));
+        assert_eq!(in_time(async { Ok(1) }).await, Ok(1));
     }
 }

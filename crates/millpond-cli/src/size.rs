@@ -9,6 +9,15 @@ use serde_json::json;
 use std::error::Error;
 use std::io::{self, Write};
 
+/// The largest `pool_size` within the range of the setting.
+const POOL_SIZE_MAX: u32 = 50;
+
+/// Returns the section of a settings file with this size.
+pub fn spelt(size: u32) -> String {
+    let limits = if size > POOL_SIZE_MAX { "limits = \"off\"\n" } else { "" };
+    format!("[db]\n{limits}pool_size = {size}\nmax_overflow = {}\n", guide_max_overflow(size))
+}
+
 /// Prints the advice for one process; returns false if the pool of the settings cannot serve the
 /// load.
 ///
@@ -48,11 +57,10 @@ fn print_sizes(
         screen.line(Tone::Plain, &format!("{tried:>9}  {wait}"))?;
     }
     let each = if arguments.replicas > 1 { " of each process" } else { "" };
-    let overflow = guide_max_overflow(size);
     let text = format!(
-        "\nFor the pool{each}:\n\n[db]\npool_size = {size}\nmax_overflow = {overflow}\n\nThe \
-         formula assumes that callers arrive at random. Measure the hold time of your own service, \
-         not that of a single query."
+        "\nFor the pool{each}:\n\n{}\nThe formula assumes that callers arrive at random. Measure \
+         the hold time of your own service, not that of a single query.",
+        spelt(size)
     );
     screen.line(Tone::Plain, &text)
 }

@@ -6,10 +6,10 @@ use crate::drive::Waits;
 use crate::drive::target::Target;
 use crate::drive::workers::{Measured, Pace, Workers};
 use crate::interrupt::Interrupt;
+use crate::size;
 use crate::table::Table;
 use crate::terminal::{Screen, Tone, format_duration};
 use millpond::Settings;
-use millpond::advice::guide_max_overflow;
 use serde_json::{Value, json};
 use std::error::Error;
 use std::fs::OpenOptions;
@@ -21,9 +21,6 @@ const NEARLY: f64 = 97.0;
 
 /// The width of the longest bar.
 const BAR: f64 = 40.0;
-
-/// The largest `pool_size` within the range of the setting.
-const POOL_SIZE_MAX: u32 = 50;
 
 /// The load on a pool of one size.
 struct Run {
@@ -128,8 +125,7 @@ fn recommendation(size: u32, is_redis: bool) -> String {
     if is_redis {
         return format!("[cache]\nmax_connections = {}\n", size.max(10));
     }
-    let limits = if size > POOL_SIZE_MAX { "limits = \"off\"\n" } else { "" };
-    format!("[db]\n{limits}pool_size = {size}\nmax_overflow = {}\n", guide_max_overflow(size))
+    size::spelt(size)
 }
 
 fn print(screen: &mut Screen, runs: &[Run], recommended: Option<&str>) -> io::Result<()> {

@@ -12,6 +12,9 @@ use tokio::task::JoinSet;
 /// How often the progress line is updated.
 const TICK: Duration = Duration::from_millis(100);
 
+/// How long after the end of the load an answer is waited for.
+const LATE_MAX: Duration = Duration::from_secs(30);
+
 /// How many tasks send queries, for how long, and when.
 #[derive(Debug, Clone, Copy)]
 pub struct Workers {
@@ -108,7 +111,7 @@ impl Workers {
 async fn work(target: Target, shared: Arc<Shared>) -> Measured {
     let mut measured = Measured::default();
     while let Some(begin) = shared.next().await {
-        match target.ask().await {
+        match in_time(shared.started + shared.span + LATE_MAX, target.ask()).await {
             Ok(()) => measured.times.record(begin.elapsed()),
             Err(error) => {
                 measured.failed += 1;
@@ -118,6 +121,15 @@ async fn work(target: Target, shared: Arc<Shared>) -> Measured {
         shared.done.fetch_add(1, Ordering::Relaxed);
     }
     measured
+}
+
+/// Returns the answer, or an error at `end`: a server that stops answering would take forever.
+async fn in_time(
+    end: Instant,
+    answer: impl Future<Output = Result<(), String>>,
+) -> Result<(), String> {
+    let late = |_| format!("no answer within {LATE_MAX:?} after the end of the load");
+    tokio::time::timeout_at(end.into(), answer).await.map_err(late)?
 }
 
 impl Shared {
@@ -172,5 +184,18 @@ impl Measured {
         if self.first_error.is_none() {
             self.first_error = other.first_error;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_stops_answering_does_not_keep_the_load_from_ending() {
+        let end = Instant::now() + LATE_MAX;
+        let error = in_time(end, std::future::pending()).await.unwrap_err();
+        assert!(error.contains("no answer within 30s"), "{error}");
+        assert_eq!(in_time(end, async { Ok(()) }).await, Ok(()));
     }
 }

@@ -113,6 +113,16 @@ fn the_size_is_printed_as_settings() {
     let ended = Ended::from(command.env("PSN_DB_MAX_OVERFLOW", "0").output().unwrap());
     ended.assert_code(1);
     assert!(ended.stdout.starts_with("error: db.pool_size"), "{ended:?}");
+    // What is printed is valid, also above the ranges.
+    let ended = sandbox.run(&["size", "--rate", "5000", "--hold", "40ms"]);
+    let (_, settings) = ended.stdout.split_once("For the pool:\n\n").unwrap();
+    let (settings, _) = settings.split_once("\n\n").unwrap();
+    sandbox.write("large.toml", settings);
+    sandbox.run(&["check", "--config", "large.toml"]).assert_code(0);
+    assert!(ended.stdout.contains("(twice that) and limits = \"off\""), "{ended:?}");
+    // Three processes share what does not divide.
+    let ended = sandbox.run(&["size", "--rate", "100", "--hold", "40ms", "--replicas", "3"]);
+    assert!(ended.stdout.contains(": 33.33 acquires a second"), "{ended:?}");
     for [rate, hold] in [["0", "1s"], ["nan", "1s"], ["inf", "1s"], ["1", "soon"], ["1", "0"]] {
         let ended = sandbox.run(&["size", "--rate", rate, "--hold", hold]);
         ended.assert_code(2);
