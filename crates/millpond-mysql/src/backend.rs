@@ -1,9 +1,9 @@
 //! MySQL's implementation of [`Backend`].
 
 use crate::error_class;
-use crate::in_transaction::{ends_transaction, is_marked, mark, transaction_state};
+use crate::in_transaction::{check_sync, ends_transaction, is_marked, mark, transaction_state};
 use crate::stand_in;
-use crate::verify::{check_sync, drain, verify};
+use crate::verify::{drain, verify};
 use millpond_core::async_trait;
 use millpond_sqlx::SyncState;
 use millpond_sqlx::backend_api::{

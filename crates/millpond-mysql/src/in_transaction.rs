@@ -6,7 +6,7 @@
 //! then the settings of the next transaction cannot be changed while one is open.
 
 use crate::error_class::{is_fatal, is_savepoint_gone, server_error};
-use crate::verify::drain;
+use crate::verify::{self, drain};
 use millpond_sqlx::backend_api::{MayEnd, TransactionState};
 use sqlx::{AssertSqlSafe, Error, MySqlConnection, Row, SqlSafeStr, raw_sql};
 
@@ -60,6 +60,15 @@ pub(crate) async fn transaction_state(
         Answer::Error(_) => false,
     };
     state(is_open, late_errors)
+}
+
+/// Checks that the next answer belongs to the next question. Then returns the error of a savepoint
+/// that the driver has not rolled back, unless the whole transaction has ended.
+pub(crate) async fn check_sync(conn: &mut MySqlConnection) -> Result<(), Error> {
+    match verify::check_sync(conn).await? {
+        Some(error) if transaction_state(conn).await? == TransactionState::Open => Err(error),
+        _ => Ok(()),
+    }
 }
 
 /// Returns true if the session's transactions are read-only by default. Before MySQL 5.7.20 the

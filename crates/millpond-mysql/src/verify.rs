@@ -64,16 +64,16 @@ pub(crate) async fn verify(
     Err(not_drained())
 }
 
-/// Checks that the next answer belongs to the next question, without changing the session. Then
-/// returns the error of a savepoint that the driver has not rolled back, if there is one.
-pub(crate) async fn check_sync(conn: &mut MySqlConnection) -> Result<(), Error> {
+/// Checks that the next answer belongs to the next question, without changing the session. Returns
+/// the error of a savepoint that the driver has not rolled back, if there is one.
+pub(crate) async fn check_sync(conn: &mut MySqlConnection) -> Result<Option<Error>, Error> {
     let mut savepoint_gone = None;
     for _ in 0..DRAIN_ROUNDS_MAX {
         let nonce = nonce();
         match without_panic(echo(conn, format!("SELECT '{nonce}'"), &nonce)).await {
             Err(error) if is_savepoint_gone(&error) => savepoint_gone = Some(error),
             Err(error) if is_late(&error) => {}
-            result => return result.and(savepoint_gone.map_or(Ok(()), Err)),
+            result => return result.map(|_| savepoint_gone),
         }
     }
     Err(not_drained())

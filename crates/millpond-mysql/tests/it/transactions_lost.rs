@@ -178,6 +178,23 @@ async fn a_sql_mode_in_which_begin_is_a_block_keeps_nobody_from_beginning() {
 }
 
 #[tokio::test]
+async fn an_unseen_implicit_commit_in_a_dropped_savepoint_is_not_called_a_rollback() {
+    let Some(server) = server() else { return };
+    let pool = server.table("millpond_unseen_commit").await;
+    let mut tx = pool.begin().await.unwrap();
+    insert(&mut tx, 1).await.unwrap();
+    let mut inner = tx.begin().await.unwrap();
+    let driver: &mut MySqlConnection = &mut inner;
+    driver.execute("CREATE TABLE other (i INT)").await.unwrap();
+    drop(inner);
+    let error = insert(&mut tx, 2).await.unwrap_err();
+    assert_eq!(outcome(&error), TransactionOutcome::Unknown, "{error}");
+    drop(tx);
+    assert_eq!(rows(&pool).await, [1]);
+    server.same_is_clean(&pool).await;
+}
+
+#[tokio::test]
 async fn after_an_implicit_commit_a_rollback_is_an_error() {
     let Some(server) = server() else { return };
     let pool = server.table("millpond_ddl").await;
