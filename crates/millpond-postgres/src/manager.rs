@@ -139,7 +139,9 @@ impl PgManager {
         let limit = limit / DETECTION_SHARE;
         let detection = async {
             // The limit around it decides.
-            let mut other = self.dialer.open(limit.saturating_mul(2)).await?;
+            // A server at its limit refuses the second connection, which shows nothing.
+            let opened = self.dialer.open(limit.saturating_mul(2)).await;
+            let Ok(mut other) = opened else { return Ok(false) };
             let shared = share_backend_processes(conn, &mut other).await;
             // An error of this close does not matter.
             let _ = other.close().await;
