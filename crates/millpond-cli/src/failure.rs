@@ -5,6 +5,7 @@ use millpond::{ConnectError, SettingsError};
 use serde_json::json;
 use std::error::Error;
 use std::io::{self, Write};
+use std::process::ExitCode;
 
 /// Prints why the program failed: as JSON on standard output, or as text on standard error.
 ///
@@ -31,6 +32,27 @@ pub fn print(error: &(dyn Error + 'static), json: bool) -> io::Result<()> {
         problem.source = findings::spelt_source(&problem.source).to_owned();
         writeln!(out, "- {problem}")
     })
+}
+
+/// Prints what is wrong with the arguments, without the password of a URL among them, or the help
+/// that was asked for. Returns the exit code.
+pub fn print_usage(error: &clap::Error) -> ExitCode {
+    // If this cannot be printed, there is nothing left to do.
+    let _ = if error.use_stderr() {
+        let text = error.render().to_string();
+        text.lines().try_for_each(|line| writeln!(io::stderr(), "{}", without_login(line)))
+    } else {
+        error.print()
+    };
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(1))
+}
+
+/// Hides what is between `://` and the last `@` of a line.
+fn without_login(line: &str) -> String {
+    match line.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?))) {
+        Some((scheme, (_, host))) => format!("{scheme}://***@{host}"),
+        None => line.to_owned(),
+    }
 }
 
 /// Returns true if the error only means that the reader has closed our output.

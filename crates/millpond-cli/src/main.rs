@@ -28,7 +28,10 @@ use clap::Parser;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => return failure::print_usage(&error),
+    };
     let (outcome, json) = match &arguments.command {
         Command::Demo(arguments) => (demo::run(arguments), arguments.json),
         Command::Check(arguments) => (check::run(arguments), arguments.json),

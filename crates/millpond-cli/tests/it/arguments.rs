@@ -32,3 +32,16 @@ fn help_names_the_commands() {
     assert!(help.stdout.contains("millpond check --replicas 8"), "{help:?}");
     assert!(sandbox.run(&["--version"]).stdout.starts_with("millpond "));
 }
+
+#[test]
+fn a_url_that_is_one_argument_too_many_is_shown_without_its_password() {
+    for arguments in [
+        &["check", "postgres://a:s3cr@et@h/d"][..],
+        &["doctor", "--replicas", "postgres://a:s3cret@h"],
+    ] {
+        let ended = Sandbox::new().run(arguments);
+        ended.assert_code(2);
+        assert!(ended.stderr.contains("://***@h"), "{ended:?}");
+        assert!(!ended.stderr.contains("s3cr") && !ended.stderr.contains("et@"), "{ended:?}");
+    }
+}
