@@ -22,6 +22,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+const AUTH_IN_CLUSTER: &str = "in a cluster it would reach one node only: give user and password \
+    in the URL or by `RedisConnectOptions::login`, in a pool for each user";
+
 /// An exclusive connection: one borrower has it at a time.
 ///
 /// It runs every command except those that would break the protocol.
@@ -35,6 +38,9 @@ use std::time::Duration;
 /// | WATCH, SELECT, a command dropped before its answer | undone and verified by a PING with a nonce |
 /// | a blocking command that was dropped, a subscription, AUTH, CLIENT settings, use of fred's client | closed |
 /// | a timeout, a lost connection | closed |
+///
+/// In a cluster AUTH is refused, since it would concern one of several sockets: the user belongs in
+/// the URL or in [`RedisConnectOptions::login`].
 pub struct RedisConnection {
     link: Link,
     failovers: FailoverCount,
@@ -133,6 +139,9 @@ impl RedisConnection {
             |reason| Err(RedisError::Refused { command: command.name().to_owned(), reason });
         let blocking = match effect {
             Effect::Refused(reason) => return refused(reason),
+            Effect::Lasting if self.link.is_cluster() && command.name() == "AUTH" => {
+                return refused(AUTH_IN_CLUSTER);
+            }
             Effect::Blocks(Wait::Forever) => {
                 return refused("0 would wait for ever: say how long, and ask again");
             }

@@ -146,7 +146,7 @@ impl<P: Buildable> PoolOptions<P> {
     /// Adds a hook for every new connection: see [`Hooks::on_connect`]. In a [`RedisPool`] every
     /// borrower finds the session as the hook has left it, after `SELECT`, `CLIENT SETNAME` or
     /// `AUTH` for example. In a cluster a connection has several sockets, of which such a command
-    /// reaches one.
+    /// reaches one; `AUTH` is refused there.
     pub fn on_connect<F>(self, hook: F) -> Self
     where
         F: for<'a> Fn(&'a mut Connection<P>, &'a ConnectionInfo) -> HookFuture<'a>

@@ -285,3 +285,16 @@ async fn a_limit_of_centuries_is_one() {
         }
     }
 }
+
+#[tokio::test]
+async fn in_a_cluster_no_user_is_changed_at_one_node_only() {
+    let Some(url) = cluster() else { return };
+    for url in by_each_driver(&url) {
+        let pool = few(1).connect(&url).await.unwrap();
+        let auth = Command::new("AUTH").args(["default", "secret"]);
+        let error = pool.run::<Value>(auth).await.unwrap_err();
+        assert!(matches!(error, RedisError::Refused { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains("RedisConnectOptions::login") && !text.contains("secret"), "{text}");
+    }
+}
