@@ -16,7 +16,6 @@ mod sim;
 mod test;
 mod tidy;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -51,23 +50,23 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let command = Command::parse();
-    let outcome = cargo::workspace_root().and_then(|root| run(&command, &root));
-    outcome.unwrap_or_else(|why| {
+    run(&Command::parse()).unwrap_or_else(|why| {
         eprintln!("xtask: {why}");
         ExitCode::FAILURE
     })
 }
 
-fn run(command: &Command, root: &Path) -> Result<ExitCode, String> {
+fn run(command: &Command) -> Result<ExitCode, String> {
+    // Servers need no workspace: tests start their own without cargo's variables.
+    let root = cargo::workspace_root;
     let is_success = match command {
-        Command::Test(options) => test::run(root, options),
-        Command::Tidy => tidy::run(root),
-        Command::Sim(options) => sim::run(root, options),
-        Command::Models => models::run(root),
+        Command::Test(options) => test::run(&root()?, options),
+        Command::Tidy => tidy::run(&root()?),
+        Command::Sim(options) => sim::run(&root()?, options),
+        Command::Models => models::run(&root()?),
         Command::Servers(options) => return servers::run(options),
-        Command::Mutants(arguments) => return programs::mutants(root, arguments),
-        Command::Deny => return programs::deny(root),
+        Command::Mutants(arguments) => return programs::mutants(&root()?, arguments),
+        Command::Deny => return programs::deny(&root()?),
         Command::Soak(arguments) => return programs::soak(arguments),
         Command::Rivals(arguments) => return programs::rivals(arguments),
     };
