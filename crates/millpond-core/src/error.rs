@@ -114,6 +114,7 @@ pub(crate) fn share(error: BoxError) -> SharedError {
 
 millpond_observe::named! {
     /// In which part of an acquire its deadline passed.
+    #[non_exhaustive]
     pub enum Phase {
         /// Waiting for a connection to come back: every slot was taken.
         Wait = "wait",

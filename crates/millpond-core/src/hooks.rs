@@ -181,7 +181,6 @@ impl<C: Send + 'static> Hook<C> {
             (Self::Object(hooks), HookPoint::Checkout) => hooks.on_checkout(conn, info),
             (Self::Object(hooks), HookPoint::Checkin) => hooks.on_checkin(conn, info),
             (Self::Object(hooks), HookPoint::Close) => hooks.on_close(conn, info),
-            (Self::Object(_), _) => Box::pin(ready(Ok(()))),
         }
     }
 }

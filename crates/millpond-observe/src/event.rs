@@ -312,6 +312,7 @@ pub enum AcquireFailure {
 
 named! {
     /// Why a connection was closed.
+    #[non_exhaustive]
     pub enum CloseReason {
         /// Older than `pool_recycle`.
         Recycled = "recycled",

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 named! {
     /// Whether a pool serves its callers.
+    #[non_exhaustive]
     pub enum Verdict {
         /// A connection is idle, or can be opened.
         Ready = "ready",

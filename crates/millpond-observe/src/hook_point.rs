@@ -3,7 +3,7 @@
 use std::ops::BitOr;
 
 named! {
-    /// One hook point in the life of a connection at which hooks are called.
+    /// One hook point in the life of a connection at which hooks are called. There are five.
     pub enum HookPoint {
         /// After the pool's very first connection was opened, before `Connect`.
         FirstConnect = "on_first_connect",

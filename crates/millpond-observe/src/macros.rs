@@ -14,7 +14,6 @@ macro_rules! named {
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-        #[non_exhaustive]
         pub enum $type {
             $($(#[$doc])* $variant,)*
         }
