@@ -322,8 +322,7 @@ pub trait Backend<DB: Database>: Debug + Send + Sync + 'static {
 
     /// Drains a dropped operation before the same borrower's next one. Returns the errors of what
     /// was dropped, which nothing else reports; an `Err` is returned by the next operation. The
-    /// default pings, which waits until the server has finished the dropped
-    /// operation.
+    /// default pings, which waits until the server has finished the dropped operation.
     ///
     /// # Cancel safety
     ///

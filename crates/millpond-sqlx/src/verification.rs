@@ -7,8 +7,8 @@ use sqlx_core::transaction::TransactionManager;
 /// before a connection is given up.
 pub const DRAIN_ROUNDS_MAX: usize = 64;
 
-/// Drains a server's answers to dropped statements. Returns the errors among them, which
-/// nothing else reports. `is_late` returns true for an error that only ended a statement.
+/// Drains a server's answers to dropped statements. Returns the errors among them, which nothing
+/// else reports. `is_late` returns true for an error that only ended a statement.
 ///
 /// # Errors
 ///
